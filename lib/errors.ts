@@ -1,0 +1,90 @@
+/**
+ * Every error this package throws or rejects with, by code.
+ *
+ * Codes, constructors and `statusCode` follow Fastify's convention (`@fastify/error`), so that an error handler,
+ * a log serializer or `error.code === 'FST_TARGET_TIMEOUT'` work as with any other Fastify plugin.
+ */
+import createError, { type FastifyError } from '@fastify/error'
+
+/** How far a call had come when it failed. */
+export type CallPhase = 'request' | 'queue' | 'connect' | 'send' | 'headers' | 'body' | 'answer' | 'decision'
+
+/** What is known about a failed call. Holds no visitor id, no cookie and no parameter value. */
+export interface TargetErrorMeta {
+  /** `requestId` of the Delivery API request. */
+  requestId?: string
+  /** How far the call had come. */
+  phase: CallPhase
+  /** HTTP status of the answer, or the `status` in its body. */
+  status?: number
+  /** Number of times the request was put on a connection. */
+  attempts: number
+  /** Milliseconds since the call began. */
+  elapsed: number
+  /** Host (and port) of the edge. */
+  host?: string
+}
+
+/** An error of this package: a `FastifyError` with the cause kept and facts about the call in `meta`. */
+export interface TargetError extends FastifyError {
+  code: TargetErrorCode
+  cause?: unknown
+  meta?: TargetErrorMeta
+}
+
+type TargetErrorClass = new (detail: string) => TargetError
+
+const define = (code: string, message: string, statusCode: number) =>
+  createError(code, message, statusCode) as unknown as TargetErrorClass
+
+/** Error classes by code. Each takes one detail, the part of the message that tells this case from the next. */
+export const errors = {
+  /** An option of the plugin, of a route or of a call is unknown, missing or wrong; the message names it. */
+  FST_TARGET_INVALID_OPTIONS: define('FST_TARGET_INVALID_OPTIONS', 'Invalid Target options: %s', 500),
+  /** The Delivery request was refused before it was sent. */
+  FST_TARGET_INVALID_REQUEST: define('FST_TARGET_INVALID_REQUEST', 'Invalid Target request: %s', 500),
+  /** The call did not end within its `timeout`. */
+  FST_TARGET_TIMEOUT: define('FST_TARGET_TIMEOUT', 'Target did not answer in time: %s', 504),
+  /** No connection to the edge, or it was lost before the answer was complete. */
+  FST_TARGET_CONNECTION: define('FST_TARGET_CONNECTION', 'No connection to Target: %s', 502),
+  /** The edge answered with an error status, in the HTTP status line or in the body. */
+  FST_TARGET_HTTP: define('FST_TARGET_HTTP', 'Target answered with an error: %s', 502),
+  /** The edge's answer is not JSON, truncated, not an object, of a wrong shape or too large. */
+  FST_TARGET_INVALID_RESPONSE: define('FST_TARGET_INVALID_RESPONSE', 'Target answered with something unusable: %s', 502),
+  /** The circuit breaker of this edge host is open: the call was not sent. */
+  FST_TARGET_BREAKER_OPEN: define('FST_TARGET_BREAKER_OPEN', 'Target is not asked for now: %s', 503),
+  /** Too many calls are waiting already (`pool.maxQueue`): the call was not sent. */
+  FST_TARGET_OVERLOAD: define('FST_TARGET_OVERLOAD', 'Too many Target calls at once: %s', 503),
+  /** On-device decisioning has no artifact yet. */
+  FST_TARGET_NOT_READY: define('FST_TARGET_NOT_READY', 'Target is not ready: %s', 503),
+  /** A rule artifact could not be fetched or is not usable. */
+  FST_TARGET_ARTIFACT: define('FST_TARGET_ARTIFACT', 'Unusable Target rule artifact: %s', 500),
+  /** The call was aborted: the client left, or the caller's `signal` fired. */
+  FST_TARGET_ABORTED: define('FST_TARGET_ABORTED', 'The Target call was aborted: %s', 500),
+  /** The client was closed before. */
+  FST_TARGET_CLOSED: define('FST_TARGET_CLOSED', 'The Target client is closed: %s', 503),
+  /** The name is taken by another decorator; choose another one with the `decorator` option. */
+  FST_TARGET_DECORATOR_PRESENT: define('FST_TARGET_DECORATOR_PRESENT', 'Cannot decorate: %s', 500)
+} as const
+
+/** One of this package's error codes. */
+export type TargetErrorCode = keyof typeof errors
+
+/**
+ * Makes an error of this package.
+ *
+ * @param code which one
+ * @param detail what tells this case from the next; never visitor data
+ * @param facts the `cause` and what is known about the call
+ */
+export function failure (code: TargetErrorCode, detail: string, facts: { cause?: unknown, meta?: TargetErrorMeta } = {}): TargetError {
+  const error = new errors[code](detail)
+  if (facts.cause !== undefined) error.cause = facts.cause
+  if (facts.meta !== undefined) error.meta = facts.meta
+  return error
+}
+
+/** Whether a thing that was thrown is an error of this package. */
+export function isTargetError (thrown: unknown): thrown is TargetError {
+  return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' && Object.hasOwn(errors, thrown.code)
+}
