@@ -1,0 +1,57 @@
+/**
+ * What a page load, an mbox, a view and a notification have in common.
+ *
+ * Source: Adobe Target Delivery API 1.0, OpenAPI.
+ */
+/* eslint-disable @typescript-eslint/no-redeclare -- a schema and its type share one name */
+import { Type, type Static } from '@sinclair/typebox'
+import { Address } from './context.ts'
+import { open } from './shape.ts'
+
+/**
+ * Parameters by name, at most 50: names of 1 to 128 characters, not blank, not starting with `profile.`; values of at most
+ * 5000 characters.
+ *
+ * A bad name fails instead of being removed: `additionalProperties` is a schema that nothing fulfils and not `false`,
+ * which ajv under Fastify's `removeAdditional` takes for "strip it".
+ */
+export const Parameters = Type.Record(
+  Type.String({ pattern: '^(?!profile\\.)(?!\\s*$)[\\s\\S]{1,128}$' }),
+  Type.String({ maxLength: 5000 }),
+  { maxProperties: 50, additionalProperties: Type.Never(), description: 'Parameters by name.' }
+)
+export type Parameters = Static<typeof Parameters>
+
+/** A purchase. */
+export const Order = Type.Object({
+  id: Type.Optional(Type.String({ maxLength: 250, description: 'Order id.' })),
+  total: Type.Optional(Type.Number({ minimum: 0, description: 'Amount of money.' })),
+  purchasedProductIds: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 50 }), {
+    description: 'Product ids; joined by commas at most 250 characters.'
+  })),
+  time: Type.Optional(Type.String({
+    pattern: '^\\d{4}-\\d{2}-\\d{2}[Tt]\\d{2}:\\d{2}:\\d{2}(?:\\.\\d+)?(?:[Zz]|[+-]\\d{2}:\\d{2})$',
+    description: 'When it was made, a date-time of RFC 3339.'
+  })),
+  experienceLocalId: Type.Optional(Type.Integer({ minimum: 0, maximum: 2147483647, description: 'The experience it counts for.' })),
+  duplicate: Type.Optional(Type.Boolean({ description: 'Whether it was reported before.' })),
+  outlier: Type.Optional(Type.Boolean({ description: 'Whether it is abnormally large or small.' }))
+}, { ...open, description: 'A purchase.' })
+export type Order = Static<typeof Order>
+
+/** The product shown. */
+export const Product = Type.Object({
+  id: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: 'Product id.' })),
+  categoryId: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: 'Category id.' }))
+}, { ...open, description: 'The product shown.' })
+export type Product = Static<typeof Product>
+
+/** What a page load, an mbox, a view and a notification have in common. */
+export const RequestDetails = Type.Object({
+  address: Type.Optional(Address),
+  parameters: Type.Optional(Parameters),
+  profileParameters: Type.Optional(Parameters),
+  order: Type.Optional(Order),
+  product: Type.Optional(Product)
+}, { ...open, description: 'Details that audiences can ask for.' })
+export type RequestDetails = Static<typeof RequestDetails>

@@ -1,0 +1,48 @@
+/**
+ * What was displayed or clicked, told afterwards.
+ *
+ * Source: Adobe Target Delivery API 1.0, OpenAPI.
+ */
+/* eslint-disable @typescript-eslint/no-redeclare -- a schema and its type share one name */
+import { Type, type Static } from '@sinclair/typebox'
+import { RequestDetails } from './details.ts'
+import { choice, open } from './shape.ts'
+
+/** What happened. */
+export const MetricType = choice(['click', 'display'], 'What happened.')
+export type MetricType = Static<typeof MetricType>
+
+/** The mbox it happened in. */
+export const NotificationMbox = Type.Object({
+  name: Type.Optional(Type.String({ minLength: 1, maxLength: 250, description: 'Mbox name.' })),
+  state: Type.Optional(Type.String({ description: 'State of the prefetched mbox, sent back as it came.' }))
+}, { ...open, description: 'The mbox it happened in.' })
+export type NotificationMbox = Static<typeof NotificationMbox>
+
+/** The view it happened in. */
+export const NotificationView = Type.Object({
+  name: Type.Optional(Type.String({ maxLength: 128, description: 'View name.' })),
+  key: Type.Optional(Type.String({ maxLength: 512, description: 'View key, for fingerprinted views.' })),
+  state: Type.Optional(Type.String({ description: 'State of the prefetched view, sent back as it came.' }))
+}, { ...open, description: 'The view it happened in.' })
+export type NotificationView = Static<typeof NotificationView>
+
+/** The page load it happened in. */
+export const NotificationPageLoad = Type.Object({
+  state: Type.Optional(Type.String({ description: 'State of the prefetched page load, sent back as it came.' }))
+}, { ...open, description: 'The page load it happened in.' })
+export type NotificationPageLoad = Static<typeof NotificationPageLoad>
+
+/** One display or click; the answer repeats its `id` when it was counted. */
+export const Notification = Type.Object({
+  ...RequestDetails.properties,
+  id: Type.String({ maxLength: 200, description: 'Comes back in the answer when the notification was processed.' }),
+  impressionId: Type.Optional(Type.String({ maxLength: 128, description: 'A repeat of an earlier one does not count as an impression again.' })),
+  type: MetricType,
+  timestamp: Type.Integer({ description: 'When it happened, milliseconds since the epoch.' }),
+  tokens: Type.Optional(Type.Array(Type.String(), { description: 'Event tokens of what was displayed or clicked.' })),
+  mbox: Type.Optional(NotificationMbox),
+  view: Type.Optional(NotificationView),
+  pageLoad: Type.Optional(NotificationPageLoad)
+}, { ...open, description: 'One display or click.' })
+export type Notification = Static<typeof Notification>
