@@ -1,0 +1,61 @@
+/** A plain GET, for the rule artifact and the geo lookup. */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { TargetError } from '../errors.ts'
+import type { Host } from './host.ts'
+import { Transfer } from './transfer.ts'
+
+/** What a GET may cost. */
+export interface DownloadOptions {
+  headers?: Record<string, string> | undefined
+  /** Largest body, in bytes. */
+  maxSize: number
+  /** ms, one wall clock over everything. */
+  timeout: number
+  signal?: AbortSignal | undefined
+}
+
+/** Any complete answer, whatever its status. */
+export interface DownloadAnswer {
+  status: number
+  /** Names in lower case. */
+  headers: IncomingHttpHeaders
+  body: Uint8Array
+}
+
+/** See the top of the file. */
+export class Download extends Transfer<DownloadAnswer> {
+  protected readonly wantsLate = false
+  readonly #onSettled: (download: Download) => void
+
+  constructor (host: Host, url: URL, options: DownloadOptions, onSettled: (download: Download) => void) {
+    const { maxSize, timeout, signal } = options
+    super(host, {
+      origin: url.origin,
+      path: url.pathname + url.search,
+      method: 'GET',
+      headers: { 'accept-encoding': 'identity', 'user-agent': 'fastify-adobe-target', ...options.headers },
+      timeout,
+      grace: 0,
+      retryable: true,
+      maxSize,
+      signal
+    })
+    this.#onSettled = onSettled
+  }
+
+  /** Ends it because the client is closed. */
+  close (): void {
+    this.fail('FST_TARGET_CLOSED', 'the download was given up')
+    this.cut()
+  }
+
+  protected override read (status: number, headers: IncomingHttpHeaders, body: Buffer): DownloadAnswer {
+    return { status, headers, body }
+  }
+
+  protected override ended (_answer: DownloadAnswer | undefined, _error: TargetError | undefined): void {
+    this.#onSettled(this)
+  }
+
+  protected override late (): void {}
+}

@@ -1,0 +1,39 @@
+/** What an edge says about an error, made fit for a message of ours: short, one line, and without the visitor's data. */
+
+/** Longest message taken over, in characters. */
+const LONGEST = 200
+
+/** Values shorter than this are left alone: hiding every `1` or `en` would leave nothing to read. */
+const SHORTEST_SECRET = 4
+
+/** Members of a request that name things rather than tell about the visitor. */
+const NAMES = new Set(['name', 'type', 'channel', 'requestId', 'impressionId'])
+
+/**
+ * The `message` of an error answer.
+ *
+ * Control and format characters go, so that nothing can forge a log line or paint a terminal. An edge likes to quote what it
+ * refuses, so every value of the request (ids, parameters, addresses) that turns up is replaced.
+ *
+ * @param answer the parsed answer
+ * @param request the request's body, JSON, and the URL it went to: what must not be repeated
+ * @returns the message with a colon before it, to be put behind the status; empty if there is none
+ */
+export function edgeMessage (answer: unknown, request: { body: string, path: string }): string {
+  if (typeof answer !== 'object' || answer === null) return ''
+  const message: unknown = (answer as Record<string, unknown>)['message']
+  if (typeof message !== 'string' || message === '') return ''
+  let clean = message.slice(0, LONGEST * 10)
+  for (const secret of secretsOf(request)) clean = clean.replaceAll(secret, '…')
+  clean = clean.replace(/[\p{C}\p{Z}]+/gu, ' ').trim()
+  return clean.length > LONGEST ? `: ${clean.slice(0, LONGEST)}…` : `: ${clean}`
+}
+
+/** The longest first, so that no part of one is left standing. */
+function secretsOf ({ body, path }: { body: string, path: string }): string[] {
+  const secrets = new Set(new URLSearchParams(path.slice(path.indexOf('?') + 1)).values())
+  JSON.parse(body, (key, value: unknown) => {
+    if (typeof value === 'string' && !NAMES.has(key)) secrets.add(value)
+  })
+  return [...secrets].filter((secret) => secret.length >= SHORTEST_SECRET).sort((a, b) => b.length - a.length)
+}

@@ -1,0 +1,185 @@
+/** One call of the Delivery API: what its answer means, and what it tells the breaker, the log and the channels. */
+import type { IncomingHttpHeaders } from 'node:http'
+import { channels } from '../diagnostics.ts'
+import type { TargetError } from '../errors.ts'
+import { readRetryAfter, type Outcome, type Passage } from './breaker.ts'
+import { findFault } from './check-response.ts'
+import { edgeMessage } from './edge-message.ts'
+import type { FailureLog } from './failure-log.ts'
+import type { Host } from './host.ts'
+import type { DeliveryResponse } from './schema/index.ts'
+import { Transfer } from './transfer.ts'
+
+/** A call to be sent. */
+export interface DeliveryCall {
+  /** Scheme, host and port of the edge: `https://acmeclient.tt.omtrdc.net`. */
+  origin: string
+  /** `/rest/v1/delivery?imsOrgId=…&sessionId=…` */
+  path: string
+  /** The request as JSON. */
+  body: string
+  /** The request's `requestId`. */
+  requestId: string
+  /** A notification never takes the breaker's probe from a page. */
+  kind: 'page' | 'notification'
+  /** ms from `send`: one wall clock over queue, connecting, headers, body and the retry. */
+  timeout: number
+  /** ms: reaching `timeout` is the host's failure only if it is at least as long as this, not if a route is in a hurry. */
+  breakerTimeout: number
+  /** ms the exchange may go on after the deadline, so that its connection is not wasted; 0 ends it there. */
+  grace: number
+  /** Whether to send once more when a reused keep-alive connection died before any byte of an answer. */
+  retryable: boolean
+  /** The caller's own; no listener stays on it. */
+  signal?: AbortSignal | undefined
+  /** The answer came within `grace`, after `answer` had rejected with TIMEOUT. */
+  onLate?: ((answer: DeliveryAnswer) => void) | undefined
+}
+
+/** The edge's answer to a {@link DeliveryCall}. */
+export interface DeliveryAnswer {
+  /** HTTP status: 204 has no body, every other one has. */
+  status: number
+  body: DeliveryResponse | undefined
+  /** Number of times the request was put on a connection. */
+  attempts: number
+  /** Host and port that were asked. */
+  host: string
+  /** ms from `send`. */
+  elapsed: number
+}
+
+/** A call under way. */
+export interface Exchange {
+  /** Rejects with errors of this package only. A rejection that nobody looks at is no unhandled one. */
+  readonly answer: Promise<DeliveryAnswer>
+  /** The client left: rejects with ABORTED, and nothing goes on. */
+  abort (): void
+}
+
+/**
+ * No compression is asked for: offers are small, unpacking costs more than it saves inside a data centre's reach, and a
+ * small answer cannot unfold into a large one.
+ */
+const HEADERS = Object.freeze({
+  accept: 'application/json',
+  'accept-encoding': 'identity',
+  'content-type': 'application/json',
+  'user-agent': 'fastify-adobe-target'
+})
+
+/** Called when a call has settled. */
+export type OnSettled = () => void
+
+/** See the top of the file. */
+export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchange {
+  readonly #call: DeliveryCall
+  readonly #log: FailureLog
+  readonly #onSettled: OnSettled
+  #passage: Passage | undefined
+  #retryAfter = 0
+
+  constructor (host: Host, call: DeliveryCall, maxSize: number, log: FailureLog, onSettled: OnSettled) {
+    const { origin, path, body, timeout, grace, retryable, requestId, signal } = call
+    super(host, { origin, path, method: 'POST', headers: HEADERS, body, timeout, grace, retryable, maxSize, requestId, signal })
+    this.#call = call
+    this.#log = log
+    this.#onSettled = onSettled
+  }
+
+  override begin (): void {
+    const { requestId, kind } = this.#call
+    if (channels.callStart.hasSubscribers) channels.callStart.publish({ requestId, host: this.host.name, kind })
+    const { breaker } = this.host
+    if (breaker !== undefined) {
+      this.#passage = breaker.admit(kind, performance.now())
+      if (this.#passage === undefined) return this.fail('FST_TARGET_BREAKER_OPEN', `${this.host.name} failed too often`)
+    }
+    super.begin()
+  }
+
+  /** Ends it because the client is closed. */
+  close (): void {
+    this.fail('FST_TARGET_CLOSED', 'no more calls are sent')
+  }
+
+  protected override get wantsLate (): boolean {
+    return this.#call.onLate !== undefined
+  }
+
+  protected override late (answer: DeliveryAnswer): void {
+    this.#call.onLate?.(answer)
+  }
+
+  protected override read (status: number, headers: IncomingHttpHeaders, body: Buffer): DeliveryAnswer {
+    if (status === 204) return this.#answer(status, undefined)
+    if (status >= 300) {
+      if (status === 429 || status === 503) this.#retryAfter = readRetryAfter(headers['retry-after'], Date.now())
+      throw this.#refused(status, parse(body))
+    }
+    const answer = parse(body)
+    if (answer === undefined) throw this.failure('FST_TARGET_INVALID_RESPONSE', `not JSON${typeOf(headers)}`, undefined, status)
+    const reported = statusIn(answer)
+    if (reported >= 400) throw this.#refused(reported, answer)
+    const fault = findFault(answer)
+    if (fault !== undefined) throw this.failure('FST_TARGET_INVALID_RESPONSE', fault, undefined, status)
+    return this.#answer(status, answer as DeliveryResponse)
+  }
+
+  protected override ended (answer: DeliveryAnswer | undefined, error: TargetError | undefined): void {
+    if (this.#passage !== undefined) {
+      this.host.breaker?.settle(this.#passage, this.#outcome(error), performance.now(), this.#retryAfter)
+    }
+    const { requestId, kind } = this.#call
+    const { host: { name: host }, attempts } = this
+    if (answer !== undefined && channels.callEnd.hasSubscribers) {
+      channels.callEnd.publish({ requestId, host, kind, status: answer.status, attempts, elapsed: answer.elapsed })
+    }
+    if (error !== undefined) {
+      if (channels.callError.hasSubscribers) channels.callError.publish({ requestId, host, kind, error, attempts, elapsed: this.elapsed })
+      if (error.code !== 'FST_TARGET_ABORTED' && error.code !== 'FST_TARGET_CLOSED') this.#log.report(error)
+    }
+    this.#onSettled()
+  }
+
+  #answer (status: number, body: DeliveryResponse | undefined): DeliveryAnswer {
+    return { status, body, attempts: this.attempts, host: this.host.name, elapsed: this.elapsed }
+  }
+
+  #refused (status: number, answer: unknown): TargetError {
+    const redirect = status < 400 ? ', a redirect, which is not followed' : ''
+    return this.failure('FST_TARGET_HTTP', `${status}${redirect}${edgeMessage(answer, this.#call)}`, undefined, status)
+  }
+
+  /** What this says about the host: one that answers in any way but with a 5xx is well. */
+  #outcome (error: TargetError | undefined): Outcome {
+    switch (error?.code) {
+      case 'FST_TARGET_CONNECTION': return 'failed'
+      case 'FST_TARGET_HTTP': return error.meta!.status! >= 500 ? 'failed' : 'answered'
+      case 'FST_TARGET_TIMEOUT': return this.#call.timeout >= this.#call.breakerTimeout ? 'failed' : 'unknown'
+      case 'FST_TARGET_INVALID_RESPONSE':
+      case undefined: return 'answered'
+      default: return 'unknown'
+    }
+  }
+}
+
+/** JSON or nothing. The parser's own error is left out: it quotes what it could not read. */
+function parse (body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString())
+  } catch {
+    return undefined
+  }
+}
+
+/** Adobe's edge may answer 200 with the error's status in the body. */
+function statusIn (answer: unknown): number {
+  return typeof answer === 'object' && answer !== null && 'status' in answer && typeof answer.status === 'number' ? answer.status : 0
+}
+
+/** The media type, for a message; whatever else is in the header is the edge's own. */
+function typeOf (headers: IncomingHttpHeaders): string {
+  const [type] = /^[\w.+/-]{1,60}/.exec(String(headers['content-type'] ?? '')) ?? []
+  return type === undefined ? '' : ` but ${type}`
+}

@@ -1,0 +1,173 @@
+/** One host that is talked to: its pool, its queue and its breaker. */
+import type { AsyncResource } from 'node:async_hooks'
+import type { Dispatcher } from 'undici'
+import { channels } from '../diagnostics.ts'
+import { Breaker, type BreakerSettings } from './breaker.ts'
+import { ConnectionPool, type PooledRequest, type PoolSettings } from './pool.ts'
+
+/** A call as its host sees it. */
+export interface Guest {
+  /** It is its turn: it is to dispatch itself, and to {@link Host.leave} when it is done with the connection. */
+  go (): void
+  /** Ends what is left of it. */
+  cut (): void
+}
+
+/** What all hosts of one client share. */
+export interface HostSettings {
+  pool: PoolSettings
+  breaker: BreakerSettings | false
+  /** A dispatcher that was lent: it brings its own connections, so calls do not queue here, their number is bounded. */
+  dispatcher: Dispatcher | undefined
+  /** The async context of what outlives a request. */
+  outside: AsyncResource
+}
+
+/** See the top of the file. */
+export class Host {
+  readonly origin: string
+  /** Host name and port. */
+  readonly name: string
+  readonly breaker: Breaker | undefined
+  readonly #settings: HostSettings
+  /** Most calls that may go on at once, most that may wait, most that may go on past their deadline. */
+  readonly #limits: { running: number, waiting: number, stragglers: number }
+  readonly #waiting = new Set<Guest>()
+  /** Calls that go on past their deadline, each with the timer that ends it. */
+  readonly #stragglers = new Map<Guest, NodeJS.Timeout>()
+  /** The present pool, and older ones whose calls have not ended. */
+  readonly #pools = new Set<ConnectionPool>()
+  #pool: ConnectionPool | undefined
+  #running = 0
+  #advancing = false
+  /** Told when the host has closed; set when it is to close. */
+  #onGone: (() => void) | undefined
+  /** When it was last asked for, in ms of `performance.now()`. */
+  usedAt = 0
+
+  /** @throws TypeError when the origin is none */
+  constructor (origin: string, settings: HostSettings) {
+    const { connections, maxQueue } = settings.pool
+    this.name = new URL(origin).host
+    this.origin = origin
+    this.#settings = settings
+    this.#limits = {
+      running: settings.dispatcher === undefined ? connections : connections + maxQueue,
+      waiting: settings.dispatcher === undefined ? maxQueue : 0,
+      // Calls that nobody waits for any more must not fill the connections of those that somebody does.
+      stragglers: Math.max(1, Math.floor(connections / 4))
+    }
+    if (settings.breaker !== false) {
+      this.breaker = new Breaker(settings.breaker, (state) => {
+        if (channels.breaker.hasSubscribers) channels.breaker.publish({ host: this.name, state })
+      })
+    }
+  }
+
+  /** Whether no call is running or waiting. */
+  get idle (): boolean {
+    return this.#running === 0 && this.#waiting.size === 0
+  }
+
+  /** Lets a call in, now or when its turn comes. `false`: too many wait already. */
+  enter (guest: Guest): boolean {
+    if (this.#running < this.#limits.running) {
+      this.#running += 1
+      guest.go()
+      return true
+    }
+    if (this.#waiting.size >= this.#limits.waiting) return false
+    this.#waiting.add(guest)
+    return true
+  }
+
+  /** Hands a request to the connections. It may be done at once, or fail at once. */
+  dispatch (request: PooledRequest, handler: Dispatcher.DispatchHandler): void {
+    if (this.#settings.dispatcher !== undefined) this.#settings.dispatcher.dispatch(request, handler)
+    else this.#freshPool().dispatch(request, handler)
+  }
+
+  /** A call that was told to go has ended, and its connection is free or gone. */
+  leave (guest: Guest): void {
+    if (this.#stragglers.size > 0) this.#dismiss(guest)
+    this.#running -= 1
+    this.#advance()
+    this.#closeIfGone()
+  }
+
+  /** Takes a call out of the queue. `false` when it is not there. */
+  forget (guest: Guest): boolean {
+    return this.#waiting.delete(guest)
+  }
+
+  /** Asks to go on past the deadline for `grace` ms, for the sake of the connection. `false`: enough do. */
+  linger (guest: Guest, grace: number): boolean {
+    if (this.#stragglers.size >= this.#limits.stragglers) return false
+    const timer = this.#settings.outside.runInAsyncScope(setTimeout, undefined, cut, grace, guest) as NodeJS.Timeout
+    this.#stragglers.set(guest, timer.unref())
+    return true
+  }
+
+  /** From now on a call ends with its deadline; those that are past it end now. */
+  endGrace (): void {
+    this.#limits.stragglers = 0
+    for (const guest of this.#stragglers.keys()) guest.cut()
+  }
+
+  /** No new calls will come: closes when those it has have ended. */
+  retire (onGone: () => void): void {
+    this.#onGone = onGone
+    this.#closeIfGone()
+  }
+
+  /** Closes all connections at once. Never rejects. */
+  async destroy (): Promise<void> {
+    this.#pool = undefined
+    await Promise.all(Array.from(this.#pools, (pool) => pool.destroy()))
+    this.#pools.clear()
+  }
+
+  /** For a health page. */
+  report (): { running: number, waiting: number, stragglers: number, sockets: number } {
+    let sockets = 0
+    for (const pool of this.#pools) sockets += pool.sockets
+    return { running: this.#running, waiting: this.#waiting.size, stragglers: this.#stragglers.size, sockets }
+  }
+
+  #closeIfGone (): void {
+    if (this.#onGone !== undefined && this.idle) this.destroy().then(this.#onGone)
+  }
+
+  #dismiss (guest: Guest): void {
+    clearTimeout(this.#stragglers.get(guest))
+    this.#stragglers.delete(guest)
+  }
+
+  /** A call that fails while it starts leaves from within `go`: the loop keeps that from nesting. */
+  #advance (): void {
+    if (this.#advancing) return
+    this.#advancing = true
+    for (const guest of this.#waiting) {
+      if (this.#running >= this.#limits.running) break
+      this.#waiting.delete(guest)
+      this.#running += 1
+      guest.go()
+    }
+    this.#advancing = false
+  }
+
+  /** The pool, replaced as a whole when it is too old: name lookup and TLS start over, running calls end where they are. */
+  #freshPool (): ConnectionPool {
+    const old = this.#pool
+    if (old !== undefined && performance.now() - old.madeAt < this.#settings.pool.maxAge) return old
+    const { pool, outside } = this.#settings
+    this.#pool = outside.runInAsyncScope(() => {
+      if (old !== undefined) old.close().then(() => this.#pools.delete(old))
+      return new ConnectionPool(this.origin, pool, outside)
+    })
+    this.#pools.add(this.#pool)
+    return this.#pool
+  }
+}
+
+const cut = (guest: Guest) => guest.cut()

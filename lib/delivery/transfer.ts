@@ -1,0 +1,283 @@
+/**
+ * One request and its answer, under one deadline: queue, connection, answer, retry and grace, whatever is being fetched.
+ *
+ * An object of this kind is the handler that undici calls. It settles exactly once, and leaves its host exactly once:
+ * the first is what the asker sees, the second is when its connection is free. They differ when a call is given up.
+ */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Dispatcher } from 'undici'
+import { failure, type CallPhase, type TargetError, type TargetErrorCode } from '../errors.ts'
+import type { Guest, Host } from './host.ts'
+import { describeNetworkError, isDeadSocket, bytesReadBefore } from './network-error.ts'
+import type { Connection, PooledRequest } from './pool.ts'
+
+/** What to send, and how long and how large it may get. */
+export interface TransferOrder {
+  origin: string
+  path: string
+  method: 'GET' | 'POST'
+  headers: Record<string, string>
+  body?: string
+  /** ms from {@link Transfer.begin} */
+  timeout: number
+  /** ms it may go on after that, so that its connection is not wasted */
+  grace: number
+  /** Whether it may be sent once more when a reused connection turns out to be dead. */
+  retryable: boolean
+  /** Largest answer, in bytes. */
+  maxSize: number
+  /** The `requestId` for error messages. */
+  requestId?: string
+  signal?: AbortSignal
+}
+
+/** What is read of an error answer, in bytes: enough for its message. */
+const ERROR_BODY = 64 * 1024
+
+/** A deadline's timer that fires this much too late, in ms, says that the event loop was held up. */
+const HELD_UP = 5
+
+/** Why undici is told to stop; nobody sees it. */
+const GIVEN_UP = new Error('The Target call was given up')
+
+/** See the top of the file. */
+export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHandler {
+  /** Rejects with errors of this package only. A rejection that nobody looks at is no unhandled one. */
+  readonly answer: Promise<Answer>
+  /** The connection it is on, set by the pool; unknown with a dispatcher that was lent. */
+  connection: Connection | undefined
+  protected readonly host: Host
+  protected attempts = 0
+  protected phase: CallPhase = 'queue'
+  readonly #order: TransferOrder
+  readonly #request: PooledRequest
+  readonly #startedAt = performance.now()
+  #resolve!: (answer: Answer) => void
+  #reject!: (error: TargetError) => void
+  #timer: NodeJS.Timeout | undefined
+  #controller: Dispatcher.DispatchController | undefined
+  #settled = false
+  #left = false
+  #retried = false
+  #answering = false
+  #status = 0
+  #headers: IncomingHttpHeaders = {}
+  #chunks: Buffer[] = []
+  #size = 0
+
+  constructor (host: Host, order: TransferOrder) {
+    const { origin, path, method, headers, body } = order
+    this.host = host
+    this.#order = order
+    this.#request = { origin, path, method, headers, body, carrier: this }
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  /** Makes the result of a complete answer. Throws an error of this package, made with {@link failure}. */
+  protected abstract read (status: number, headers: IncomingHttpHeaders, body: Buffer): Answer
+
+  /** It is settled: with an answer or an error. */
+  protected abstract ended (answer: Answer | undefined, error: TargetError | undefined): void
+
+  /** Whether an answer after the deadline is wanted. */
+  protected abstract readonly wantsLate: boolean
+
+  /** The answer came after the deadline. */
+  protected abstract late (answer: Answer): void
+
+  /** ms since it was made. */
+  protected get elapsed (): number {
+    return performance.now() - this.#startedAt
+  }
+
+  /** Starts it. Never throws. */
+  begin (): void {
+    const { timeout, signal } = this.#order
+    if (signal?.aborted === true) return this.abort()
+    if (timeout <= 0) return this.fail('FST_TARGET_TIMEOUT', 'no time was left')
+    if (!this.host.enter(this)) return this.fail('FST_TARGET_OVERLOAD', `the queue for ${this.host.name} is full`)
+    if (this.#settled) return
+    this.#timer = setTimeout(onDeadline, timeout, this)
+    signal?.addEventListener('abort', this)
+  }
+
+  /** Gives it up: rejects with ABORTED unless it is settled, and nothing goes on. */
+  abort (): void {
+    if (!this.#settled) this.fail('FST_TARGET_ABORTED', 'its caller gave up', this.#order.signal?.reason)
+    this.cut()
+  }
+
+  /** The signal's listener. */
+  handleEvent (): void {
+    this.abort()
+  }
+
+  /** Ends what is left of it: its place in the queue, its attempt to connect, or its request with the connection. */
+  cut (): void {
+    if (this.#left || this.host.forget(this)) return
+    if (this.#controller !== undefined) this.#controller.abort(GIVEN_UP)
+    else this.connection?.cancel(GIVEN_UP)
+  }
+
+  /** An error of this package with the facts of this call. */
+  protected failure (code: TargetErrorCode, detail: string, cause?: unknown, status?: number): TargetError {
+    const { phase, attempts, elapsed, host } = this
+    const meta = { requestId: this.#order.requestId, phase, status, attempts, elapsed, host: host.name }
+    return failure(code, detail, { cause, meta })
+  }
+
+  /** Settles it with an error. */
+  protected fail (code: TargetErrorCode, detail: string, cause?: unknown): void {
+    this.#settle(undefined, this.failure(code, detail, cause))
+  }
+
+  /** Called by the host when it is its turn. */
+  go (): void {
+    this.phase = 'connect'
+    try {
+      this.host.dispatch(this.#request, this)
+    } catch (error) {
+      this.onResponseError(undefined, error)
+    }
+  }
+
+  onRequestStart (controller: Dispatcher.DispatchController): void {
+    if (this.#settled) {
+      // Given up while it was waiting for its connection. Throwing keeps that connection, aborting would destroy it.
+      if (this.connection !== undefined) throw GIVEN_UP
+      controller.abort(GIVEN_UP)
+      return
+    }
+    this.#controller = controller
+    this.attempts += 1
+    this.phase = 'headers'
+  }
+
+  /** The first byte of an answer. */
+  onResponseStarted (): void {
+    this.#answering = true
+  }
+
+  onResponseStart (_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status < 200) return
+    this.#answering = true
+    this.phase = 'body'
+    this.#status = status
+    this.#headers = headers
+    if (Number(headers['content-length']) > this.#limit) this.#tooLarge()
+  }
+
+  onResponseData (_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#size += chunk.length
+    if (this.#size > this.#limit) this.#tooLarge()
+    else if (!this.#settled || this.wantsLate) this.#chunks.push(chunk)
+  }
+
+  onResponseEnd (): void {
+    if (this.connection !== undefined) this.connection.served += 1
+    this.#leave()
+    if (!this.#settled) this.#finish()
+    else if (this.wantsLate) this.#finishLate()
+  }
+
+  onResponseError (_controller: unknown, error: unknown): void {
+    if (this.#left) return
+    if (!this.#settled && this.#mayRetry(error)) return this.#retry()
+    this.#leave()
+    if (this.#settled) return
+    const { code, detail } = describeNetworkError(error)
+    this.fail(code, detail, error)
+  }
+
+  /** The deadline is over. */
+  expire (): void {
+    if (this.#settled) return
+    const { timeout, grace } = this.#order
+    const where = this.phase
+    this.fail('FST_TARGET_TIMEOUT', `${timeout} ms were over (phase: ${where})`)
+    if (where === 'queue' || grace <= 0 || !this.host.linger(this, grace)) this.cut()
+  }
+
+  /** ms by which the deadline has passed. */
+  get overdue (): number {
+    return this.elapsed - this.#order.timeout
+  }
+
+  get #limit (): number {
+    return this.#status < 300 ? this.#order.maxSize : Math.min(this.#order.maxSize, ERROR_BODY)
+  }
+
+  /** The message of an error answer is at its beginning; what came so far of any other answer is of no use. */
+  #tooLarge (): void {
+    if (!this.#settled) {
+      if (this.#status >= 300) this.#finish()
+      else this.fail('FST_TARGET_INVALID_RESPONSE', `more than ${this.#limit} bytes`)
+    }
+    this.cut()
+  }
+
+  #body (): Buffer {
+    const [only] = this.#chunks
+    return this.#chunks.length === 1 ? only! : Buffer.concat(this.#chunks)
+  }
+
+  #finish (): void {
+    let answer: Answer
+    this.phase = 'answer'
+    try {
+      answer = this.read(this.#status, this.#headers, this.#body())
+    } catch (error) {
+      return this.#settle(undefined, error as TargetError)
+    }
+    this.#settle(answer, undefined)
+  }
+
+  #finishLate (): void {
+    try {
+      this.late(this.read(this.#status, this.#headers, this.#body()))
+    } catch {
+      // The asker has had its error already.
+    }
+  }
+
+  #settle (answer: Answer | undefined, error: TargetError | undefined): void {
+    this.#settled = true
+    clearTimeout(this.#timer)
+    this.#order.signal?.removeEventListener('abort', this)
+    this.ended(answer, error)
+    if (error === undefined) return this.#resolve(answer as Answer)
+    this.answer.catch(ignore)
+    this.#reject(error)
+  }
+
+  #leave (): void {
+    if (this.#left) return
+    this.#left = true
+    this.host.leave(this)
+  }
+
+  /** Only a connection that has answered before can have been dead before this request: a fresh one failed because of it. */
+  #mayRetry (error: unknown): boolean {
+    if (!this.#order.retryable || this.#retried || this.#answering || this.attempts === 0) return false
+    return isDeadSocket(error) && (this.connection?.served ?? bytesReadBefore(error)) > 0
+  }
+
+  /** In a later turn of the event loop, in which undici has noticed the other connections that died at the same time. */
+  #retry (): void {
+    this.#retried = true
+    this.#controller = undefined
+    this.connection = undefined
+    setImmediate(() => this.#settled ? this.#leave() : this.go())
+  }
+}
+
+/** If the event loop was held up, an answer may be lying there unread: it gets one turn to be read before it is too late. */
+function onDeadline (transfer: { readonly overdue: number, expire (): void }): void {
+  if (transfer.overdue > HELD_UP) setImmediate(() => transfer.expire())
+  else transfer.expire()
+}
+
+const ignore = () => {}
