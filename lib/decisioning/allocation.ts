@@ -1,0 +1,59 @@
+/**
+ * Which share of an activity a visitor falls into.
+ *
+ * Must agree with Target's edge to the last bit, or a visitor sees one experience on-device and another from the edge.
+ * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3; MurmurHash3 x86 32-bit by Austin Appleby (public domain).
+ */
+import { randomUUID } from 'node:crypto'
+import type { VisitorId } from '../delivery/schema/index.ts'
+
+/**
+ * MurmurHash3 (x86, 32-bit, seed 0) over UTF-16 code units taken in pairs.
+ *
+ * @returns a signed 32-bit integer
+ */
+export function hashUtf16 (text: string): number {
+  const { length } = text
+  const paired = length & ~1
+  let hash = 0
+  for (let i = 0; i < paired; i += 2) {
+    hash ^= scramble(text.charCodeAt(i) | (text.charCodeAt(i + 1) << 16))
+    hash = (hash << 13) | (hash >>> 19)
+    hash = (Math.imul(hash, 5) + 0xe6546b64) | 0
+  }
+  if (paired < length) hash ^= scramble(text.charCodeAt(paired))
+  hash ^= length << 1
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return hash ^ (hash >>> 16)
+}
+
+function scramble (pair: number): number {
+  const mixed = Math.imul(pair, 0xcc9e2d51)
+  return Math.imul((mixed << 15) | (mixed >>> 17), 0x1b873593)
+}
+
+/**
+ * The visitor's place in an activity: 0 to 99.99 in steps of 0.01, always the same for the same three.
+ *
+ * @param client Target client code
+ * @param activity activity id
+ * @param visitor what {@link allocationId} gives
+ */
+export function allocate (client: string, activity: string, visitor: string): number {
+  return Math.abs(hashUtf16(`${client}.${activity}.${visitor}.0`)) % 10000 / 100
+}
+
+/**
+ * The id that decides the allocation: the first of ECID, `tntId` without its location hint, `thirdPartyId`; without any of
+ * them a new one, so that the visitor is placed at random.
+ */
+export function allocationId (id: VisitorId): string {
+  const { marketingCloudVisitorId, tntId, thirdPartyId } = id
+  return text(marketingCloudVisitorId) || text(tntId).split('.', 1)[0] || text(thirdPartyId) || randomUUID()
+}
+
+/** Ids come from cookies and callers: anything but a string counts as absent. */
+function text (value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}

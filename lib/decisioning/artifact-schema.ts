@@ -1,0 +1,70 @@
+/**
+ * The rule artifact that Target publishes for on-device decisioning, major version 1.
+ *
+ * Only what decisions depend on is checked; further members are allowed, since Adobe adds some without a new version. Rules
+ * have a schema of their own, so that those of a large artifact can be checked in slices.
+ */
+/* eslint-disable @typescript-eslint/no-redeclare -- a schema and its type share one name */
+import { Type, type Static } from '@sinclair/typebox'
+
+const open = { additionalProperties: true } as const
+const Names = Type.Optional(Type.Array(Type.String()))
+const RulesByName = Type.Optional(Type.Record(Type.String(), Type.Array(Type.Unknown())))
+
+/** All of an artifact but its rules. */
+export const Artifact = Type.Object({
+  version: Type.String({ pattern: '^1(?!\\d)', description: 'Semantic version; only major version 1 is known.' }),
+  globalMbox: Type.Optional(Type.String({ description: 'Name under which the page load is decided; default target-global-mbox.' })),
+  geoTargetingEnabled: Type.Optional(Type.Boolean({ description: 'Whether a rule asks where the visitor is.' })),
+  responseTokens: Names,
+  localMboxes: Names,
+  localViews: Names,
+  remoteMboxes: Names,
+  remoteViews: Names,
+  meta: Type.Optional(Type.Object({ environment: Type.Optional(Type.String()) }, open)),
+  rules: Type.Object({ mboxes: RulesByName, views: RulesByName }, open)
+}, { ...open, description: 'A rule artifact.' })
+export type Artifact = Static<typeof Artifact>
+
+/** A response token, or a part of one. */
+const Token = Type.Optional(Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()]))
+const EventToken = Type.Optional(Type.String())
+
+const ArtifactOption = Type.Object({
+  type: Type.Optional(Type.String({ description: 'html, json, redirect, dynamic or actions.' })),
+  content: Type.Optional(Type.Unknown()),
+  eventToken: EventToken
+}, open)
+
+const ArtifactMetric = Type.Object({
+  type: Type.Optional(Type.String({ description: 'click or display.' })),
+  eventToken: EventToken
+}, open)
+
+/** One experience of an activity at one location. */
+export const ArtifactRule = Type.Object({
+  ruleKey: Type.Optional(Type.String({ description: 'Activity and location: of the rules with one key the first match counts.' })),
+  propertyTokens: Type.Optional(Type.Array(Type.String(), { description: 'Properties it belongs to; none: to all.' })),
+  condition: Type.Unknown({ description: 'JSON-Logic.' }),
+  meta: Type.Object({
+    'activity.id': Token,
+    'activity.name': Token,
+    'activity.type': Token,
+    'experience.id': Token,
+    'experience.name': Token,
+    'location.id': Token,
+    'location.name': Token,
+    'location.type': Token,
+    'offer.id': Token,
+    'offer.name': Token,
+    'option.id': Token,
+    'option.name': Token,
+    'audience.ids': Type.Optional(Type.Array(Type.Union([Type.String(), Type.Number()])))
+  }, { ...open, description: 'Names and ids, for response tokens and macros.' }),
+  consequence: Type.Object({
+    name: Type.Optional(Type.String({ description: 'Name of the location.' })),
+    options: Type.Optional(Type.Array(ArtifactOption)),
+    metrics: Type.Optional(Type.Array(ArtifactMetric))
+  }, { ...open, description: 'What is answered to visitors who meet the condition.' })
+}, { ...open, description: 'One experience of an activity at one location.' })
+export type ArtifactRule = Static<typeof ArtifactRule>

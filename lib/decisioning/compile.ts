@@ -1,0 +1,156 @@
+/**
+ * Turns a rule artifact into what decisions run on: checked, indexed by location, conditions as closures, answers prepared.
+ *
+ * Done once per artifact. The work is cut into slices, so that the event loop goes on while a large artifact comes in.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Value } from '@sinclair/typebox/value'
+import type { TSchema } from '@sinclair/typebox'
+import { failure } from '../errors.ts'
+import { Artifact, ArtifactRule } from './artifact-schema.ts'
+import { type Condition, compileCondition } from './conditions.ts'
+import { type Answers, compileAnswers } from './consequence.ts'
+import type { GeoFacts } from './facts.ts'
+
+/** One experience of an activity at one location, ready to be judged. */
+export interface CompiledRule {
+  /** Of the rules with one key the first match counts. */
+  readonly key: string | undefined
+  /** Properties it belongs to; undefined: to all. */
+  readonly propertyTokens: readonly string[] | undefined
+  /** Activity id, as it enters the allocation. */
+  readonly activity: string
+  /** Whether the visitor meets the condition. Never throws: a condition that cannot be evaluated is not met. */
+  readonly matches: Condition
+  readonly answers: Answers
+  /** The rule as it came, for traces. */
+  readonly source: ArtifactRule
+}
+
+/** A rule artifact ready for decisions. */
+export interface CompiledArtifact {
+  /** Semantic version, `1.x`. */
+  readonly version: string
+  /** Name under which the page load is decided. */
+  readonly globalMbox: string
+  /** Whether a rule asks where the visitor is. */
+  readonly geoTargetingEnabled: boolean
+  /** Names of the response tokens that answers carry. */
+  readonly responseTokens: readonly string[]
+  /** Those of them that tell where the visitor is, with the fact that holds it. */
+  readonly geoTokens: ReadonlyArray<readonly [token: string, fact: keyof GeoFacts]>
+  /** What the artifact says about itself: client code, environment, when it was made. */
+  readonly meta: Readonly<Record<string, unknown>>
+  /** Rules by mbox, in order of priority. */
+  readonly mboxes: ReadonlyMap<string, readonly CompiledRule[]>
+  /** Rules by view, in order of priority. */
+  readonly views: ReadonlyMap<string, readonly CompiledRule[]>
+  /** What can be decided here. */
+  readonly local: { readonly mboxes: ReadonlySet<string>, readonly views: ReadonlySet<string> }
+  /** What needs the edge, with its place in the artifact's list. */
+  readonly remote: { readonly mboxes: ReadonlyMap<string, number>, readonly views: ReadonlyMap<string, number> }
+}
+
+const GEO_TOKENS = [
+  ['geo.city', 'city'],
+  ['geo.country', 'country'],
+  ['geo.state', 'region'],
+  ['geo.latitude', 'latitude'],
+  ['geo.longitude', 'longitude']
+] as const
+
+/** Milliseconds of work between two turns of the event loop; one rule more is always finished. */
+const SLICE = 8
+
+/**
+ * Checks and compiles an artifact.
+ *
+ * @param artifact parsed JSON; parts of it are kept, so it must not be changed afterwards
+ * @param options `report` hears about rules that can never match, and about conditions that cannot be evaluated, each once
+ * @returns rejects with `FST_TARGET_ARTIFACT` when it is no artifact of major version 1; the event loop is never held for
+ * more than about 10 ms
+ */
+export async function compileArtifact (artifact: unknown, options: { report?: (problem: string) => void } = {}): Promise<CompiledArtifact> {
+  assert(Artifact, artifact, '')
+  const { report = () => {} } = options
+  const responseTokens = new Set(artifact.responseTokens)
+  const pause = slices()
+
+  const compileAll = async (kind: 'mboxes' | 'views') => {
+    const compiled = new Map<string, CompiledRule[]>()
+    for (const [name, rules] of Object.entries(artifact.rules[kind] ?? {})) {
+      const list: CompiledRule[] = []
+      for (const [i, rule] of rules.entries()) {
+        assert(ArtifactRule, rule, `/rules/${kind}/${name}/${i}`)
+        try {
+          list.push(compileRule(rule, responseTokens, report))
+        } catch (error) {
+          report(`${describe(rule)} can never match: ${(error as Error).message}`)
+        }
+        if (pause.due()) await pause.take()
+      }
+      compiled.set(name, list)
+    }
+    return compiled
+  }
+
+  return {
+    version: artifact.version,
+    globalMbox: artifact.globalMbox || 'target-global-mbox',
+    geoTargetingEnabled: artifact.geoTargetingEnabled ?? false,
+    responseTokens: [...responseTokens],
+    geoTokens: GEO_TOKENS.filter(([token]) => responseTokens.has(token)),
+    meta: artifact.meta ?? {},
+    mboxes: await compileAll('mboxes'),
+    views: await compileAll('views'),
+    local: { mboxes: new Set(artifact.localMboxes), views: new Set(artifact.localViews) },
+    remote: { mboxes: places(artifact.remoteMboxes), views: places(artifact.remoteViews) }
+  }
+}
+
+function compileRule (rule: ArtifactRule, responseTokens: ReadonlySet<string>, report: (problem: string) => void): CompiledRule {
+  const condition = compileCondition(rule.condition)
+  let reported = false
+  return {
+    key: rule.ruleKey,
+    propertyTokens: rule.propertyTokens?.length ? rule.propertyTokens : undefined,
+    activity: String(rule.meta['activity.id'] ?? ''),
+    matches: (facts) => {
+      try {
+        return condition(facts)
+      } catch (error) {
+        if (!reported) report(`the condition of ${describe(rule)} cannot be evaluated: ${(error as Error).name}`)
+        reported = true
+        return false
+      }
+    },
+    answers: compileAnswers(rule, responseTokens),
+    source: rule
+  }
+}
+
+function describe ({ ruleKey, consequence }: ArtifactRule): string {
+  return `rule ${JSON.stringify(ruleKey)} of ${JSON.stringify(consequence.name)}`
+}
+
+function places (names: readonly string[] = []): Map<string, number> {
+  return new Map(names.map((name, place) => [name, place]))
+}
+
+function assert<Schema extends TSchema> (schema: Schema, value: unknown, path: string): asserts value is Schema['static'] {
+  if (Value.Check(schema, value)) return
+  const first = Value.Errors(schema, value).First()
+  throw failure('FST_TARGET_ARTIFACT', `${path}${first?.path ?? ''}: ${first?.message ?? 'invalid'}`)
+}
+
+/** Work in slices: `due()` says when one is over, `take()` lets the event loop turn. */
+function slices () {
+  let start = performance.now()
+  return {
+    due: () => performance.now() - start > SLICE,
+    take: async () => {
+      await nextTurn()
+      start = performance.now()
+    }
+  }
+}

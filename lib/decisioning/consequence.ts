@@ -1,0 +1,172 @@
+/**
+ * What a matched rule answers, prepared so that an answer is put together from small fresh objects: the caller may change
+ * it, the artifact stays as it was, and nothing is cloned that need not be.
+ *
+ * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3.
+ */
+import type { MboxResponse, Option } from '../delivery/schema/index.ts'
+import type { ArtifactRule } from './artifact-schema.ts'
+import { compileMacros, type MacroSource } from './macros.ts'
+
+/** Response tokens by name. */
+export type Tokens = Record<string, unknown>
+
+/** What one rule answers to one mbox, page load or view: the parts that its location keeps are taken from it. */
+export interface Consequence extends MboxResponse {
+  options: Option[]
+}
+
+/** What of a request shows in the answer. */
+export interface AnswerSource extends MacroSource {
+  /** Goes into the answer as it is. */
+  index?: number | undefined
+}
+
+/** Makes a fresh answer. `tokens`: response tokens beside the rule's own. */
+export type Answer = (details: AnswerSource, tokens: Tokens | undefined) => Consequence
+
+/** The answers of a rule. */
+export interface Answers {
+  /** Without event tokens; only clicks are left to notify. */
+  execute: Answer
+  /** With event tokens, without metrics. */
+  prefetch: Answer
+  /** With event tokens and all metrics. */
+  prefetchView: Answer
+  /** Name of the location, as the artifact has it. */
+  name: string | undefined
+  /** Event tokens of a display, in order, blank options included: showing nothing is an experience too. */
+  displayTokens: readonly string[]
+}
+
+/**
+ * @param rule of the artifact, checked
+ * @param responseTokens names of the response tokens that the artifact wants
+ * @throws Error when its content is nested too deep
+ */
+export function compileAnswers ({ consequence, meta }: ArtifactRule, responseTokens: ReadonlySet<string>): Answers {
+  const { options = [], metrics = [], ...rest } = consequence
+  const tokens = ruleTokens(meta, responseTokens)
+  const shown = options.filter(({ type, content }) => type !== undefined || content !== undefined)
+  const execute = shown.map((option) => compileOption(option, meta, tokens, undefined))
+  const prefetch = options.map((option, i) => compileOption(option, meta, tokens, option.eventToken ?? displayToken(metrics[i])))
+  const clicks = metrics.filter(({ type }) => type === 'click')
+  return {
+    execute: compileAnswer(rest, execute, clicks.length > 0 ? clicks : undefined),
+    prefetch: compileAnswer(rest, prefetch, undefined),
+    prefetchView: compileAnswer(rest, prefetch, metrics),
+    name: rest.name,
+    displayTokens: [...new Set(options.flatMap(({ eventToken }) => eventToken ?? []))]
+  }
+}
+
+type ArtifactOption = NonNullable<ArtifactRule['consequence']['options']>[number]
+type ArtifactMetric = NonNullable<ArtifactRule['consequence']['metrics']>[number]
+type OptionMaker = (details: MacroSource, tokens: Tokens | undefined) => Option
+
+function displayToken (metric: ArtifactMetric | undefined): string | undefined {
+  return metric?.type === 'display' ? metric.eventToken : undefined
+}
+
+/*
+ * In V8 it costs ten times as much to add a member to a spread object as to spread it. So the templates below have every
+ * member of the answer, and those that differ from answer to answer are overwritten.
+ */
+
+function compileAnswer (rest: object, options: OptionMaker[], metrics: ArtifactMetric[] | undefined): Answer {
+  const template = metrics === undefined ? { ...rest, options: null } : { ...rest, options: null, metrics }
+  const bare = copier(template)
+  const indexed = copier({ ...template, index: 0 })
+  return (details, tokens) => {
+    const answer = (details.index === undefined ? bare() : indexed()) as Consequence
+    answer.options = options.map((make) => make(details, tokens))
+    if (details.index !== undefined) answer.index = details.index
+    return answer
+  }
+}
+
+function compileOption (option: ArtifactOption, meta: object, ruleTokens: Tokens, eventToken: string | undefined): OptionMaker {
+  const { eventToken: _, content, ...rest } = option
+  const makeContent = content === undefined ? undefined : compileContent(option, meta)
+  const copy = copier({
+    ...rest,
+    ...(eventToken !== undefined && { eventToken }),
+    ...(makeContent !== undefined && { content: null }),
+    responseTokens: null
+  })
+  return (details, tokens) => {
+    const made = copy() as Option
+    if (makeContent !== undefined) made.content = makeContent(details)
+    made.responseTokens = tokens === undefined ? { ...ruleTokens } : Object.assign({}, ruleTokens, tokens)
+    return made
+  }
+}
+
+type ContentMaker = (details: MacroSource) => NonNullable<Option['content']>
+
+function compileContent ({ type, content }: ArtifactOption, meta: object): ContentMaker {
+  if (type === 'html' && typeof content === 'string') return compileMacros(content, meta)
+  if (type === 'actions' && Array.isArray(content)) {
+    const actions = content.map((action) => compileAction(action, meta))
+    return (details) => actions.map((make) => make(details))
+  }
+  return copier(content) as ContentMaker
+}
+
+function compileAction (action: unknown, meta: object): (details: MacroSource) => unknown {
+  const copy = copier(action)
+  if (typeof action !== 'object' || action === null || !('content' in action) || typeof action.content !== 'string') return copy
+  const content = compileMacros(action.content, meta)
+  return (details) => {
+    const made = copy() as { content: string }
+    made.content = content(details)
+    return made
+  }
+}
+
+/** Tokens that come from the rule's meta, by the names in which both agree. */
+const META_TOKENS = [
+  'activity.id', 'activity.name', 'activity.type', 'experience.id', 'experience.name', 'location.id', 'location.name',
+  'location.type', 'offer.id', 'offer.name', 'option.id', 'option.name'
+] as const
+
+function ruleTokens (meta: ArtifactRule['meta'], wanted: ReadonlySet<string>): Tokens {
+  const tokens: Tokens = {}
+  for (const name of META_TOKENS) {
+    if (wanted.has(name) && meta[name] !== undefined) tokens[name] = meta[name]
+  }
+  tokens['activity.decisioningMethod'] = 'on-device'
+  return tokens
+}
+
+type Copier = () => unknown
+
+/** Deeper content cannot be sent as JSON either: `JSON.stringify` fails. */
+const DEEPEST = 512
+
+/**
+ * Prepares copying of a JSON value: a flat one costs one spread.
+ *
+ * @throws Error when it is nested too deep
+ */
+function copier (value: unknown, depth = 0): Copier {
+  if (typeof value !== 'object' || value === null) return () => value
+  if (depth > DEEPEST) throw new Error(`content nested more than ${DEEPEST} deep`)
+  const nested = Object.entries(value)
+    .filter(([name, member]) => typeof member === 'object' && member !== null && name !== '__proto__')
+    .map(([name, member]) => [name, copier(member, depth + 1)] as const)
+  const flat = flatCopier(value)
+  if (nested.length === 0) return flat
+  return () => {
+    const copy = flat()
+    for (const [name, copyMember] of nested) copy[name] = copyMember()
+    return copy
+  }
+}
+
+function flatCopier (value: object): () => any {
+  if (Array.isArray(value)) return () => [...value]
+  // Without its own "__proto__", which JSON.parse makes and an assignment to a copy would take for the prototype.
+  const { __proto__: _, ...members } = value as Record<string, unknown>
+  return () => ({ ...members })
+}

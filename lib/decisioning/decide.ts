@@ -1,0 +1,233 @@
+/**
+ * Decides a Delivery request by a rule artifact: synchronous, without I/O, and the same answer for the same visitor.
+ *
+ * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3; where it differs on purpose, the modules below say so.
+ */
+import { randomUUID } from 'node:crypto'
+import type {
+  DeliveryRequest, DeliveryResponse, ExecuteRequest, MboxRequest, MboxResponse, Metric, Notification, Option,
+  PageLoadResponse, PrefetchRequest, RequestDetails, View, ViewRequest, VisitorId
+} from '../delivery/schema/index.ts'
+import type { CompiledArtifact, CompiledRule } from './compile.ts'
+import type { Consequence, Tokens } from './consequence.ts'
+import { Facts, RequestFacts } from './facts.ts'
+import { remoteDependencies } from './remote.ts'
+import { Tracer, type TraceSettings } from './trace.ts'
+
+/** What a decision depends on beside artifact and request. */
+export interface DecideOptions {
+  /** Target client code. */
+  client: string
+  /** Milliseconds since the epoch; default: now. */
+  now?: number
+  /** Location hint that a new `tntId` carries; default: none. */
+  locationHint?: string
+  /** What a trace tells; used only when the request asks for one. */
+  trace?: TraceSettings
+}
+
+/** What was decided. */
+export interface Decision {
+  /** As the Delivery API answers: status 200, or 206 when some of it needs the edge. */
+  response: DeliveryResponse
+  /** Mboxes that need the edge. */
+  remoteMboxes: string[]
+  /** Views that need the edge. */
+  remoteViews: string[]
+  /** Display notifications for what was executed, one for each matched rule with tokens that were not notified before. */
+  notifications: Notification[]
+}
+
+/**
+ * Decides a request.
+ *
+ * @param artifact from `compileArtifact`
+ * @param request not changed; what the answer shares with it is the visitor's `customerIds`
+ * @param options client code, clock, location hint, trace
+ */
+export function decide (artifact: CompiledArtifact, request: DeliveryRequest, options: DecideOptions): Decision {
+  const { client, now = Date.now() } = options
+  const { execute, prefetch } = request
+  const { remoteNeeded, remoteMboxes, remoteViews } = remoteDependencies(artifact, request)
+  const id = identify(request.id, options.locationHint)
+  const facts = new RequestFacts(request.context, id, client, now)
+  const impressions = new Impressions(now)
+  const tokens = geoTokens(artifact, facts)
+  const propertyToken = request.property?.token
+  const tracer = () => request.trace === undefined ? undefined : new Tracer(artifact, client, id, options.trace ?? {})
+
+  const response: DeliveryResponse = {
+    status: remoteNeeded ? 206 : 200,
+    requestId: request.requestId || randomUUID(),
+    id,
+    client
+  }
+  if (execute) response.execute = new Mode('execute', artifact, facts, tokens, propertyToken, impressions, tracer()).decide(execute)
+  if (prefetch) response.prefetch = new Mode('prefetch', artifact, facts, tokens, propertyToken, undefined, tracer()).decide(prefetch)
+  return { response, remoteMboxes, remoteViews, notifications: impressions.notifications }
+}
+
+/** A visitor without any id gets a `tntId`, as at the edge. */
+function identify (id: VisitorId | undefined, locationHint: string | undefined): VisitorId {
+  const known = { ...id }
+  if (!known.tntId && !known.marketingCloudVisitorId && !known.thirdPartyId && !authenticated(known)) {
+    known.tntId = locationHint?.trim() ? `${randomUUID()}.${locationHint}_0` : randomUUID()
+  }
+  return known
+}
+
+function authenticated ({ customerIds }: VisitorId): boolean {
+  return Array.isArray(customerIds) && Boolean(customerIds.find(({ authenticatedState }) => authenticatedState === 'authenticated')?.id)
+}
+
+function geoTokens (artifact: CompiledArtifact, facts: RequestFacts): Tokens | undefined {
+  let tokens: Tokens | undefined
+  for (const [token, fact] of artifact.geoTokens) {
+    const value = facts.geo[fact]
+    if (value !== undefined) (tokens ??= {})[token] = value
+  }
+  return tokens
+}
+
+/** Displays to notify: each token of a location once. */
+class Impressions {
+  readonly notifications: Notification[] = []
+  readonly #now: number
+  /** Tokens by location. */
+  readonly #notified = new Map<string | undefined, Set<string>>()
+
+  constructor (now: number) {
+    this.#now = now
+  }
+
+  add ({ name, displayTokens }: CompiledRule['answers']): Notification | undefined {
+    let notified = this.#notified.get(name)
+    if (notified === undefined) this.#notified.set(name, notified = new Set())
+    const tokens: string[] = []
+    for (const token of displayTokens) {
+      if (notified.has(token)) continue
+      notified.add(token)
+      tokens.push(token)
+    }
+    if (tokens.length === 0) return undefined
+    const notification: Notification = {
+      id: randomUUID(),
+      impressionId: randomUUID(),
+      timestamp: this.#now,
+      type: 'display',
+      mbox: { name: name ?? '' },
+      tokens
+    }
+    this.notifications.push(notification)
+    return notification
+  }
+}
+
+/** Decides what is to be executed, or what is to be prefetched. */
+class Mode {
+  readonly #mode: 'execute' | 'prefetch'
+  readonly #artifact: CompiledArtifact
+  readonly #facts: RequestFacts
+  readonly #tokens: Tokens | undefined
+  readonly #propertyToken: string | undefined
+  readonly #impressions: Impressions | undefined
+  readonly #tracer: Tracer | undefined
+
+  constructor (
+    mode: 'execute' | 'prefetch', artifact: CompiledArtifact, facts: RequestFacts, tokens: Tokens | undefined,
+    propertyToken: string | undefined, impressions: Impressions | undefined, tracer: Tracer | undefined
+  ) {
+    this.#mode = mode
+    this.#artifact = artifact
+    this.#facts = facts
+    this.#tokens = tokens
+    this.#propertyToken = propertyToken
+    this.#impressions = impressions
+    this.#tracer = tracer
+  }
+
+  decide (asked: ExecuteRequest & PrefetchRequest) {
+    const decided: { mboxes?: MboxResponse[], views?: View[], pageLoad?: PageLoadResponse } = {}
+    if (asked.mboxes) decided.mboxes = asked.mboxes.flatMap((details) => this.#mbox(details))
+    if (asked.views) decided.views = asked.views.flatMap((details) => this.#view(details))
+    if (asked.pageLoad) decided.pageLoad = this.#pageLoad(asked.pageLoad)
+    return decided
+  }
+
+  /** The first match; the global mbox answers with the first match of each rule key. */
+  #mbox (details: MboxRequest): MboxResponse[] {
+    const { name, index } = details
+    const isGlobal = name === this.#artifact.globalMbox
+    const answers: MboxResponse[] = this.#judge('mbox', this.#artifact.mboxes.get(name) ?? [], details, isGlobal)
+    if (answers.length === 0 && !isGlobal) {
+      const nothing: MboxResponse = index === undefined ? { name } : { name, index }
+      if (this.#tracer !== undefined) nothing.trace = this.#tracer.snapshot()
+      answers.push(nothing)
+    }
+    return answers
+  }
+
+  /** The global mbox, its matches put together: a click is listed once, however many options it counts for. */
+  #pageLoad (details: RequestDetails): PageLoadResponse {
+    const { globalMbox, mboxes } = this.#artifact
+    const answers = this.#judge('mbox', mboxes.get(globalMbox) ?? [], { ...details, name: globalMbox }, true)
+    const options: Option[] = []
+    const metrics = new Map<string | undefined, Metric>()
+    for (const answer of answers) {
+      options.push(...answer.options)
+      for (const metric of answer.metrics ?? []) metrics.set(metric.eventToken, metric)
+    }
+    const pageLoad: PageLoadResponse = { options }
+    if (metrics.size > 0) pageLoad.metrics = [...metrics.values()]
+    const trace = answers.at(-1)?.trace
+    if (trace !== undefined) pageLoad.trace = trace
+    return pageLoad
+  }
+
+  /** A view, or all of them: the first match of each rule key, put together by view. */
+  #view (details: ViewRequest): View[] {
+    const { views } = this.#artifact
+    const rules = details.name === undefined ? [...views.values()].flat() : views.get(details.name) ?? []
+    const answers = new Map<string | undefined, Consequence>()
+    for (const answer of this.#judge('view', rules, details, true)) {
+      const first = answers.get(answer.name)
+      if (first === undefined) {
+        answers.set(answer.name, answer)
+      } else {
+        first.options.push(...answer.options)
+        first.metrics = [...first.metrics ?? [], ...answer.metrics ?? []]
+      }
+    }
+    return [...answers.values()]
+  }
+
+  /** Answers of the rules that match: the first one, or the first of each rule key. */
+  #judge (kind: 'mbox' | 'view', rules: readonly CompiledRule[], details: RequestDetails & { name?: string }, each: boolean): Consequence[] {
+    const facts = new Facts(this.#facts, details)
+    const answers: Consequence[] = []
+    const answered = new Set<string | undefined>()
+    this.#tracer?.asked(this.#mode, kind, details, facts)
+
+    for (const rule of rules) {
+      if (!this.#counts(rule) || answered.has(rule.key)) continue
+      facts.activity = rule.activity
+      const satisfied = rule.matches(facts)
+      this.#tracer?.evaluated(rule, facts, satisfied)
+      if (!satisfied) continue
+
+      const notification = this.#impressions?.add(rule.answers)
+      if (this.#mode === 'execute') this.#tracer?.displayed(rule, notification)
+      const answer = rule.answers[this.#mode === 'prefetch' && kind === 'view' ? 'prefetchView' : this.#mode](details, this.#tokens)
+      if (this.#tracer !== undefined) answer.trace = this.#tracer.snapshot()
+      answers.push(answer)
+      if (!each) break
+      answered.add(rule.key)
+    }
+    return answers
+  }
+
+  /** Rules of a property count only when it is asked for. */
+  #counts ({ propertyTokens }: CompiledRule): boolean {
+    return propertyTokens === undefined || (this.#propertyToken !== undefined && propertyTokens.includes(this.#propertyToken))
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * What conditions are judged by: the visitor's browser, the page, the parameters and the rest, each computed when a rule
+ * first reads it and at most once.
+ */
+import type { Context, RequestDetails, VisitorId } from '../delivery/schema/index.ts'
+import { allocate, allocationId } from './allocation.ts'
+import { type UserFacts, userFacts } from './browser.ts'
+import { parameterFacts, type ParameterFacts } from './parameters.ts'
+import { Url, URL_PARTS } from './url.ts'
+
+/** Where the visitor is; what is not known is undefined. */
+export interface GeoFacts {
+  country: unknown
+  region: unknown
+  city: unknown
+  latitude: unknown
+  longitude: unknown
+}
+
+/** What holds for the whole request. */
+export class RequestFacts {
+  readonly now: number
+  readonly #context: Partial<Context>
+  readonly #client: string
+  readonly #visitor: string
+  readonly #allocations = new Map<string, number>()
+  #user: UserFacts | undefined
+  #page: Url | undefined
+  #referring: Url | undefined
+  #geo: GeoFacts | undefined
+
+  /**
+   * @param context of the request; absent when the caller gave none
+   * @param id the visitor's ids, complete
+   * @param client Target client code
+   * @param now milliseconds since the epoch
+   */
+  constructor (context: Context | undefined, id: VisitorId, client: string, now: number) {
+    this.now = now
+    this.#context = context ?? {}
+    this.#client = client
+    this.#visitor = allocationId(id)
+  }
+
+  get user (): UserFacts {
+    return (this.#user ??= userFacts(this.#context.userAgent, this.#context.clientHints))
+  }
+
+  get page (): Url { return (this.#page ??= new Url(this.#context.address?.url)) }
+  get referring (): Url { return (this.#referring ??= new Url(this.#context.address?.referringUrl)) }
+
+  get geo (): GeoFacts {
+    if (this.#geo === undefined) {
+      const { countryCode, stateCode, city, latitude, longitude } = this.#context.geo ?? {}
+      this.#geo = { country: countryCode, region: stateCode, city, latitude, longitude }
+    }
+    return this.#geo
+  }
+
+  /** UTC, HHmm. */
+  get currentTime (): string {
+    const now = new Date(this.now)
+    return `${now.getUTCHours()}`.padStart(2, '0') + `${now.getUTCMinutes()}`.padStart(2, '0')
+  }
+
+  /** UTC, 1 (Monday) to 7 (Sunday). */
+  get currentDay (): number { return new Date(this.now).getUTCDay() || 7 }
+
+  /** The visitor's place in an activity, 0 to 99.99. */
+  allocation (activity: string): number {
+    let allocation = this.#allocations.get(activity)
+    if (allocation === undefined) {
+      allocation = allocate(this.#client, activity, this.#visitor)
+      this.#allocations.set(activity, allocation)
+    }
+    return allocation
+  }
+}
+
+/** What holds for one mbox, page load or view of the request: its own address goes before the page's. */
+export class Facts {
+  /** Id of the activity whose rule is being judged. */
+  activity = ''
+  readonly request: RequestFacts
+  readonly #details: RequestDetails
+  #page: Url | undefined
+  #referring: Url | undefined
+  #mbox: ParameterFacts | undefined
+
+  constructor (request: RequestFacts, details: RequestDetails) {
+    this.request = request
+    this.#details = details
+  }
+
+  get page (): Url {
+    const { address } = this.#details
+    return (this.#page ??= address === undefined ? this.request.page : new Url(address?.url))
+  }
+
+  get referring (): Url {
+    const { address } = this.#details
+    return (this.#referring ??= address === undefined ? this.request.referring : new Url(address?.referringUrl))
+  }
+
+  get mbox (): ParameterFacts { return (this.#mbox ??= parameterFacts(this.#details.parameters)) }
+
+  get allocation (): number { return this.request.allocation(this.activity) }
+
+  /** Everything as a plain object: for traces and for conditions that ask for a whole branch. */
+  toObject (): Record<string, unknown> {
+    return {
+      current_timestamp: this.request.now,
+      current_time: this.request.currentTime,
+      current_day: this.request.currentDay,
+      user: this.request.user,
+      page: this.page.toObject(),
+      referring: this.referring.toObject(),
+      geo: this.request.geo,
+      mbox: this.mbox,
+      allocation: this.allocation
+    }
+  }
+}
+
+/** Reads one fact. */
+export type FactReader = (facts: Facts) => unknown
+
+const readers: ReadonlyMap<string, FactReader> = new Map<string, FactReader>([
+  ['allocation', (facts) => facts.allocation],
+  ['current_timestamp', (facts) => facts.request.now],
+  ['current_time', (facts) => facts.request.currentTime],
+  ['current_day', (facts) => facts.request.currentDay],
+  ['user.browserType', (facts) => facts.request.user.browserType],
+  ['user.platform', (facts) => facts.request.user.platform],
+  ['user.locale', (facts) => facts.request.user.locale],
+  ['user.browserVersion', (facts) => facts.request.user.browserVersion],
+  ['geo.country', (facts) => facts.request.geo.country],
+  ['geo.region', (facts) => facts.request.geo.region],
+  ['geo.city', (facts) => facts.request.geo.city],
+  ['geo.latitude', (facts) => facts.request.geo.latitude],
+  ['geo.longitude', (facts) => facts.request.geo.longitude],
+  ...URL_PARTS.flatMap((part): Array<[string, FactReader]> => [
+    [`page.${part}`, (facts) => facts.page[part]],
+    [`page.${part}_lc`, (facts) => facts.page[part].toLowerCase()],
+    [`referring.${part}`, (facts) => facts.referring[part]],
+    [`referring.${part}_lc`, (facts) => facts.referring[part].toLowerCase()]
+  ])
+])
+
+/** Resolves a path such as `page.domain_lc` or `mbox.favorite.color`, once, to what reads it. */
+export function factReader (path: string): FactReader {
+  const reader = readers.get(path)
+  if (reader !== undefined) return reader
+  const [branch, ...rest] = path.split('.')
+  if (branch === 'mbox') return (facts) => readPath(facts.mbox, rest)
+  return (facts) => readPath(facts.toObject(), [branch!, ...rest])
+}
+
+/** Follows own properties only, so that no path ends at a prototype; undefined where it leads nowhere. */
+export function readPath (data: unknown, path: readonly string[]): unknown {
+  for (const name of path) {
+    if (data === null || data === undefined || !Object.hasOwn(Object(data), name)) return undefined
+    data = (data as Record<string, unknown>)[name]
+  }
+  return data
+}

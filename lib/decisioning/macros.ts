@@ -1,0 +1,74 @@
+/**
+ * Macros in offers: `${campaign.name}`, `${mbox.name}`, `${<parameter>}`.
+ *
+ * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3, except that a macro names own properties only:
+ * `${constructor}` stays as it is.
+ */
+import type { RequestDetails } from '../delivery/schema/index.ts'
+
+/** The details of a request by which macros are filled in. */
+export type MacroSource = RequestDetails & { name?: string | undefined }
+
+/** Text with its macros filled in. */
+export type MacroText = (details: MacroSource) => string
+
+const MACRO = /\$\{([a-zA-Z0-9_.]*)\}/g
+
+/** Target's older words. Found in any case but known in lower case only, so `${Campaign.id}` names nothing. */
+const ALIASES: ReadonlyMap<string, string> = new Map([['campaign', 'activity'], ['recipe', 'experience']])
+
+/**
+ * Finds the macros of a text and fills in what the rule itself knows; the rest waits for the request.
+ *
+ * @param text html or the content of an action
+ * @param meta what the artifact says about the rule
+ */
+export function compileMacros (text: string, meta: object): MacroText {
+  const literals: string[] = []
+  const macros: Array<{ key: string, literal: string }> = []
+  let pending = ''
+  let end = 0
+  for (const { 0: literal, 1: name = '', index } of text.matchAll(MACRO)) {
+    pending += text.slice(end, index)
+    end = index + literal.length
+    const key = keyOf(name)
+    const known = own(meta, key)
+    if (known !== undefined) {
+      pending += print(known)
+    } else {
+      literals.push(pending)
+      macros.push({ key, literal })
+      pending = ''
+    }
+  }
+  const last = pending + text.slice(end)
+  if (macros.length === 0) return () => last
+
+  return (details) => {
+    let result = ''
+    for (const [i, { key, literal }] of macros.entries()) {
+      const value = own(details, key) ?? own(details.parameters, key)
+      result += literals[i]! + (value === undefined ? literal : print(value))
+    }
+    return result + last
+  }
+}
+
+/** The last two dotted parts, without a part `mbox`. */
+function keyOf (name: string): string {
+  return name
+    .replace(/campaign|recipe/gi, (word) => String(ALIASES.get(word)))
+    .split('.')
+    .slice(-2)
+    .filter((part) => part !== 'mbox')
+    .join('.')
+}
+
+function own (source: object | undefined, key: string): unknown {
+  return source !== undefined && source !== null && Object.hasOwn(source, key) ? (source as Record<string, unknown>)[key] : undefined
+}
+
+/** Never calls a `toString` that came with the request. */
+function print (value: unknown): string {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? '[object Object]' : String(value)
+}

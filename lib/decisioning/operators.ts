@@ -1,0 +1,93 @@
+/**
+ * The operators of JSON-Logic that know only their operands. Each makes one closure from the closures of its operands.
+ *
+ * Semantics are those of `json-logic-js` 2.0.5, which Adobe's engine runs: JavaScript's own loose comparisons, and an empty
+ * array that is false.
+ */
+/* eslint-disable eqeqeq -- `==` of JSON-Logic is JavaScript's */
+
+/**
+ * Evaluates a piece of logic in a scope: the facts, or inside `filter` and the like one element. The result is of any type,
+ * and the operators do with it what JavaScript's do.
+ */
+export type Evaluate = (scope: unknown) => any
+
+/** Makes the evaluation of an operation from those of its operands. */
+export type Operator = (...operands: Evaluate[]) => Evaluate
+
+/** An operand that is not there. */
+const absent: Evaluate = () => undefined
+
+/** JSON-Logic's truth: JavaScript's, but for the empty array. */
+export function truthy (value: unknown): boolean {
+  return Array.isArray(value) ? value.length > 0 : Boolean(value)
+}
+
+/** For operators of any number of operands, which are rare. */
+const variadic = (operate: (values: any[]) => unknown): Operator =>
+  (...operands) => (scope) => operate(operands.map((operand) => operand(scope)))
+
+const choose: Operator = (...branches) => (scope) => {
+  let i = 0
+  for (; i < branches.length - 1; i += 2) {
+    if (truthy(branches[i]!(scope))) return branches[i + 1]!(scope)
+  }
+  return i < branches.length ? branches[i]!(scope) : null
+}
+
+/** Stops at the first operand whose truth is `stop` and gives its value, else the last one's. */
+const until = (stop: boolean): Operator => (...operands) => (scope) => {
+  let value: unknown
+  for (const operand of operands) {
+    value = operand(scope)
+    if (truthy(value) === stop) break
+  }
+  return value
+}
+
+/** Operators by name. */
+export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator>([
+  ['==', (a = absent, b = absent) => (scope) => a(scope) == b(scope)],
+  ['!=', (a = absent, b = absent) => (scope) => a(scope) != b(scope)],
+  ['===', (a = absent, b = absent) => (scope) => a(scope) === b(scope)],
+  ['!==', (a = absent, b = absent) => (scope) => a(scope) !== b(scope)],
+  ['>', (a = absent, b = absent) => (scope) => a(scope) > b(scope)],
+  ['>=', (a = absent, b = absent) => (scope) => a(scope) >= b(scope)],
+  ['<', (a = absent, b = absent, c = absent) => (scope) => {
+    const [low, middle, high] = [a(scope), b(scope), c(scope)]
+    return low < middle && (high === undefined || middle < high)
+  }],
+  ['<=', (a = absent, b = absent, c = absent) => (scope) => {
+    const [low, middle, high] = [a(scope), b(scope), c(scope)]
+    return low <= middle && (high === undefined || middle <= high)
+  }],
+  ['!!', (a = absent) => (scope) => truthy(a(scope))],
+  ['!', (a = absent) => (scope) => !truthy(a(scope))],
+  ['and', until(false)],
+  ['or', until(true)],
+  ['if', choose],
+  ['?:', choose],
+  ['in', (a = absent, b = absent) => (scope) => {
+    const [part, whole] = [a(scope), b(scope)]
+    return (typeof whole === 'string' || Array.isArray(whole)) && whole.indexOf(part) !== -1
+  }],
+  ['cat', variadic((values) => values.join(''))],
+  ['substr', variadic(([source, start, end]) => {
+    if (!(end < 0)) return String(source).substr(start, end)
+    const tail = String(source).substr(start)
+    return tail.substr(0, tail.length + end)
+  })],
+  ['+', variadic((values) => values.reduce((sum, value) => Number.parseFloat(sum) + Number.parseFloat(value), 0))],
+  ['*', variadic((values) => values.reduce((product, value) => Number.parseFloat(product) * Number.parseFloat(value)))],
+  ['-', (a = absent, b = absent) => (scope) => {
+    const [from, value] = [a(scope), b(scope)]
+    return value === undefined ? -from : from - value
+  }],
+  ['/', (a = absent, b = absent) => (scope) => a(scope) / b(scope)],
+  ['%', (a = absent, b = absent) => (scope) => a(scope) % b(scope)],
+  ['min', variadic((values) => Math.min(...values))],
+  ['max', variadic((values) => Math.max(...values))],
+  ['merge', variadic((values) => values.flat())],
+  // Elsewhere it prints its operand. Facts are visitor data, which no log may hold.
+  ['log', (a = absent) => a]
+])
