@@ -1,0 +1,63 @@
+/** What Target's CDN serves: the rule artifact, plain and obfuscated, and where a visitor is. */
+import { createHash } from 'node:crypto'
+import { isIP } from 'node:net'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Faults } from './faults.ts'
+
+export interface ArtifactRouteOptions {
+  artifact: object
+  /** When given, other clients' artifacts are not found. */
+  client: string | undefined
+  /** Without it there is no `rules.bin`, whose key it is a part of. */
+  organizationId: string | undefined
+  faults: Faults
+}
+
+interface Params { client: string, environment: string, file: string }
+
+const environments = ['production', 'staging', 'development']
+
+export function artifactRoutes (app: FastifyInstance, { artifact, client, organizationId, faults }: ArtifactRouteOptions) {
+  const json = Buffer.from(JSON.stringify(artifact))
+  const hash = createHash('sha256').update(json).digest('hex')
+  const files = new Map<string, { type: string, etag: string, content: Buffer }>()
+  files.set('rules.json', { type: 'application/json; charset=utf-8', etag: `"${hash}"`, content: json })
+  if (organizationId !== undefined) {
+    files.set('rules.bin', { type: 'application/octet-stream', etag: `"${hash}-bin"`, content: obfuscated(json, organizationId, hash.slice(0, 32)) })
+  }
+
+  const serve = async (request: FastifyRequest, reply: FastifyReply) => {
+    const params = request.params as Params
+    const file = files.get(params.file)
+    if (file === undefined || !environments.includes(params.environment) || (client !== undefined && params.client !== client)) {
+      reply.callNotFound()
+      return reply
+    }
+    reply.headers({ ...whereabouts(request), etag: file.etag })
+    const known = request.headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, '')) ?? []
+    if (known.includes(file.etag) || known.includes('*')) return reply.code(304).send()
+    return reply.type(file.type).send(file.content)
+  }
+  app.get('/:client/:environment/v1/:file', faults.hooks('artifact'), serve)
+  app.get('/:client/:environment/v1/:propertyToken/:file', faults.hooks('artifact'), serve)
+  app.get('/v1/geo', faults.hooks('geo'), async (request) => whereabouts(request))
+}
+
+/** The same place for everyone; the address is the one asked about, or the sender's. */
+function whereabouts (request: FastifyRequest): Record<string, string> {
+  const asked = String(request.headers['x-forwarded-for']).split(',', 1)[0] ?? ''
+  return {
+    'x-forwarded-for': isIP(asked) > 0 ? asked : request.ip,
+    'x-geo-latitude': '59.91',
+    'x-geo-longitude': '10.75',
+    'x-geo-country-code': 'NO',
+    'x-geo-region-code': '03',
+    'x-geo-city': 'OSLO'
+  }
+}
+
+/** `ATOD:001`, the 32 characters of the key, then the artifact XORed with organization id and key. */
+function obfuscated (artifact: Buffer, organizationId: string, key: string): Buffer {
+  const mask = Buffer.from(organizationId + key)
+  return Buffer.concat([Buffer.from(`ATOD:001${key}`), artifact.map((byte, at) => byte ^ (mask[at % mask.length] as number))])
+}

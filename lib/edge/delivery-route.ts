@@ -1,0 +1,92 @@
+/** `POST /rest/v1/delivery`: decides, counts and answers as the real edge does. */
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import type { CompiledArtifact } from '../decisioning/compile.ts'
+import { decide } from '../decisioning/decide.ts'
+import { DeliveryQuery, DeliveryRequest, type DeliveryResponse, type Notification, type VisitorId } from '../delivery/schema/index.ts'
+import { completeAnswer } from './answer.ts'
+import type { Faults } from './faults.ts'
+import type { Recorder } from './recorder.ts'
+import { refusal } from './refusal.ts'
+import type { EventTokens } from './tokens.ts'
+
+/** The cluster this edge claims to be: the suffix of the `tntId`s it gives, and its host name. */
+const cluster = '35'
+const edgeHost = `mboxedge${cluster}.tt.omtrdc.net`
+
+export interface DeliveryRouteOptions {
+  client: string
+  /** When given, requests for another organization are refused. */
+  organizationId: string | undefined
+  /** The artifact, compiled by the time the edge is ready. */
+  artifact: () => CompiledArtifact
+  /** The response tokens that the artifact lists. */
+  responseTokens: ReadonlySet<string>
+  tokens: EventTokens
+  recorder: Recorder
+  faults: Faults
+  /** Waits as long as the edge is to take. */
+  delay: () => Promise<void>
+}
+
+export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptions) {
+  const { recorder } = options
+  const fault = options.faults.hooks('delivery')
+
+  app.post<{ Body: DeliveryRequest, Querystring: DeliveryQuery }>('/rest/v1/delivery', {
+    schema: { querystring: DeliveryQuery, body: DeliveryRequest },
+    preValidation: [
+      async ({ body, query, headers }) => recorder.record({ body, query: { ...query }, headers, time: Date.now() }),
+      fault.preValidation
+    ],
+    onSend: fault.onSend
+  }, async ({ body, query }, reply) => {
+    const wrong = options.organizationId !== undefined && query.imsOrgId !== options.organizationId
+    const message = wrong ? 'unknown imsOrgId' : refusal(body, options.tokens)
+    if (message !== undefined) return reply.code(400).send({ status: 400, message })
+    const answer = respond(body, options)
+    await options.delay()
+    return body.context.beacon === true ? reply.code(204).send() : answer
+  })
+}
+
+function respond (body: DeliveryRequest, { client, artifact, responseTokens, tokens, recorder }: DeliveryRouteOptions): DeliveryResponse {
+  const id = visitorId(body.id)
+  const compiled = artifact()
+  const { response, notifications: impressions } = decide(compiled, { ...body, id }, { client })
+  completeAnswer(response, body, tokens, responseTokens, compiled.globalMbox)
+
+  const impressionId = body.impressionId ?? randomUUID()
+  const countDisplays = (of: Notification, underId: string) => {
+    for (const token of of.tokens ?? []) {
+      const facts = tokens.facts(token)
+      if (facts?.kind === 'display') recorder.count(underId, facts.activityId)
+    }
+  }
+  // What was executed is what an on-device client would have to notify.
+  for (const impression of impressions) countDisplays(impression, impressionId)
+  for (const notification of body.notifications ?? []) {
+    const isNew = recorder.accept(notification)
+    if (isNew && notification.type === 'display') countDisplays(notification, notification.impressionId ?? body.impressionId ?? notification.id)
+  }
+
+  const { requestId, execute, prefetch } = response
+  return {
+    status: 200,
+    requestId,
+    id,
+    client,
+    edgeHost,
+    ...(execute && { execute }),
+    ...(prefetch && { prefetch }),
+    ...(body.notifications && { notifications: body.notifications.map((notification) => ({ id: notification.id })) })
+  }
+}
+
+/** The ids that were given; a `tntId` gets a location hint, and a visitor without ids gets a `tntId`. */
+function visitorId (given: VisitorId = {}): VisitorId {
+  const { tntId, marketingCloudVisitorId, thirdPartyId } = given
+  if (!tntId && (marketingCloudVisitorId || thirdPartyId)) return given
+  const own = tntId || randomUUID()
+  return { ...given, tntId: own.includes('.') ? own : `${own}.${cluster}_0` }
+}

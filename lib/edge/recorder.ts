@@ -1,0 +1,90 @@
+/** What the edge has seen: requests, notifications and impressions, for tests to look at. */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Notification } from '../delivery/schema/index.ts'
+
+/** A delivery request that reached the edge with a JSON body, answered or not. */
+export interface RecordedRequest {
+  /** The body as it came: valid or not. */
+  body: any
+  /** The query string. */
+  query: Record<string, string | string[] | undefined>
+  /** The request's headers, names in lower case. */
+  headers: IncomingHttpHeaders
+  /** When its body had arrived, in milliseconds since the epoch. */
+  time: number
+}
+
+/** Bounds, so that an edge under load for hours does not fill the memory: what is older is forgotten. */
+const keptRequests = 10_000
+const keptNotifications = 100_000
+const keptIds = 200_000
+
+/** A set that forgets its oldest members. */
+class RecentIds {
+  readonly #ids = new Set<string>()
+
+  /** Adds an id. Returns whether it is new. */
+  add (id: string): boolean {
+    if (this.#ids.has(id)) return false
+    this.#ids.add(id)
+    if (this.#ids.size > keptIds) this.#ids.delete(this.#ids.values().next().value as string)
+    return true
+  }
+
+  clear () {
+    this.#ids.clear()
+  }
+}
+
+export class Recorder {
+  /** The last 10,000 requests, oldest first. */
+  readonly requests: RecordedRequest[] = []
+  /** The last 100,000 accepted notifications, oldest first; a repeated one is there twice. */
+  readonly notifications: Notification[] = []
+  readonly #notificationIds = new RecentIds()
+  readonly #impressionKeys = new RecentIds()
+  readonly #impressions = new Map<string, number>()
+  #waiting: Array<(request: RecordedRequest) => void> = []
+
+  record (request: RecordedRequest) {
+    this.requests.push(request)
+    if (this.requests.length > keptRequests) this.requests.shift()
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve(request)
+  }
+
+  /** Takes a notification. Returns whether its id is new. */
+  accept (notification: Notification): boolean {
+    this.notifications.push(notification)
+    if (this.notifications.length > keptNotifications) this.notifications.shift()
+    return this.#notificationIds.add(notification.id)
+  }
+
+  /** Counts an impression of an activity, once for one impression id. */
+  count (impressionId: string, activityId: string) {
+    if (this.#impressionKeys.add(`${activityId}:${impressionId}`)) {
+      this.#impressions.set(activityId, this.impressions(activityId) + 1)
+    }
+  }
+
+  /** Impressions of one activity, or of all. */
+  impressions (activityId?: number | string): number {
+    if (activityId !== undefined) return this.#impressions.get(String(activityId)) ?? 0
+    return [...this.#impressions.values()].reduce((sum, count) => sum + count, 0)
+  }
+
+  /** The next request to arrive. */
+  nextRequest (): Promise<RecordedRequest> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** Forgets everything; who waits for the next request goes on waiting. */
+  reset () {
+    this.requests.length = 0
+    this.notifications.length = 0
+    this.#notificationIds.clear()
+    this.#impressionKeys.clear()
+    this.#impressions.clear()
+  }
+}
