@@ -1,0 +1,200 @@
+/**
+ * Target's cookies: their format, reading them from a raw `Cookie` header and writing them as `Set-Cookie`.
+ *
+ * `mbox` holds parts joined by `|`, each `name#value#expires` with name and value percent-encoded and the expiry in
+ * epoch seconds: `session#<session id>#…` and `PC#<tntId>#…`. `mboxEdgeCluster` holds the number of the edge cluster.
+ * Everything read here comes from a browser: what is malformed is ignored and nothing throws.
+ */
+
+/** Name of the cookie that holds session id and `tntId`. The Node SDK's `TargetClient.TargetCookieName`. */
+export const TARGET_COOKIE = 'mbox'
+
+/** Name of the cookie that holds the location hint. The Node SDK's `TargetClient.TargetLocationHintCookieName`. */
+export const LOCATION_HINT_COOKIE = 'mboxEdgeCluster'
+
+/** Name of the cookie in which Adobe's VisitorAPI.js keeps the Experience Cloud id of an organization. */
+export const getVisitorCookieName = (organizationId: string) => `AMCV_${organizationId}`
+
+/** Lifetime of a session, seconds: at.js and the SDKs write 31 minutes for a session of 30. */
+export const SESSION_MAX_AGE = 1860
+/** Lifetime of a `tntId`, seconds: two years (732 days). */
+export const DEVICE_MAX_AGE = 63_244_800
+/** Lifetime of the location hint, seconds. */
+export const LOCATION_HINT_MAX_AGE = 1860
+
+/** A cookie to be written, in the Node SDK's shape. */
+export interface TargetCookie {
+  name: string
+  value: string
+  /** Seconds. */
+  maxAge: number
+}
+
+/** What an `mbox` cookie says that has not expired. */
+export interface TargetCookieParts {
+  sessionId?: string
+  tntId?: string
+}
+
+/** The cookies that matter here, as they arrived. */
+export interface RawCookies {
+  /** All values of `mbox`: browsers send one per domain and path it was set for. */
+  target: string[]
+  locationHint?: string
+  /** Value of `AMCV_<organizationId>`. */
+  visitor?: string
+}
+
+// The session id goes into a query string and the edge refuses white space, `?` and `/` in it (Delivery API 1.0).
+const SESSION_ID = /^[!-.0->@-~]{1,128}$/
+// A dot in a `tntId` parts it from its location hint (Delivery API 1.0); with any other the edge refuses the request.
+const TNT_ID = /^[!-\-/-~]{1,117}(\.\d{1,4}_\d{1,5})?$/
+const EXPIRES = /^\d{1,12}$/
+const HINT = /^\d{1,4}$/
+
+/** A session id that the edge accepts. */
+export const isSessionId = (value: unknown): value is string => typeof value === 'string' && SESSION_ID.test(value)
+
+/** A location hint is a cluster number. Anything else must never get into a host name. */
+export const isLocationHint = (value: unknown): value is string => typeof value === 'string' && HINT.test(value)
+
+function decode (text: string): string | undefined {
+  if (!text.includes('%')) return text
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Picks the cookies that matter out of a `Cookie` header.
+ *
+ * @param header as received
+ * @param visitorCookieNames the names of the AMCV cookie, raw and percent-encoded
+ */
+export function readCookieHeader (header: string | undefined, visitorCookieNames: readonly string[]): RawCookies {
+  const cookies: RawCookies = { target: [] }
+  if (header === undefined || header === '') return cookies
+  let start = 0
+  while (start < header.length) {
+    let end = header.indexOf(';', start)
+    if (end === -1) end = header.length
+    while (header.charCodeAt(start) === 0x20 || header.charCodeAt(start) === 0x09) start++
+    const first = header.charCodeAt(start)
+    // All names in question begin with `m` or `A`, and most cookies of a page do not.
+    if (first === 0x6d || first === 0x41) {
+      const equals = header.indexOf('=', start)
+      if (equals !== -1 && equals < end) {
+        const name = header.slice(start, equals)
+        if (name === TARGET_COOKIE) cookies.target.push(unquote(header.slice(equals + 1, end)))
+        else if (name === LOCATION_HINT_COOKIE) cookies.locationHint ??= unquote(header.slice(equals + 1, end))
+        else if (visitorCookieNames.includes(name)) cookies.visitor ??= unquote(header.slice(equals + 1, end))
+      }
+    }
+    start = end + 1
+  }
+  return cookies
+}
+
+function unquote (value: string): string {
+  const trimmed = value.trim()
+  return trimmed.length > 1 && trimmed.startsWith('"') && trimmed.endsWith('"') ? trimmed.slice(1, -1) : trimmed
+}
+
+/**
+ * Reads `mbox` cookies. Of several parts of one name the one that expires last wins: at.js sets its cookie on the
+ * registrable domain, a server often on its host, and a browser sends both.
+ *
+ * @param values values of `mbox`; one without `#` is percent-decoded once, since some servers encode it whole
+ * @param now epoch seconds
+ */
+export function parseTargetCookie (values: readonly string[], now = Math.ceil(Date.now() / 1000)): TargetCookieParts {
+  const parts: TargetCookieParts = {}
+  let sessionExpires = -1
+  let deviceExpires = -1
+  for (const value of values) {
+    const text = value.includes('#') ? value : decode(value)
+    if (text === undefined) continue
+    for (const part of text.split('|')) {
+      const [name, encoded, expires] = part.split('#')
+      if (encoded === undefined || expires === undefined || !EXPIRES.test(expires) || Number(expires) < now) continue
+      const content = decode(encoded)
+      if (content === undefined) continue
+      if (name === 'session' && Number(expires) > sessionExpires && SESSION_ID.test(content)) {
+        parts.sessionId = content
+        sessionExpires = Number(expires)
+      } else if (name === 'PC' && Number(expires) > deviceExpires && TNT_ID.test(content)) {
+        parts.tntId = content
+        deviceExpires = Number(expires)
+      }
+    }
+  }
+  return parts
+}
+
+/**
+ * The location hint in a `tntId` such as `1234.35_0`: `35`.
+ */
+export function locationHintOf (tntId: string | undefined): string | undefined {
+  const parts = tntId?.split('.')
+  if (parts?.length !== 2) return undefined
+  const [cluster, node, ...rest] = parts[1]!.split('_')
+  return node !== undefined && rest.length === 0 && isLocationHint(cluster) ? cluster : undefined
+}
+
+/** The cluster in an `edgeHost` such as `mboxedge35.tt.omtrdc.net`: `35`. */
+export function clusterOf (edgeHost: unknown): string | undefined {
+  if (typeof edgeHost !== 'string') return undefined
+  const parts = edgeHost.split('.')
+  const cluster = parts[0]!.replace('mboxedge', '')
+  return parts.length === 4 && isLocationHint(cluster) ? cluster : undefined
+}
+
+/**
+ * Makes the `mbox` cookie for a session and, when it is known, a `tntId`.
+ *
+ * @param now epoch seconds
+ */
+export function createTargetCookie (sessionId: string, tntId: string | undefined, now = Math.ceil(Date.now() / 1000)): TargetCookie {
+  let value = `session#${encodeURIComponent(sessionId)}#${now + SESSION_MAX_AGE}`
+  if (tntId === undefined || !TNT_ID.test(tntId)) return { name: TARGET_COOKIE, value, maxAge: SESSION_MAX_AGE }
+  value += `|PC#${encodeURIComponent(tntId)}#${now + DEVICE_MAX_AGE}`
+  return { name: TARGET_COOKIE, value, maxAge: DEVICE_MAX_AGE }
+}
+
+/** Makes the `mboxEdgeCluster` cookie. */
+export function createLocationHintCookie (locationHint: string): TargetCookie {
+  return { name: LOCATION_HINT_COOKIE, value: locationHint, maxAge: LOCATION_HINT_MAX_AGE }
+}
+
+/** Attributes for the cookies that the plugin writes. */
+export interface CookieSettings {
+  /** Default none: the cookie belongs to the host alone. Set it to at.js's cookie domain where at.js is on the page. */
+  domain?: string
+  /** Default `/`. */
+  path?: string
+  /** Default: on https. */
+  secure?: boolean
+  /** Default `Lax`. */
+  sameSite?: 'Strict' | 'Lax' | 'None'
+  /** Default `false`: at.js reads the cookie. */
+  httpOnly?: boolean
+  /** Default `false`. */
+  partitioned?: boolean
+}
+
+/**
+ * Prepares the writing of cookies: what does not change from one response to the next is put together once.
+ *
+ * @returns a function that gives a `Set-Cookie` value
+ */
+export function cookieSerializer (settings: CookieSettings): (cookie: TargetCookie, https: boolean) => string {
+  const fixed = `; Path=${settings.path ?? '/'}` +
+    (settings.domain === undefined ? '' : `; Domain=${settings.domain}`) +
+    `; SameSite=${settings.sameSite ?? 'Lax'}` +
+    (settings.httpOnly === true ? '; HttpOnly' : '') +
+    (settings.partitioned === true ? '; Partitioned' : '')
+  return (cookie, https) =>
+    `${cookie.name}=${cookie.value}; Max-Age=${cookie.maxAge}${fixed}${settings.secure ?? https ? '; Secure' : ''}`
+}

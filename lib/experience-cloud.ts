@@ -1,0 +1,152 @@
+/**
+ * The Experience Cloud side of a visitor: ECID and Audience Manager values out of the AMCV cookie, customer ids,
+ * supplemental data ids, and the state that Adobe's VisitorAPI.js takes over in the browser.
+ *
+ * `ExperienceCloudVisitor` answers the calls that the Node SDK makes on its `visitor` option, so that either kind fits.
+ */
+import { randomUUID } from 'node:crypto'
+import type { AuthenticatedState, CustomerId } from './delivery/schema/index.ts'
+
+/** Authentication states of a customer id in the Visitor API form, as in the Node SDK's `TargetClient.AuthState`. */
+export const AuthState = Object.freeze({ UNKNOWN: 0, AUTHENTICATED: 1, LOGGED_OUT: 2 } as const)
+
+/** Customer ids in the Visitor API form: `{ userid: { id: 'x', authState: AuthState.AUTHENTICATED }, other: 'y' }`. */
+export type VisitorCustomerIds = Record<string, string | { id?: string, authState?: 0 | 1 | 2 }>
+
+/** Supplemental data ids of one page, as VisitorAPI.js keeps them. */
+export interface SupplementalDataState {
+  supplementalDataIDCurrent?: string
+  supplementalDataIDCurrentConsumed?: Record<string, boolean>
+  supplementalDataIDLast?: string
+  supplementalDataIDLastConsumed?: Record<string, boolean>
+}
+
+/** What `Visitor.getInstance('<org>', { serverState })` takes: state by organization id. */
+export type VisitorState = Record<string, { customerIDs?: VisitorCustomerIds, sdid?: SupplementalDataState }>
+
+/** What is asked of a visitor: the part of Adobe's server-side `Visitor` that the Node SDK uses. */
+export interface VisitorLike {
+  getVisitorValues (): Record<string, string | undefined> | undefined
+  getState (): VisitorState
+  getSupplementalDataID (consumerId: string): string
+  setCustomerIDs? (customerIds: VisitorCustomerIds): void
+}
+
+/** Consumer of a supplemental data id when a call names none, as in the SDK. */
+export const DEFAULT_CONSUMER_ID = 'target-global-mbox'
+
+const AUTHENTICATED_STATES: Record<number, AuthenticatedState> = { 0: 'unknown', 1: 'authenticated', 2: 'logged_out' }
+const MAX_COOKIE_LENGTH = 8192
+
+/**
+ * Reads an AMCV cookie: `|`-separated keys and values, whole or percent-encoded; a key may carry `-<expiry>`.
+ *
+ * @returns the values by key (`MCMID` is the ECID, `MCAAMLH` the location hint, `MCAAMB` the blob); empty when malformed
+ */
+export function parseVisitorCookie (cookie: string | undefined): Record<string, string> {
+  const values: Record<string, string> = {}
+  if (cookie === undefined || cookie.length > MAX_COOKIE_LENGTH) return values
+  let text = cookie
+  if (text.includes('%')) {
+    try {
+      text = decodeURIComponent(text)
+    } catch {
+      return values
+    }
+  }
+  // A version number comes first: `-1712354808|MCMID|1234…|MCAAMLH-1609459200|6|…`.
+  const parts = text.split('|')
+  for (let i = parts.length % 2; i + 1 < parts.length; i += 2) {
+    const key = parts[i]!.split('-', 1)[0]!
+    const value = parts[i + 1]!
+    if (/^MC[A-Z]+$/.test(key) && value !== '' && value !== 'NONE') values[key] = value
+  }
+  return values
+}
+
+/** A new supplemental data id: two groups of 16 upper-case hexadecimal digits. */
+function createSupplementalDataId (): string {
+  const hex = randomUUID().replaceAll('-', '').toUpperCase()
+  return `${hex.slice(0, 16)}-${hex.slice(16)}`
+}
+
+/** One visitor of one organization, for the time of one page. */
+export class ExperienceCloudVisitor implements VisitorLike {
+  readonly #organizationId: string
+  readonly #values: Record<string, string>
+  #customerIds: VisitorCustomerIds | undefined
+  #current: string | undefined
+  #currentConsumed: Record<string, boolean> = {}
+  #last: string | undefined
+  #lastConsumed: Record<string, boolean> = {}
+
+  constructor (organizationId: string, visitorCookie: string | undefined) {
+    this.#organizationId = organizationId
+    this.#values = parseVisitorCookie(visitorCookie)
+  }
+
+  /** The AMCV cookie's values by key. */
+  getVisitorValues (): Record<string, string | undefined> {
+    return this.#values
+  }
+
+  /** Adds customer ids in the Visitor API form. */
+  setCustomerIDs (customerIds: VisitorCustomerIds): void {
+    this.#customerIds = { ...this.#customerIds, ...customerIds }
+  }
+
+  /**
+   * The supplemental data id for a consumer: the page's own for each new consumer, a fresh one for a consumer that has
+   * had it, so that the calls of one page are joined and those of the next are not.
+   */
+  getSupplementalDataID (consumerId: string): string {
+    const consumer = `payload:${consumerId}`
+    if (this.#last !== undefined && !Object.hasOwn(this.#lastConsumed, consumer)) {
+      this.#lastConsumed[consumer] = true
+      return this.#last
+    }
+    if (this.#current === undefined || Object.hasOwn(this.#currentConsumed, consumer)) {
+      this.#last = this.#current
+      this.#lastConsumed = this.#currentConsumed
+      this.#current = createSupplementalDataId()
+      this.#currentConsumed = {}
+    }
+    this.#currentConsumed[consumer] = true
+    return this.#current
+  }
+
+  /** The state for VisitorAPI.js; a copy, by organization id. */
+  getState (): VisitorState {
+    const state: VisitorState[string] = {}
+    if (this.#customerIds !== undefined) state.customerIDs = { ...this.#customerIds }
+    if (this.#current !== undefined) {
+      state.sdid = {
+        supplementalDataIDCurrent: this.#current,
+        supplementalDataIDCurrentConsumed: { ...this.#currentConsumed },
+        ...(this.#last !== undefined && { supplementalDataIDLast: this.#last }),
+        supplementalDataIDLastConsumed: { ...this.#lastConsumed }
+      }
+    }
+    return { [this.#organizationId]: state }
+  }
+}
+
+/** Customer ids as given by the caller, in either form. */
+export type CustomerIds = VisitorCustomerIds | CustomerId[]
+
+/** The Visitor API form in the Delivery API's form. Blank entries are left out. */
+export function toDeliveryCustomerIds (customerIds: VisitorCustomerIds | undefined): CustomerId[] {
+  const result: CustomerId[] = []
+  for (const [integrationCode, value] of Object.entries(customerIds ?? {})) {
+    if (typeof value === 'string') {
+      if (value !== '') result.push({ id: value, integrationCode, authenticatedState: 'unknown' })
+    } else if (value !== null && typeof value === 'object') {
+      const customerId: Partial<CustomerId> = { integrationCode }
+      if (value.id !== undefined && value.id !== '') customerId.id = value.id
+      const state = value.authState === undefined ? undefined : AUTHENTICATED_STATES[value.authState]
+      if (state !== undefined) customerId.authenticatedState = state
+      result.push(customerId as CustomerId)
+    }
+  }
+  return result
+}
