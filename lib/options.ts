@@ -1,0 +1,295 @@
+/**
+ * The options of the plugin and of the client: their schema, their defaults, and the errors for what does not fit.
+ */
+import { Kind, Type, TypeRegistry, type TObject, type TSchema } from '@sinclair/typebox'
+import { Value, ValueErrorType, type ValueError } from '@sinclair/typebox/value'
+import { inspect } from 'node:util'
+import type { FastifyRequest } from 'fastify'
+import type { Dispatcher } from 'undici'
+import type { ClientSettings } from './client.ts'
+import type { ContextAdditions } from './context.ts'
+import type { CookieSettings } from './cookies.ts'
+import type { TargetLogger } from './diagnostics.ts'
+import { failure } from './errors.ts'
+import type { TargetRequestForm } from './route-plan.ts'
+import type { VisitorDetails } from './visitor.ts'
+
+/** Options of `createTargetClient()`, and the part of the plugin's options that concerns the client. */
+export interface TargetClientOptions {
+  /** Target client code. Required. */
+  client: string
+  /** IMS organization id, `…@AdobeOrg`. Required. */
+  organizationId: string
+  /** Host, and port, of the edge. Default `<client>.tt.omtrdc.net`. When given, no visitor's location hint replaces it. */
+  serverDomain?: string
+  /** https. Default `true`. */
+  secure?: boolean
+  /** ms, one wall clock for the whole call: queue, connect, headers, body, retry. Default 3000. */
+  timeout?: number
+  /** ms a call may go on in the background after its deadline, so that its socket is not wasted. Default 1000. */
+  grace?: number
+  /** Target property that limits which activities count (`at_property`). */
+  propertyToken?: string
+  /** Target environment id (host group). Default: by the page's host. */
+  environmentId?: number
+  /** Location hint, 1 to 4 digits, for visitors without one. */
+  targetLocationHint?: string
+  /** `version` in the query string of every call. */
+  version?: string
+  /** undici pool and queue, each per edge host. */
+  pool?: {
+    /** Connections, and so calls in service at once. Default 128. */
+    connections?: number
+    /** ms an idle connection is kept; below what the edge keeps it. Default 4000. */
+    keepAliveTimeout?: number
+    /** ms after which a host's pool is replaced by a fresh one, so that a change of DNS is noticed. Default 300000. */
+    maxAge?: number
+    /** HTTP/2. Default `false`. */
+    allowH2?: boolean
+    /** Bytes of an answer. Default 8 MiB. */
+    maxResponseSize?: number
+    /** Calls that may wait for a connection; more end at once with OVERLOAD. Default 1024. */
+    maxQueue?: number
+  }
+  /**
+   * Any undici dispatcher (proxy, mock, instrumented), used for every outgoing call and never closed. `pool` then means
+   * only `maxResponseSize` and, as a bound on calls in flight, `connections + maxQueue`.
+   */
+  dispatcher?: Dispatcher
+  /** Circuit breaker per edge host; `false` turns it off, `Retry-After` included. */
+  breaker?: false | {
+    /** Failures that open it, if they are at least half of the calls. Default 10. */
+    failures?: number
+    /** ms in which they are counted. Default 10000. */
+    window?: number
+    /** ms until one call may probe the host. Default 5000. */
+    cooldown?: number
+  }
+  /** Default: none. */
+  logger?: TargetLogger
+}
+
+/** Options of the plugin. */
+export interface FastifyAdobeTargetOptions extends TargetClientOptions {
+  /** ms, the longest that asking for an offer holds the handler, counted from the asking; not for `result()`. Default: none. */
+  maxWait?: number
+  /** Where the call starts; `false`: only when first asked. Default `onRequest`. */
+  hook?: 'onRequest' | 'preParsing' | 'preValidation' | 'preHandler' | false
+  /** Every route gets the default request, unless its `config.target` is `false`. Default `false`. */
+  global?: boolean
+  /** Default request, for `global` and for `config: { target: true }`; the same forms as a route's. */
+  request?: TargetRequestForm | ((request: FastifyRequest) => TargetRequestForm)
+  /** What the app knows of the visitor, e.g. from its session. */
+  visitor?: (request: FastifyRequest) => VisitorDetails | undefined | null | Promise<VisitorDetails | undefined | null>
+  /** More Delivery API `context`, merged over what is read from the request; `null` takes a part away. */
+  context?: (request: FastifyRequest) => ContextAdditions | undefined | null | Promise<ContextAdditions | undefined | null>
+  /** Parameters for every mbox, page load and view of the request. What the edge would refuse is left out. */
+  parameters?: (request: FastifyRequest) => Record<string, unknown> | undefined | null | Promise<Record<string, unknown> | undefined | null>
+  /** Profile parameters, likewise. */
+  profileParameters?: (request: FastifyRequest) => Record<string, unknown> | undefined | null | Promise<Record<string, unknown> | undefined | null>
+  /** Attributes of the cookies, or `false` to write none. Default: `Path=/; SameSite=Lax`, `Secure` on https, no domain, not `HttpOnly`. */
+  cookies?: CookieSettings | false
+  /** Adds the `Server-Timing` header. Default `false`. */
+  serverTiming?: boolean
+  /** Name on the instance, on the request and in the route's config. Default `target`. */
+  decorator?: string
+}
+
+TypeRegistry.Set('fastify-adobe-target:method-holder', (schema: { methods: string[] }, value) =>
+  (typeof value === 'object' || typeof value === 'function') && value !== null && schema.methods.every((method) => typeof (value as Record<string, unknown>)[method] === 'function'))
+
+/** An object of any class that has some methods. It is passed on as it is. */
+const withMethods = (methods: string[], description: string): TSchema => ({ [Kind]: 'fastify-adobe-target:method-holder', methods, description } as unknown as TSchema)
+
+const text = (pattern: string, description: string) => Type.String({ pattern, description })
+const milliseconds = (description = 'a number of ms above 0') => Type.Number({ exclusiveMinimum: 0, maximum: 2 ** 31 - 1, description })
+const wait = Type.Number({ minimum: 0, maximum: 2 ** 31 - 1, description: 'a number of ms, 0 or more' })
+const count = Type.Integer({ minimum: 1, description: 'a whole number from 1' })
+const flag = Type.Boolean({ description: 'true or false' })
+const oneOf = (values: unknown[], description: string) => Type.Unsafe({ ...Type.Union(values.map((value) => Type.Literal(value as string))), description })
+const fn = withMethods(['call'], 'a function of the request')
+const strict = { additionalProperties: false }
+
+const clientProperties = {
+  client: text('^[A-Za-z0-9][A-Za-z0-9_-]*$', 'the Target client code: letters, digits, - and _'),
+  organizationId: text('^[^\\s;,="]+$', 'the IMS organization id, as in 1234567890@AdobeOrg'),
+  serverDomain: Type.Optional(text('^([A-Za-z0-9_.-]+|\\[[0-9A-Fa-f:.]+\\])(:\\d{1,5})?$', 'a host, with its port if need be, without scheme or path')),
+  secure: Type.Optional(flag),
+  timeout: Type.Optional(milliseconds()),
+  grace: Type.Optional(wait),
+  propertyToken: Type.Optional(text('\\S', 'a property token')),
+  environmentId: Type.Optional(Type.Integer({ minimum: 0, description: 'the id of a Target environment, a whole number' })),
+  targetLocationHint: Type.Optional(text('^\\d{1,4}$', '1 to 4 digits, in quotes')),
+  version: Type.Optional(text('\\S', 'a version, in quotes')),
+  pool: Type.Optional(Type.Object({
+    connections: Type.Optional(count),
+    keepAliveTimeout: Type.Optional(milliseconds()),
+    maxAge: Type.Optional(milliseconds()),
+    allowH2: Type.Optional(flag),
+    maxResponseSize: Type.Optional(Type.Integer({ minimum: 1, description: 'a whole number of bytes' })),
+    maxQueue: Type.Optional(Type.Integer({ minimum: 0, description: 'a whole number from 0' }))
+  }, { ...strict, description: '{ connections, keepAliveTimeout, maxAge, allowH2, maxResponseSize, maxQueue }' })),
+  dispatcher: Type.Optional(withMethods(['dispatch'], 'an undici Dispatcher')),
+  breaker: Type.Optional(Type.Union([Type.Literal(false), Type.Object({
+    failures: Type.Optional(count),
+    window: Type.Optional(milliseconds()),
+    cooldown: Type.Optional(milliseconds())
+  }, strict)], { description: '{ failures, window, cooldown }, each above 0, or false' })),
+  logger: Type.Optional(withMethods(['debug', 'error'], 'a logger with the methods debug and error'))
+}
+
+const ClientOptionsSchema = Type.Object(clientProperties, strict)
+
+const PluginOptionsSchema = Type.Object({
+  ...clientProperties,
+  maxWait: Type.Optional(milliseconds()),
+  hook: Type.Optional(oneOf(['onRequest', 'preParsing', 'preValidation', 'preHandler', false], 'onRequest, preParsing, preValidation, preHandler or false')),
+  global: Type.Optional(flag),
+  request: Type.Optional(Type.Any()),
+  visitor: Type.Optional(fn),
+  context: Type.Optional(fn),
+  parameters: Type.Optional(fn),
+  profileParameters: Type.Optional(fn),
+  cookies: Type.Optional(Type.Union([Type.Literal(false), Type.Object({
+    domain: Type.Optional(text('^\\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$', 'a domain')),
+    path: Type.Optional(text('^/[!-:<-~]*$', 'a path')),
+    secure: Type.Optional(flag),
+    sameSite: Type.Optional(oneOf(['Strict', 'Lax', 'None', 'strict', 'lax', 'none'], 'Strict, Lax or None')),
+    httpOnly: Type.Optional(flag),
+    partitioned: Type.Optional(flag)
+  }, strict)], { description: '{ domain, path, secure, sameSite, httpOnly, partitioned }, or false' })),
+  serverTiming: Type.Optional(flag),
+  decorator: Type.Optional(text('^[A-Za-z_$][\\w$]*$', 'a JavaScript name'))
+}, strict)
+
+/** Options of Adobe's Node SDK that do not exist here, and what to use. */
+const REPLACED: Record<string, string> = {
+  fetchApi: 'use `dispatcher`, any undici Dispatcher (ProxyAgent, MockAgent, …)',
+  maximumWaitReady: 'use `ready({ timeout })`',
+  cdnEnvironment: 'use `artifactLocation`, the whole address of the artifact',
+  cdnBasePath: 'use `artifactLocation`, the whole address of the artifact'
+}
+
+const isPlain = (value: unknown): value is Record<string, unknown> => {
+  const prototype = typeof value === 'object' && value !== null ? Object.getPrototypeOf(value) : undefined
+  return prototype === Object.prototype || (prototype === null && value !== null)
+}
+
+/** A copy down to plain objects, without undefined members; class instances and functions stay what they are. */
+function copyOptions (value: unknown): unknown {
+  if (!isPlain(value)) return value
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined).map(([name, member]) => [name, copyOptions(member)]))
+}
+
+/** Checks options against their schema and returns a copy of them. */
+function checkOptions<Options> (schema: TObject, given: unknown): Options {
+  if (typeof given !== 'object' || given === null) throw failure('FST_TARGET_INVALID_OPTIONS', 'an object with `client` and `organizationId` is required')
+  const options = copyOptions({ ...given }) as Options & Record<string, unknown>
+  for (const [name, instead] of Object.entries(REPLACED)) {
+    if (Object.hasOwn(options, name)) throw failure('FST_TARGET_INVALID_OPTIONS', `\`${name}\` is an option of Adobe's Node SDK that is not here: ${instead}`)
+  }
+  if (!Value.Check(schema, options)) throw failure('FST_TARGET_INVALID_OPTIONS', describe(schema, Value.Errors(schema, options).First()!))
+  return options
+}
+
+/** Names the option, what was given and what is allowed. */
+function describe (schema: TObject, error: ValueError): string {
+  // Of several forms of one option, look into the object form, which knows the member.
+  const problem = deepest(error)
+  const path = problem.path.slice(1).split('/').filter((part) => part !== '')
+  const name = `\`${path.join('.')}\``
+  if (problem.type === ValueErrorType.ObjectAdditionalProperties) {
+    const parent = schemaAt(schema, path.slice(0, -1))
+    return `${name} is no option; there are ${Object.keys(parent?.properties ?? {}).join(', ')}`
+  }
+  const allowed = schemaAt(schema, path)?.description ?? problem.schema.description ?? problem.message
+  if (problem.type === ValueErrorType.ObjectRequiredProperty) return `${name} is required: ${allowed}`
+  return `${name} is ${inspect(problem.value, { depth: 0, breakLength: Infinity, maxStringLength: 80 })}; allowed is ${allowed}`
+}
+
+function deepest (error: ValueError): ValueError {
+  for (const errors of error.errors) {
+    const inner = errors.First()
+    if (inner !== undefined && inner.path.length > error.path.length) return deepest(inner)
+  }
+  return error
+}
+
+function schemaAt (schema: TSchema, path: string[]): TSchema | undefined {
+  return path.reduce<TSchema | undefined>((at, name) => {
+    const object = at?.anyOf?.find((form: TSchema) => form.properties !== undefined) ?? at
+    return object?.properties?.[name]
+  }, schema)
+}
+
+const SILENT: TargetLogger = { debug () {}, error () {} }
+
+/** Checked options of the client with their defaults. */
+function clientSettings (options: TargetClientOptions): ClientSettings {
+  const { pool, breaker } = options
+  return {
+    client: options.client,
+    organizationId: options.organizationId,
+    serverDomain: options.serverDomain,
+    secure: options.secure ?? true,
+    timeout: options.timeout ?? 3000,
+    grace: options.grace ?? 1000,
+    propertyToken: options.propertyToken,
+    environmentId: options.environmentId,
+    targetLocationHint: options.targetLocationHint,
+    decisioningMethod: 'server-side',
+    version: options.version,
+    pool: {
+      connections: 128, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: false, maxResponseSize: 8 * 1024 * 1024, maxQueue: 1024, ...pool
+    },
+    breaker: breaker === false ? false : { failures: 10, window: 10_000, cooldown: 5000, ...breaker },
+    dispatcher: options.dispatcher,
+    logger: options.logger ?? SILENT
+  }
+}
+
+/**
+ * Checks the options of a client.
+ *
+ * @throws FST_TARGET_INVALID_OPTIONS naming the option
+ */
+export function resolveClientOptions (given: TargetClientOptions): ClientSettings {
+  return clientSettings(checkOptions<TargetClientOptions>(ClientOptionsSchema, given))
+}
+
+/** The plugin's options, checked and with their defaults. */
+export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait' | 'request' | 'visitor' | 'context' | 'parameters' | 'profileParameters'> {
+  client: ClientSettings
+  hook: NonNullable<FastifyAdobeTargetOptions['hook']>
+  global: boolean
+  cookies: CookieSettings | false
+  serverTiming: boolean
+  decorator: string
+}
+
+/**
+ * Checks the options of the plugin.
+ *
+ * @param logger used when the options have none
+ * @throws FST_TARGET_INVALID_OPTIONS naming the option
+ */
+export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: TargetLogger): PluginSettings {
+  const options = checkOptions<FastifyAdobeTargetOptions>(PluginOptionsSchema, given)
+  if (options.global === true && options.request === undefined) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', '`global` needs a default request: set `request`')
+  }
+  return {
+    client: clientSettings({ ...options, logger: options.logger ?? logger }),
+    maxWait: options.maxWait,
+    hook: options.hook ?? 'onRequest',
+    global: options.global ?? false,
+    request: options.request,
+    visitor: options.visitor,
+    context: options.context,
+    parameters: options.parameters,
+    profileParameters: options.profileParameters,
+    cookies: options.cookies ?? {},
+    serverTiming: options.serverTiming ?? false,
+    decorator: options.decorator ?? 'target'
+  }
+}
