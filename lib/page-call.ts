@@ -1,0 +1,61 @@
+/**
+ * One call of a page and those who wait for it. It settles once and never rejects.
+ */
+import type { RunningCall } from './client.ts'
+import { failure, type TargetError } from './errors.ts'
+import type { Answer } from './offers.ts'
+import type { TargetPlan } from './route-plan.ts'
+
+/** How a call ended. */
+export type Outcome = { answer: Answer, error?: undefined } | { answer?: undefined, error: TargetError }
+
+/** What waiting for a call gave: how it ended, or that the wait was over before. */
+export type Waited = Outcome | 'max-wait'
+
+/** One call of a page. */
+export class PageCall {
+  /** What it asks for beside mboxes is looked up here. */
+  readonly plan: TargetPlan
+  readonly startedAt = performance.now()
+  endedAt: number | undefined
+  outcome: Outcome | undefined
+  /** Set once the call is on its way. */
+  running: RunningCall | undefined
+  #waiting: ((outcome: Outcome) => void)[] = []
+
+  constructor (plan: TargetPlan) {
+    this.plan = plan
+  }
+
+  /** Ends the call for all who wait; only the first end counts. */
+  settle (outcome: Outcome): void {
+    if (this.outcome !== undefined) return
+    this.outcome = outcome
+    this.endedAt = performance.now()
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve(outcome)
+  }
+
+  /**
+   * Waits for the end, at most `maxWait` ms.
+   *
+   * @param maxWait undefined: as long as it takes, which the call's own deadline bounds
+   */
+  wait (maxWait: number | undefined): Promise<Waited> {
+    return new Promise((resolve) => {
+      const timer = maxWait === undefined ? undefined : setTimeout(resolve, maxWait, 'max-wait')
+      this.#waiting.push((outcome) => {
+        clearTimeout(timer)
+        resolve(outcome)
+      })
+    })
+  }
+
+  /** Nobody needs the call any more. */
+  abort (): void {
+    if (this.outcome !== undefined) return
+    this.running?.abort()
+    this.settle({ error: failure('FST_TARGET_ABORTED', 'the client left') })
+  }
+}

@@ -1,0 +1,213 @@
+/**
+ * The plugin: from options to a client, decorators and hooks. Everything that can be done once is done here.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { TargetClient } from './client.ts'
+import { cookieSerializer } from './cookies.ts'
+import { failure, isTargetError } from './errors.ts'
+import { resolvePluginOptions, type FastifyAdobeTargetOptions } from './options.ts'
+import { RequestTarget } from './request-target.ts'
+import { compileForm, compileRoute, type RoutePlan, type TargetRouteConfig } from './route-plan.ts'
+import { Visitor, visitorSettings } from './visitor.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The pooled Target client. */
+    target: TargetClient
+  }
+  interface FastifyRequest {
+    /** Target's offers for this request. */
+    target: RequestTarget
+  }
+  interface FastifyContextConfig {
+    /** What this route asks Target for; `false` for nothing. */
+    target?: TargetRouteConfig
+  }
+}
+
+/** Visitors of a request by client code, shared by all instances of the plugin: one person has one session. */
+const VISITORS = Symbol.for('fastify-adobe-target:visitors')
+
+/** What the plugin keeps on requests, under symbols of each instance. */
+type Decorated = FastifyRequest & Record<symbol, unknown>
+
+/** A visitor's cookies are written once, whichever instance comes first. */
+interface SharedVisitor { visitor: Visitor, written: boolean }
+
+async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptions): Promise<void> {
+  const options = resolvePluginOptions(given, app.log.child({ plugin: 'fastify-adobe-target' }))
+  const { decorator: name, hook } = options
+  const { logger, organizationId, targetLocationHint, timeout, grace, propertyToken, environmentId, decisioningMethod } = options.client
+  const defaults = {
+    request: options.request === undefined ? undefined : compileForm(options.request, '`request`'),
+    global: options.global
+  }
+  const client = new TargetClient(options.client)
+  const identity = visitorSettings(organizationId, targetLocationHint)
+  const failed = new Set<string>()
+  const settings = {
+    ...options,
+    client,
+    timeout,
+    grace,
+    propertyToken,
+    environmentId,
+    decisioningMethod,
+    logger,
+    functionFailed (place: string, error: unknown) {
+      if (failed.has(place)) return
+      failed.add(place)
+      logger.error(error, `Target: \`${place}\` failed and is taken as absent; further failures of it are not logged`)
+    }
+  }
+
+  const TARGET = Symbol(`fastify-adobe-target:${name}`)
+  const REPLY = Symbol(`fastify-adobe-target:${name}:reply`)
+  const ARRIVAL = Symbol(`fastify-adobe-target:${name}:arrival`)
+  const PLAN = Symbol(`fastify-adobe-target:${name}:plan`)
+
+  const targetOf = (request: FastifyRequest): RequestTarget => {
+    const decorated = request as Decorated
+    return (decorated[TARGET] ??= new RequestTarget(
+      settings, request, decorated[REPLY] as FastifyReply, decorated[ARRIVAL] as number, planOf(request), sharedVisitor(request).visitor
+    )) as RequestTarget
+  }
+
+  const sharedVisitor = (request: FastifyRequest): SharedVisitor => {
+    const decorated = request as Decorated
+    const visitors = (decorated[VISITORS] ??= new Map()) as Map<string, SharedVisitor>
+    let shared = visitors.get(options.client.client)
+    if (shared === undefined) {
+      shared = { visitor: new Visitor(identity, request.headers.cookie), written: false }
+      visitors.set(options.client.client, shared)
+    }
+    return shared
+  }
+
+  // A route that was there before this plugin had loaded is compiled at its first request.
+  const planOf = (request: FastifyRequest): RoutePlan => {
+    // OPTIONS and 404s start nothing by themselves, also with `global`.
+    if (request.method === 'OPTIONS' || request.is404) return undefined
+    const { config, method } = request.routeOptions
+    const known = config as unknown as Record<string | symbol, unknown>
+    if (Object.hasOwn(known, PLAN)) return known[PLAN] as RoutePlan
+    let plan: RoutePlan
+    try {
+      const added = method === 'HEAD' && config.url !== undefined && app.hasRoute({ method: 'GET', url: config.url })
+      plan = added ? false : compileRoute(known[name], defaults, name, `${String(method)} ${config.url}`)
+    } catch (error) {
+      logger.error(error, 'Target: a route is misconfigured and gets no offers')
+      plan = false
+    }
+    known[PLAN] = plan
+    return plan
+  }
+
+  decorate(app, name, client, { getter (this: FastifyRequest) { return targetOf(this) } })
+  app.decorateRequest(TARGET, null)
+  app.decorateRequest(REPLY, null)
+  app.decorateRequest(ARRIVAL, 0)
+  if (!app.hasRequestDecorator(VISITORS)) app.decorateRequest(VISITORS, null)
+
+  let misconfigured: Error | undefined
+  const isAddedHead = headRouteDetector(app)
+  app.addHook('onRoute', (route) => {
+    const added = isAddedHead(route)
+    try {
+      const config = route.config as Record<string, unknown> | undefined
+      const plan = added ? false : compileRoute(config?.[name], defaults, name, `${String(route.method)} ${route.url}`)
+      route.config = { ...route.config, [PLAN]: plan } as typeof route.config
+    } catch (error) {
+      misconfigured ??= error as Error
+    }
+  })
+  app.addHook('onReady', (done) => done(misconfigured))
+
+  app.addHook('onRequest', (request, reply, done) => {
+    const decorated = request as Decorated
+    decorated[REPLY] = reply
+    decorated[ARRIVAL] = performance.now() - reply.elapsedTime
+    done()
+  })
+  if (hook !== false) {
+    const start = (request: FastifyRequest): void => {
+      if (planOf(request)) targetOf(request).start()
+    }
+    if (hook === 'preParsing') app.addHook('preParsing', (request, _reply, payload, done) => { start(request); done(null, payload) })
+    else app.addHook(hook, (request: FastifyRequest, _reply: FastifyReply, done: () => void) => { start(request); done() })
+  }
+
+  const serialize = options.cookies === false ? undefined : cookieSerializer(options.cookies)
+  const cacheable = new Set<string>()
+  app.addHook('onSend', (request, reply, payload, done) => {
+    const target = (request as Decorated)[TARGET] as RequestTarget | null
+    if (target === null || !target.used) return done(null, payload)
+    if (options.serverTiming) addServerTiming(reply, target)
+    if (isPubliclyCacheable(reply)) {
+      const route = `${request.method} ${request.routeOptions.url ?? ''}`
+      if (!cacheable.has(route)) {
+        cacheable.add(route)
+        logger.error({ route }, 'Target: the answer may be cached for everybody although it is one visitor\'s; its cookies are not written. Mark it private')
+      }
+      return done(null, payload)
+    }
+    const shared = sharedVisitor(request)
+    if (serialize !== undefined && !shared.written) {
+      shared.written = true
+      const https = request.protocol === 'https'
+      for (const cookie of shared.visitor.cookies) reply.header('set-cookie', serialize(cookie, https))
+    }
+    done(null, payload)
+  })
+
+  app.addHook('onClose', async () => { await client.close() })
+}
+
+/** Decorates instance and request, or says which option makes it possible. */
+function decorate (app: FastifyInstance, name: string, client: TargetClient, property: { getter (this: FastifyRequest): RequestTarget }): void {
+  try {
+    app.decorate(name as 'target', client)
+    app.decorateRequest(name as 'target', property)
+  } catch (cause) {
+    if (isTargetError(cause) || (cause as { code?: string }).code !== 'FST_ERR_DEC_ALREADY_PRESENT') throw cause
+    throw failure('FST_TARGET_DECORATOR_PRESENT', `\`${name}\` is taken already; choose another name with the \`decorator\` option`, { cause })
+  }
+}
+
+/**
+ * Tells a HEAD route that Fastify adds for a GET from one of the app's own: it follows its GET at once, with the same
+ * address, handler and config.
+ */
+function headRouteDetector (app: FastifyInstance): (route: RouteOptions) => boolean {
+  let get: RouteOptions | undefined
+  let config: unknown
+  return (route) => {
+    const follows = get !== undefined && route.method === 'HEAD' && get.url === route.url && get.handler === route.handler && config === route.config
+    const exposes = (route as { exposeHeadRoute?: boolean }).exposeHeadRoute ?? (app.initialConfig as { exposeHeadRoutes?: boolean }).exposeHeadRoutes
+    const isGet = route.method === 'GET' || (Array.isArray(route.method) && route.method.includes('GET') && !route.method.includes('HEAD'))
+    get = isGet && exposes !== false && !app.hasRoute({ method: 'HEAD', url: route.url }) ? route : undefined
+    config = route.config
+    return follows
+  }
+}
+
+function isPubliclyCacheable (reply: FastifyReply): boolean {
+  const value = reply.getHeader('cache-control')
+  if (value === undefined) return false
+  const text = String(value).toLowerCase()
+  return /\bpublic\b/.test(text) || /\bs-maxage\s*=/.test(text)
+}
+
+/** `Server-Timing: target;dur=81.2;desc="edge", target-wait;dur=0.0`, beside what is there already. */
+function addServerTiming (reply: FastifyReply, target: RequestTarget): void {
+  const { duration, waited } = target.timing
+  const call = duration === undefined ? 'target;desc="pending"' : `target;dur=${duration.toFixed(1)};desc="${target.source}"`
+  const given = reply.getHeader('server-timing')
+  const timing = `${call}, target-wait;dur=${waited.toFixed(1)}`
+  reply.header('server-timing', given === undefined ? timing : `${String(given)}, ${timing}`)
+}
+
+/** The plugin. */
+export const fastifyAdobeTarget = fp(adobeTarget, { fastify: '5.x', name: 'fastify-adobe-target' })
+export default fastifyAdobeTarget
