@@ -293,6 +293,8 @@ t.test('notifications: answered by id, counted once, clicks not as impressions',
   await deliver({ notifications: [{ ...display, id: 'd3', impressionId: 'i3' }] })
   t.equal(edge.impressions(410001), 2)
   t.equal(edge.notifications.length, 8)
+  await deliver({ notifications: [{ ...click, id: 'c2', type: 'display' }] })
+  t.equal(edge.impressions(410001), 2, 'the token of a click is no display')
 })
 
 t.test('tokens and states are understood after the edge was started again', async (t) => {

@@ -3,7 +3,6 @@
  *
  * Source: Adobe Target Delivery API 1.0, OpenAPI.
  */
-/* eslint-disable @typescript-eslint/no-redeclare -- a schema and its type share one name */
 import { Type, type Static } from '@sinclair/typebox'
 import { Context } from './context.ts'
 import { RequestDetails } from './details.ts'
