@@ -1,0 +1,114 @@
+/** What became of the notifications: counted one by one, logged a line per kind and interval, published, told to the user. */
+import type { Notification } from '../delivery/schema/index.ts'
+import { channels, type TargetLogger } from '../diagnostics.ts'
+import { failure, type TargetError } from '../errors.ts'
+import { FailureLog } from '../failure-log.ts'
+
+/** Counts of notifications since the start: `accepted = pending + sent + failed + dropped`, at every moment. */
+export interface OutboxReport {
+  accepted: number
+  /** Waiting or on their way. */
+  pending: number
+  /** The edge said that it has processed them. */
+  sent: number
+  /** Refused by the edge, or out of retries. */
+  failed: number
+  /** The outbox was full or closed, or `closeTimeout` was over. */
+  dropped: number
+  /** Whether any was dropped in the last 60 s. */
+  droppedLastMinute: boolean
+}
+
+/** Told of a notification that is given up, and why. */
+export type OnNotificationFailed = (notification: Notification, error: TargetError) => void
+
+const MINUTE = 60_000
+
+/** See the top of the file. */
+export class OutboxAccount {
+  readonly #logger: TargetLogger
+  readonly #log: FailureLog
+  readonly #onFailed: OnNotificationFailed | undefined
+  readonly #counts = { accepted: 0, pending: 0, sent: 0, failed: 0, dropped: 0 }
+  #unreported: Notification[] = []
+  #droppedAt = -Infinity
+
+  constructor (logger: TargetLogger, onFailed: OnNotificationFailed | undefined) {
+    this.#logger = logger
+    this.#log = new FailureLog(logger)
+    this.#onFailed = onFailed
+  }
+
+  get pending (): number {
+    return this.#counts.pending
+  }
+
+  accept (count: number): void {
+    this.#counts.accepted += count
+    this.#counts.pending += count
+    publish('accepted', count)
+  }
+
+  markSent (count: number): void {
+    this.#settle('sent', count)
+    publish('sent', count)
+  }
+
+  markFailed (notifications: Notification[], error: TargetError): void {
+    this.#settle('failed', notifications.length)
+    this.#giveUp('failed', notifications, error)
+  }
+
+  /** Only counts: the time and the async context are those of a request. To be followed by {@link reportDropped}. */
+  markDropped (notification: Notification): void {
+    this.#settle('dropped', 1)
+    this.#droppedAt = performance.now()
+    this.#unreported.push(notification)
+  }
+
+  /** @param code why they were dropped: the outbox was full, or it was closed */
+  reportDropped (code: 'FST_TARGET_OVERLOAD' | 'FST_TARGET_CLOSED'): void {
+    if (this.#unreported.length === 0) return
+    const dropped = this.#unreported
+    this.#unreported = []
+    const why = code === 'FST_TARGET_CLOSED' ? 'the outbox was closed before they were sent' : 'the outbox is full, the oldest are dropped'
+    this.#giveUp('dropped', dropped, failure(code, why))
+  }
+
+  report (): OutboxReport {
+    return { ...this.#counts, droppedLastMinute: performance.now() - this.#droppedAt < MINUTE }
+  }
+
+  /** The last line. It has the exact counts, whatever the lines before it left out. */
+  logEnd (): void {
+    const { failed, dropped } = this.#counts
+    try {
+      this.#logger[failed + dropped > 0 ? 'error' : 'debug']({ outbox: { ...this.#counts } }, 'Target notifications: the outbox is closed')
+    } catch {
+      // A logger that throws is treated as absent.
+    }
+  }
+
+  #settle (outcome: 'sent' | 'failed' | 'dropped', count: number): void {
+    this.#counts.pending -= count
+    this.#counts[outcome] += count
+  }
+
+  #giveUp (event: 'failed' | 'dropped', notifications: Notification[], error: TargetError): void {
+    const count = notifications.length
+    publish(event, count, error)
+    this.#log.report(error, `Target notifications ${event}: ${count}. ${error.message}`, count)
+    if (this.#onFailed === undefined) return
+    for (const notification of notifications) {
+      try {
+        this.#onFailed(notification, error)
+      } catch (cause) {
+        this.#log.report(failure('FST_TARGET_INVALID_OPTIONS', 'the function that is told of failed notifications threw', { cause }))
+      }
+    }
+  }
+}
+
+function publish (event: 'accepted' | 'sent' | 'failed' | 'dropped', count: number, error?: TargetError): void {
+  if (channels.outbox.hasSubscribers) channels.outbox.publish(error === undefined ? { event, count } : { event, count, error })
+}

@@ -1,0 +1,71 @@
+/**
+ * Batches that wait because their host is not to be asked for now: its breaker is open, or too many calls wait for it.
+ *
+ * Of all that wait for a host only one is sent ahead now and then, however many they are; when it gets an answer, all follow.
+ */
+import type { TargetError } from '../errors.ts'
+import type { Batch } from './batch.ts'
+import { Queue } from './queue.ts'
+
+/** The batches that wait for one host. */
+interface Hold<Visitor> {
+  readonly batches: Queue<Batch<Visitor>>
+  /** Sends the next scout. */
+  timer: NodeJS.Timeout | undefined
+}
+
+/** Least and most time between two scouts to a host, in ms. */
+const INTERVAL = { least: 250, most: 1000 }
+
+/** See the top of the file. */
+export class Holds<Visitor> {
+  readonly #holds = new Map<string, Hold<Visitor>>()
+  readonly #random: () => number
+  readonly #onReady: (batch: Batch<Visitor>) => void
+
+  /** @param onReady takes a batch that is to be sent */
+  constructor (random: () => number, onReady: (batch: Batch<Visitor>) => void) {
+    this.#random = random
+    this.#onReady = onReady
+  }
+
+  /** Lets a batch wait for the host that the error names. */
+  add (batch: Batch<Visitor>, error: TargetError): void {
+    const host = error.meta?.host ?? ''
+    let hold = this.#holds.get(host)
+    if (hold === undefined) {
+      hold = { batches: new Queue(), timer: undefined }
+      this.#holds.set(host, hold)
+      this.#sendScoutLater(host, hold)
+    }
+    batch.moveTo(hold.batches)
+  }
+
+  /** The host of these batches answers again. */
+  release (batches: Queue<Batch<Visitor>>): void {
+    for (const batch of batches) this.#onReady(batch)
+  }
+
+  /** Sends no more scouts. */
+  close (): void {
+    for (const { timer } of this.#holds.values()) clearTimeout(timer)
+  }
+
+  #sendScoutLater (host: string, hold: Hold<Visitor>): void {
+    hold.timer = setTimeout(() => {
+      const scout = hold.batches.first
+      if (scout === undefined) {
+        this.#holds.delete(host)
+        return
+      }
+      scout.scoutOf = hold.batches
+      this.#onReady(scout)
+      this.#sendScoutLater(host, hold)
+    }, INTERVAL.least + (INTERVAL.most - INTERVAL.least) * this.#random()).unref()
+  }
+}
+
+/** Whether the call was not sent, because its host is not to be asked for now. */
+export function isPause ({ code }: TargetError): boolean {
+  return code === 'FST_TARGET_BREAKER_OPEN' || code === 'FST_TARGET_OVERLOAD'
+}
