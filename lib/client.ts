@@ -6,11 +6,13 @@ import { createAttributesProvider, type AttributesProvider } from './attributes.
 import { isLocationHint, isSessionId, locationHintOf, parseTargetCookie } from './cookies.ts'
 import { randomUUID } from 'node:crypto'
 import { checkNotificationsRequest, checkOffersRequest, createDeliveryRequest, type OffersRequest } from './delivery-request.ts'
-import { Delivery, type DeliveryAnswer, type DeliverySettings } from './delivery/delivery.ts'
-import type { DecisioningMethod, DeliveryRequest } from './delivery/schema/index.ts'
+import { Delivery, type DeliveryAnswer, type DeliveryHealth, type DeliverySettings } from './delivery/delivery.ts'
+import type { DecisioningMethod, DeliveryRequest, Notification } from './delivery/schema/index.ts'
 import { failure, isTargetError, type TargetError } from './errors.ts'
 import { ExperienceCloudVisitor, type CustomerIds, type VisitorLike } from './experience-cloud.ts'
 import { createResult, emptyResponse, type Answer, type TargetResult } from './offers.ts'
+import { Outbox, type OutboxSettings } from './outbox/outbox.ts'
+import { TelemetryStore } from './telemetry.ts'
 import type { TargetLogger } from './diagnostics.ts'
 
 /** A client's options, checked and with their defaults. */
@@ -29,7 +31,28 @@ export interface ClientSettings extends DeliverySettings {
   targetLocationHint?: string
   decisioningMethod: DecisioningMethod
   version?: string
+  telemetryEnabled: boolean
+  notifications: OutboxSettings
+  events: TargetEvents
   logger: TargetLogger
+}
+
+/** Events of the client, by name: the Node SDK's. A callback that throws is logged and changes nothing. */
+export interface TargetEvents {
+  /** Decisions can be made: at once server-side, else when an artifact is there. */
+  clientReady?: (event: { type: 'clientReady' }) => void
+  /** A notification was given up. */
+  sendNotificationError?: (event: { type: 'sendNotificationError', notification: Notification, error: TargetError }) => void
+}
+
+/** Whose notifications: what is the same for all of one visitor in one tick. */
+export interface NotificationSender {
+  /** Tells visitors apart. */
+  readonly key: string
+  /** `id`, `context`, `experienceCloud`, `property`: all but the notifications. */
+  readonly request: DeliveryRequest
+  readonly sessionId: string
+  readonly locationHint: string | undefined
 }
 
 /** One call, complete: what `request.target` and the SDK's methods have in common. */
@@ -82,6 +105,17 @@ export interface GetOffersOptions {
   signal?: AbortSignal
 }
 
+/** How a client is. */
+export interface TargetHealth {
+  status: 'ok' | 'degraded' | 'down'
+  /** Circuit breakers by host. */
+  breaker: DeliveryHealth['breaker']
+  /** Notifications since the start: `accepted = pending + sent + failed + dropped`. */
+  outbox: { accepted: number, pending: number, sent: number, failed: number, dropped: number }
+  /** Calls and connections by host. */
+  pool: DeliveryHealth['pool']
+}
+
 /** Node's callback style. */
 export type TargetCallback<Result> = (error: TargetError | null, result?: Result) => void
 
@@ -94,6 +128,8 @@ export class TargetClient {
   readonly #scheme: string
   readonly #pathStart: string
   readonly #pathEnd: string
+  readonly #telemetry: TelemetryStore | undefined
+  readonly #outbox: Outbox<NotificationSender>
 
   constructor (settings: ClientSettings) {
     this.#settings = settings
@@ -101,6 +137,12 @@ export class TargetClient {
     this.#scheme = settings.secure ? 'https://' : 'http://'
     this.#pathStart = `${DELIVERY_PATH}?imsOrgId=${encodeURIComponent(settings.organizationId)}&sessionId=`
     this.#pathEnd = settings.version === undefined ? '' : `&version=${encodeURIComponent(settings.version)}`
+    if (settings.telemetryEnabled) this.#telemetry = new TelemetryStore()
+    this.#outbox = new Outbox(settings.notifications, (sender, notifications) => this.#sendQueued(sender, notifications), {
+      logger: settings.logger,
+      onFailed: (notification, error) => this.#emit('sendNotificationError', { notification, error })
+    })
+    setImmediate(() => this.#emit('clientReady', {}))
   }
 
   /**
@@ -175,7 +217,7 @@ export class TargetClient {
       visitor.setCustomerIDs?.(options.customerIds)
     }
     const cookie = parseTargetCookie(typeof options.targetCookie === 'string' ? [options.targetCookie] : [])
-    const sessionId = cookie.sessionId ?? options.sessionId ?? randomUUID()
+    const sessionId = cookie.sessionId ?? (options.sessionId || randomUUID())
     const locationHint = locationHintOf(cookie.tntId) ??
       (isLocationHint(options.targetLocationHint) ? options.targetLocationHint : this.#settings.targetLocationHint)
     const deliveryRequest = createDeliveryRequest(request, {
@@ -201,7 +243,7 @@ export class TargetClient {
    * @internal
    */
   call (call: TargetCall): RunningCall {
-    const { request } = call
+    const request = this.#telemetry?.ride(call.request) ?? call.request
     let body: string
     try {
       body = JSON.stringify(request)
@@ -209,8 +251,11 @@ export class TargetClient {
       const error = failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause })
       return { answer: Promise.reject(error), abort () {} }
     }
-    const toAnswer = ({ body: response }: DeliveryAnswer): Answer =>
-      ({ request, response: response ?? emptyResponse(), source: 'edge', remoteMboxes: [], remoteViews: [] })
+    const toAnswer = ({ body, elapsed }: DeliveryAnswer): Answer => {
+      const response = body ?? emptyResponse()
+      this.#telemetry?.add({ request, response, decisioningMethod: 'server-side', execution: elapsed })
+      return { request, response, source: 'edge', remoteMboxes: [], remoteViews: [] }
+    }
     const { onLate } = call
     const exchange = this.#delivery.send({
       origin: this.#originFor(call.locationHint),
@@ -236,25 +281,74 @@ export class TargetClient {
   }
 
   /**
+   * Queues notifications, to be sent in the background; returns at once.
+   *
+   * @internal
+   */
+  notify (sender: NotificationSender, notifications: readonly Notification[]): void {
+    this.#outbox.add(sender, notifications)
+  }
+
+  /** Sends notifications out of the outbox; resolves with the ids that were processed. */
+  async #sendQueued (sender: NotificationSender, notifications: Notification[]): Promise<ReadonlySet<string>> {
+    const { response } = await this.call({
+      ...sender,
+      request: { requestId: randomUUID(), ...sender.request, notifications },
+      decisioningMethod: 'server-side',
+      kind: 'notification',
+      timeout: this.#settings.timeout,
+      grace: 0
+    }).answer
+    return new Set(response.status === 204
+      ? notifications.map(({ id }) => id)
+      : (response.notifications ?? []).map(({ id }) => id).filter((id) => id !== undefined))
+  }
+
+  #emit<Name extends keyof TargetEvents> (type: Name, detail: Omit<Parameters<NonNullable<TargetEvents[Name]>>[0], 'type'>): void {
+    try {
+      (this.#settings.events[type] as ((event: object) => void) | undefined)?.({ type, ...detail })
+    } catch (error) {
+      this.#settings.logger.error(error, 'Target: the callback of an event failed')
+    }
+  }
+
+  /**
    * Resolves when decisions can be made: at once for server-side decisioning.
    */
   async ready (): Promise<void> {}
 
-  /** How the client is, as a plain object; no I/O. */
-  health () {
-    return this.#delivery.health()
+  /**
+   * How the client is, as a plain object, without I/O; also after `close()`. `down`: no edge is asked, their breakers are
+   * open. `degraded`: one of them is open or probing, the outbox is more than 80 % full, or a notification was dropped in
+   * the last minute.
+   */
+  health (): TargetHealth {
+    const { breaker, pool } = this.#delivery.health()
+    const { droppedLastMinute, ...outbox } = this.#outbox.report()
+    const states = Object.values(breaker).map(({ state }) => state)
+    const degraded = states.some((state) => state !== 'closed') || droppedLastMinute || outbox.pending > 0.8 * this.#settings.notifications.maxQueue
+    const status = states.length > 0 && states.every((state) => state === 'open') ? 'down' : degraded ? 'degraded' : 'ok'
+    return { status, breaker, outbox, pool }
   }
 
-  /** Ends running calls within their own deadlines and closes all connections. */
+  /** Begins to close: queued notifications are sent without delay, while calls and notifications are still taken. */
+  beginClose (): void {
+    this.#outbox.beginClose()
+  }
+
+  /** Sends what is queued, for at most `notifications.closeTimeout` ms, ends running calls within their own deadlines and closes all connections. */
   async close (): Promise<void> {
+    await this.#outbox.close()
     await this.#delivery.close()
   }
 }
 
 /** Both styles of asynchronous methods; a callback is called outside the promise, so that its own errors stay its own. */
 function settle<Result> (promise: Promise<Result>, callback: TargetCallback<Result> | undefined): Promise<Result> | void {
-  if (callback === undefined) return promise
-  promise.then(
+  // Whatever a visitor of the caller's or an odd request makes it throw, the error has a code.
+  const coded = promise.catch((thrown) => { throw asTargetError(thrown) })
+  if (callback === undefined) return coded
+  coded.then(
     (result) => process.nextTick(callback, null, result),
     (error) => process.nextTick(callback, error)
   )
@@ -277,11 +371,12 @@ function checkCallOptions (options: GetOffersOptions): void {
 
 /** Adds mboxes to a request's `execute`, numbered after the highest index given, as the SDK does. */
 function addMboxes (mboxNames: string[], request: OffersRequest | undefined): OffersRequest {
-  const given = request?.execute?.mboxes ?? []
-  const known = new Set([...given, ...request?.prefetch?.mboxes ?? []].map((mbox) => mbox.name))
-  let index = given.reduce((highest, mbox) => Math.max(highest, mbox.index ?? 0), 0)
+  const { execute, prefetch } = request ?? {}
+  const given = Array.isArray(execute?.mboxes) ? execute.mboxes : []
+  const known = new Set([...given, ...Array.isArray(prefetch?.mboxes) ? prefetch.mboxes : []].map((mbox) => mbox?.name))
+  let index = given.reduce((highest, mbox) => Math.max(highest, mbox?.index ?? 0), 0)
   const added = mboxNames.filter((name) => !known.has(name)).map((name) => ({ name, index: ++index }))
-  return { context: { channel: 'web' }, ...request, execute: { ...request?.execute, mboxes: [...given, ...added] } }
+  return { ...request ?? { context: { channel: 'web' } }, execute: { ...execute, mboxes: [...given, ...added] } }
 }
 
 /** For the query string. What the edge accepts needs no more than `encodeURIComponent`; the rest is its to refuse. */

@@ -56,9 +56,33 @@ export function checkNotificationsRequest (request: unknown): asserts request is
   if (!hasEntries((request as OffersRequest).notifications)) throw failure('FST_TARGET_INVALID_REQUEST', '`request.notifications` is required: at least one notification')
 }
 
+// Deeper than the Delivery API goes; what is deeper is no part of it, or a circle.
+const DEPTH = 8
+// What is in them is the caller's own.
+const FREE_FORM = ['parameters', 'profileParameters', 'usage']
+
+/** Without members that are null: like the SDK, which never sends one. Copies only what it changes. */
+function withoutNulls<Value> (value: Value, depth = 0): Value {
+  if (typeof value !== 'object' || value === null || depth > DEPTH) return value
+  if (Array.isArray(value)) {
+    const entries = value.map((entry) => withoutNulls(entry, depth + 1))
+    return entries.some((entry, index) => entry !== value[index]) ? entries as Value : value
+  }
+  let result = value
+  for (const [key, member] of Object.entries(value)) {
+    const kept = FREE_FORM.includes(key) ? member : withoutNulls(member, depth + 1)
+    if (kept === member && member !== null) continue
+    if (result === value) result = { ...value }
+    if (kept === null) delete (result as Record<string, unknown>)[key]
+    else (result as Record<string, unknown>)[key] = kept
+  }
+  return result
+}
+
 /** Completes a request. Never throws on what {@link checkOffersRequest} let pass. */
-export function createDeliveryRequest (request: OffersRequest, completion: RequestCompletion): DeliveryRequest {
+export function createDeliveryRequest (given: OffersRequest, completion: RequestCompletion): DeliveryRequest {
   const { logger } = completion
+  const request = withoutNulls(given)
   const result: DeliveryRequest = {
     ...request,
     requestId: isText(request.requestId) ? request.requestId : randomUUID(),

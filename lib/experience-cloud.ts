@@ -37,11 +37,13 @@ export const DEFAULT_CONSUMER_ID = 'target-global-mbox'
 
 const AUTHENTICATED_STATES: Record<number, AuthenticatedState> = { 0: 'unknown', 1: 'authenticated', 2: 'logged_out' }
 const MAX_COOKIE_LENGTH = 8192
+const VISITOR_VALUES = ['MCMID', 'MCAAMLH', 'MCAAMB']
 
 /**
- * Reads an AMCV cookie: `|`-separated keys and values, whole or percent-encoded; a key may carry `-<expiry>`.
+ * Reads an AMCV cookie: `|`-separated keys and values, whole or percent-encoded; a key may carry `-<expiry>`, which does
+ * not count, as with the server-side `Visitor`.
  *
- * @returns the values by key (`MCMID` is the ECID, `MCAAMLH` the location hint, `MCAAMB` the blob); empty when malformed
+ * @returns `MCMID`, the ECID; `MCAAMLH`, the location hint; `MCAAMB`, the blob; none of them when it is malformed
  */
 export function parseVisitorCookie (cookie: string | undefined): Record<string, string> {
   const values: Record<string, string> = {}
@@ -54,12 +56,12 @@ export function parseVisitorCookie (cookie: string | undefined): Record<string, 
       return values
     }
   }
-  // A version number comes first: `-1712354808|MCMID|1234…|MCAAMLH-1609459200|6|…`.
   const parts = text.split('|')
-  for (let i = parts.length % 2; i + 1 < parts.length; i += 2) {
+  // A version number may come first: `-1712354808|MCMID|1234…|MCAAMLH-1609459200|6|…`.
+  for (let i = /^-?\d+$/.test(parts[0]!) ? 1 : 0; i + 1 < parts.length; i += 2) {
     const key = parts[i]!.split('-', 1)[0]!
     const value = parts[i + 1]!
-    if (/^MC[A-Z]+$/.test(key) && value !== '' && value !== 'NONE') values[key] = value
+    if (VISITOR_VALUES.includes(key) && value !== '' && value !== 'NONE') values[key] = value
   }
   return values
 }
@@ -90,9 +92,9 @@ export class ExperienceCloudVisitor implements VisitorLike {
     return this.#values
   }
 
-  /** Adds customer ids in the Visitor API form. */
+  /** Takes customer ids in the Visitor API form, in place of those it had. */
   setCustomerIDs (customerIds: VisitorCustomerIds): void {
-    this.#customerIds = { ...this.#customerIds, ...customerIds }
+    this.#customerIds = { ...customerIds }
   }
 
   /**
@@ -138,14 +140,14 @@ export type CustomerIds = VisitorCustomerIds | CustomerId[]
 export function toDeliveryCustomerIds (customerIds: VisitorCustomerIds | undefined): CustomerId[] {
   const result: CustomerId[] = []
   for (const [integrationCode, value] of Object.entries(customerIds ?? {})) {
-    if (typeof value === 'string') {
-      if (value !== '') result.push({ id: value, integrationCode, authenticatedState: 'unknown' })
-    } else if (value !== null && typeof value === 'object') {
+    if (typeof value === 'object' && value !== null) {
       const customerId: Partial<CustomerId> = { integrationCode }
-      if (value.id !== undefined && value.id !== '') customerId.id = value.id
+      if (value.id) customerId.id = value.id
       const state = value.authState === undefined ? undefined : AUTHENTICATED_STATES[value.authState]
       if (state !== undefined) customerId.authenticatedState = state
       result.push(customerId as CustomerId)
+    } else if (value) {
+      result.push({ id: value, integrationCode, authenticatedState: 'unknown' })
     }
   }
   return result

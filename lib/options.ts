@@ -6,7 +6,7 @@ import { Value, ValueErrorType, type ValueError } from '@sinclair/typebox/value'
 import { inspect } from 'node:util'
 import type { FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
-import type { ClientSettings } from './client.ts'
+import type { ClientSettings, TargetEvents } from './client.ts'
 import type { ContextAdditions } from './context.ts'
 import type { CookieSettings } from './cookies.ts'
 import type { TargetLogger } from './diagnostics.ts'
@@ -36,6 +36,8 @@ export interface TargetClientOptions {
   targetLocationHint?: string
   /** `version` in the query string of every call. */
   version?: string
+  /** The SDK's telemetry rides on the next call to the edge; never a call of its own. Default `false`. */
+  telemetryEnabled?: boolean
   /** undici pool and queue, each per edge host. */
   pool?: {
     /** Connections, and so calls in service at once. Default 128. */
@@ -65,6 +67,19 @@ export interface TargetClientOptions {
     /** ms until one call may probe the host. Default 5000. */
     cooldown?: number
   }
+  /** The background outbox for notifications. */
+  notifications?: {
+    /** Calls at a time. Default 8. */
+    concurrency?: number
+    /** Notifications kept; past that the oldest is dropped and reported. Default 10000. */
+    maxQueue?: number
+    /** Further tries after a failed one. Default 10. */
+    retries?: number
+    /** ms from the beginning of the shutdown until what is left is given up. Default 5000. */
+    closeTimeout?: number
+  }
+  /** Callbacks by event, as in the Node SDK. */
+  events?: TargetEvents
   /** Default: none. */
   logger?: TargetLogger
 }
@@ -108,6 +123,7 @@ const count = Type.Integer({ minimum: 1, description: 'a whole number from 1' })
 const flag = Type.Boolean({ description: 'true or false' })
 const oneOf = (values: unknown[], description: string) => Type.Unsafe({ ...Type.Union(values.map((value) => Type.Literal(value as string))), description })
 const fn = withMethods(['call'], 'a function of the request')
+const callback = withMethods(['call'], 'a function')
 const strict = { additionalProperties: false }
 
 const clientProperties = {
@@ -121,6 +137,7 @@ const clientProperties = {
   environmentId: Type.Optional(Type.Integer({ minimum: 0, description: 'the id of a Target environment, a whole number' })),
   targetLocationHint: Type.Optional(text('^\\d{1,4}$', '1 to 4 digits, in quotes')),
   version: Type.Optional(text('\\S', 'a version, in quotes')),
+  telemetryEnabled: Type.Optional(flag),
   pool: Type.Optional(Type.Object({
     connections: Type.Optional(count),
     keepAliveTimeout: Type.Optional(milliseconds()),
@@ -135,6 +152,16 @@ const clientProperties = {
     window: Type.Optional(milliseconds()),
     cooldown: Type.Optional(milliseconds())
   }, strict)], { description: '{ failures, window, cooldown }, each above 0, or false' })),
+  notifications: Type.Optional(Type.Object({
+    concurrency: Type.Optional(count),
+    maxQueue: Type.Optional(count),
+    retries: Type.Optional(Type.Integer({ minimum: 0, description: 'a whole number from 0' })),
+    closeTimeout: Type.Optional(wait)
+  }, { ...strict, description: '{ concurrency, maxQueue, retries, closeTimeout }' })),
+  events: Type.Optional(Type.Object({
+    clientReady: Type.Optional(callback),
+    sendNotificationError: Type.Optional(callback)
+  }, { ...strict, description: 'functions by the name of the event' })),
   logger: Type.Optional(withMethods(['debug', 'error'], 'a logger with the methods debug and error'))
 }
 
@@ -239,11 +266,14 @@ function clientSettings (options: TargetClientOptions): ClientSettings {
     targetLocationHint: options.targetLocationHint,
     decisioningMethod: 'server-side',
     version: options.version,
+    telemetryEnabled: options.telemetryEnabled ?? false,
     pool: {
       connections: 128, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: false, maxResponseSize: 8 * 1024 * 1024, maxQueue: 1024, ...pool
     },
     breaker: breaker === false ? false : { failures: 10, window: 10_000, cooldown: 5000, ...breaker },
     dispatcher: options.dispatcher,
+    notifications: { concurrency: 8, maxQueue: 10_000, retries: 10, closeTimeout: 5000, ...options.notifications },
+    events: options.events ?? {},
     logger: options.logger ?? SILENT
   }
 }

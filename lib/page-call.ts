@@ -21,6 +21,8 @@ export class PageCall {
   outcome: Outcome | undefined
   /** Set once the call is on its way. */
   running: RunningCall | undefined
+  /** A notification waits for the answer, so the call goes on when the client leaves. */
+  needed = false
   #waiting: ((outcome: Outcome) => void)[] = []
 
   constructor (plan: TargetPlan) {

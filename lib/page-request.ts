@@ -68,25 +68,31 @@ export class PageRequest {
     }
   }
 
+  /** What all requests of the page have in common. Not before {@link pending} is done. */
+  base (): DeliveryRequest {
+    const { propertyToken, environmentId } = this.#settings
+    this.#context ??= contextOf(this.#request, this.#additions)
+    const request: DeliveryRequest = { ...this.#visitor.parts, context: this.#context }
+    if (environmentId !== undefined) request.environmentId = environmentId
+    if (propertyToken !== undefined) request.property = { token: propertyToken }
+    return request
+  }
+
   /** The complete request for a plan. Not before {@link pending} is done. */
   create (plan: TargetPlan): DeliveryRequest {
-    const { propertyToken, environmentId } = this.#settings
-    const { id, experienceCloud } = this.#visitor.parts
-    const { context, experienceCloud: fixed, ...members } = plan.members
-    this.#context ??= contextOf(this.#request, this.#additions)
+    const base = this.base()
+    const { context, experienceCloud, ...members } = plan.members
     const request: DeliveryRequest = {
       requestId: randomUUID(),
       // Carried from the first try on, so that a repeated one is not counted twice.
       impressionId: randomUUID(),
-      id,
-      context: context === undefined ? this.#context : mergeContext(this.#context, context),
-      experienceCloud: fixed === undefined
-        ? experienceCloud
-        : { ...experienceCloud, ...fixed, analytics: { ...experienceCloud.analytics, ...fixed.analytics } }
+      ...base,
+      ...members
     }
-    if (environmentId !== undefined) request.environmentId = environmentId
-    if (propertyToken !== undefined) request.property = { token: propertyToken }
-    Object.assign(request, members)
+    if (context !== undefined) request.context = mergeContext(base.context, context)
+    if (experienceCloud !== undefined) {
+      request.experienceCloud = { ...base.experienceCloud, ...experienceCloud, analytics: { ...base.experienceCloud?.analytics, ...experienceCloud.analytics } }
+    }
     if (plan.execute !== undefined) request.execute = this.#withParameters(plan.execute)
     if (plan.prefetch !== undefined) request.prefetch = this.#withParameters(plan.prefetch)
     return request

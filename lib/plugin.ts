@@ -7,6 +7,7 @@ import { TargetClient } from './client.ts'
 import { cookieSerializer } from './cookies.ts'
 import { failure, isTargetError } from './errors.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions } from './options.ts'
+import { Page } from './page.ts'
 import { RequestTarget } from './request-target.ts'
 import { compileForm, compileRoute, type RoutePlan, type TargetRouteConfig } from './route-plan.ts'
 import { Visitor, visitorSettings } from './visitor.ts'
@@ -70,7 +71,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   const targetOf = (request: FastifyRequest): RequestTarget => {
     const decorated = request as Decorated
     return (decorated[TARGET] ??= new RequestTarget(
-      settings, request, decorated[REPLY] as FastifyReply, decorated[ARRIVAL] as number, planOf(request), sharedVisitor(request).visitor
+      settings, new Page(settings, request, decorated[REPLY] as FastifyReply, planOf(request), sharedVisitor(request).visitor), decorated[ARRIVAL] as number
     )) as RequestTarget
   }
 
@@ -140,7 +141,10 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
 
   const serialize = options.cookies === false ? undefined : cookieSerializer(options.cookies)
   const cacheable = new Set<string>()
+  let closing = false
   app.addHook('onSend', (request, reply, payload, done) => {
+    // Fastify waits for keep-alive clients before it closes its plugins; told so, they go.
+    if (closing) reply.header('connection', 'close')
     const target = (request as Decorated)[TARGET] as RequestTarget | null
     if (target === null || !target.used) return done(null, payload)
     if (options.serverTiming) addServerTiming(reply, target)
@@ -161,6 +165,11 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     done(null, payload)
   })
 
+  app.addHook('preClose', (done) => {
+    closing = true
+    client.beginClose()
+    done()
+  })
   app.addHook('onClose', async () => { await client.close() })
 }
 

@@ -1,0 +1,189 @@
+/**
+ * A page's calls: which there are, who asks for what, when they are sent and when they end. One object per request;
+ * nothing in it outlives the request but a call in its grace and what notifications wait for.
+ */
+import { randomUUID } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { asTargetError, type TargetClient } from './client.ts'
+import type { DecisioningMethod } from './delivery/schema/index.ts'
+import type { TargetLogger } from './diagnostics.ts'
+import { failure } from './errors.ts'
+import { completeNotification, type Displayed, type NotificationForm } from './notifications.ts'
+import { PageCall } from './page-call.ts'
+import { PageRequest, type PageRequestSettings } from './page-request.ts'
+import { EMPTY_PLAN, withoutMboxes, type RoutePlan, type TargetPlan } from './route-plan.ts'
+import type { Visitor } from './visitor.ts'
+
+/** What all pages of a plugin instance share. */
+export interface PageSettings extends PageRequestSettings {
+  client: TargetClient
+  /** ms for a whole call. */
+  timeout: number
+  /** ms a call may go on after its deadline. */
+  grace: number
+  decisioningMethod: DecisioningMethod
+  logger: TargetLogger
+}
+
+/** The calls of one page. */
+export class Page {
+  readonly visitor: Visitor
+  readonly #settings: PageSettings
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #routePlan: RoutePlan
+  readonly #calls: PageCall[] = []
+  /** The call that has an mbox, by name. */
+  readonly #byMbox = new Map<string, PageCall>()
+  #routeStarted = false
+  /** Mboxes asked for in this tick that no call has. */
+  #gathering: { call: PageCall, mboxes: string[] } | undefined
+  #pageRequest: PageRequest | undefined
+  /** Of the displays and clicks of this page. */
+  #impressionId: string | undefined
+
+  constructor (settings: PageSettings, request: FastifyRequest, reply: FastifyReply, routePlan: RoutePlan, visitor: Visitor) {
+    this.#settings = settings
+    this.#request = request
+    this.#reply = reply
+    this.#routePlan = routePlan
+    this.visitor = visitor
+  }
+
+  /** Whether anything was or is to be sent for this page. */
+  get used (): boolean {
+    return this.#calls.length > 0 || this.#pageRequest !== undefined
+  }
+
+  /** The calls so far, the first of them first. */
+  get calls (): readonly PageCall[] {
+    return this.#calls
+  }
+
+  /** Nothing is started on a route that is switched off, nor for a page that is finished. */
+  get #mayStart (): boolean {
+    const { raw } = this.#reply
+    return this.#routePlan !== false && !raw.writableEnded && !raw.destroyed
+  }
+
+  /** Starts the route's own call, once. */
+  start (): this {
+    if (this.#routeStarted) return this
+    this.#routeStarted = true
+    if (!this.#mayStart || this.#routePlan === undefined) return this
+    try {
+      const plan = typeof this.#routePlan === 'function' ? this.#routePlan(this.#request) : this.#routePlan
+      if (plan !== false) this.#startCall(plan)
+    } catch (error) {
+      this.#settings.functionFailed('config', error)
+    }
+    return this
+  }
+
+  /** Starts a call for what no call has yet. */
+  startMore (plan: TargetPlan): void {
+    const more = withoutMboxes(plan, this.#byMbox)
+    if (more !== undefined && this.#mayStart) this.#startCall(more)
+  }
+
+  /** The call that asks for something, if one does. */
+  callWith (what: Displayed): PageCall | undefined {
+    this.start()
+    if (typeof what === 'string') return this.#byMbox.get(what)
+    return 'view' in what
+      ? this.#calls.find(({ plan }) => plan.views === 'all' || plan.views.has(what.view))
+      : this.#calls.find(({ plan }) => plan.pageLoad)
+  }
+
+  /** The call that has an mbox; one more for what was not asked for before. */
+  callFor (mbox: string): PageCall | undefined {
+    const known = this.callWith(mbox)
+    if (known !== undefined || !this.#mayStart) return known
+    const { call, mboxes } = this.#gathering ??= this.#gather()
+    mboxes.push(mbox)
+    this.#byMbox.set(mbox, call)
+    return call
+  }
+
+  /** Queues notifications; what is missing in them is filled in. */
+  notify (forms: NotificationForm[]): void {
+    if (forms.length === 0) return
+    this.#impressionId ??= randomUUID()
+    const notifications = forms.map((form) => completeNotification(form, this.#impressionId!))
+    const { sessionId, locationHint } = this.visitor
+    const page = this.#prepare()
+    const add = () => this.#settings.client.notify({ key: sessionId, request: page.base(), sessionId, locationHint }, notifications)
+    if (page.pending === undefined) add()
+    else page.pending.then(add)
+  }
+
+  #gather () {
+    const gathering = { call: this.#register(new PageCall(EMPTY_PLAN)), mboxes: [] as string[] }
+    // Sent when the promise jobs of this tick are done too, for they may ask for more.
+    queueMicrotask(() => process.nextTick(() => {
+      this.#gathering = undefined
+      this.#send(gathering.call, { ...EMPTY_PLAN, execute: { mboxes: gathering.mboxes.map((name, index) => ({ index, name })) } })
+    }))
+    return gathering
+  }
+
+  #startCall (plan: TargetPlan): void {
+    const call = this.#register(new PageCall(plan))
+    for (const mbox of plan.mboxes) if (!this.#byMbox.has(mbox)) this.#byMbox.set(mbox, call)
+    this.#send(call, plan)
+  }
+
+  #register (call: PageCall): PageCall {
+    // The request's own 'close' and `request.signal` fire as soon as a POST's body was read; the response's does not.
+    if (this.#calls.length === 0) this.#reply.raw.once('close', () => this.#clientLeft())
+    this.#calls.push(call)
+    return call
+  }
+
+  #clientLeft (): void {
+    if (this.#reply.raw.writableEnded) return
+    for (const call of this.#calls) if (!call.needed) call.abort()
+  }
+
+  /** Sends a call, at once unless one of the app's functions needs time. The deadline counts from here in any case. */
+  #send (call: PageCall, plan: TargetPlan): void {
+    const timeout = plan.timeout ?? this.#settings.timeout
+    const { pending } = this.#prepare()
+    if (pending === undefined) return this.#sendNow(call, plan, timeout)
+    const deadline = performance.now() + timeout
+    const timer = setTimeout(() => call.settle({
+      error: failure('FST_TARGET_TIMEOUT', `the app's own functions were not done within ${timeout} ms`, { meta: { phase: 'request', attempts: 0, elapsed: timeout } })
+    }), timeout)
+    pending.then(() => {
+      clearTimeout(timer)
+      if (call.outcome === undefined) this.#sendNow(call, plan, Math.max(1, deadline - performance.now()))
+    })
+  }
+
+  #sendNow (call: PageCall, plan: TargetPlan, timeout: number): void {
+    const { client, grace, decisioningMethod } = this.#settings
+    try {
+      call.running = client.call({
+        request: this.#pageRequest!.create(plan),
+        sessionId: this.visitor.sessionId,
+        locationHint: this.visitor.locationHint,
+        decisioningMethod: plan.decisioningMethod ?? decisioningMethod,
+        kind: 'page',
+        timeout,
+        grace,
+        onLate: (answer) => this.visitor.learn(answer.response)
+      })
+    } catch (error) {
+      return call.settle({ error: asTargetError(error) })
+    }
+    call.running.answer.then((answer) => {
+      this.visitor.learn(answer.response)
+      call.settle({ answer })
+    }, (error) => call.settle({ error: asTargetError(error) }))
+  }
+
+  #prepare (): PageRequest {
+    this.#pageRequest ??= new PageRequest(this.#settings, this.#request, this.visitor)
+    return this.#pageRequest
+  }
+}

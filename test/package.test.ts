@@ -1,0 +1,149 @@
+/** The package as others get it: its files, its imports, and apps that use it in ESM, CommonJS and TypeScript. */
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
+const lib = join(root, 'lib')
+const read = (...path: string[]) => readFileSync(join(root, ...path), 'utf8')
+const modules = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts')).map((file) => file.replaceAll('\\', '/')).sort()
+
+const importsOf = (file: string) => [...read('lib', file).matchAll(/^(?:import|export)\s[^'"]*?from\s+'([^']+)'|^import\s+'([^']+)'/gm)].map((match) => match[1] ?? match[2]!)
+
+t.test('imports point down the list that is the way of a request', async (t) => {
+  const order = [
+    'index', 'plugin', 'create-target-client', 'options', 'request-target', 'page', 'page-request', 'page-call', 'route-plan', 'visitor', 'context', 'client', 'on-device',
+    'attributes', 'notifications', 'offers', 'delivery-request', 'experience-cloud', 'cookies', 'telemetry', 'delivery/', 'decisioning/', 'outbox/', 'failure-log', 'delivery/schema/', 'diagnostics', 'errors'
+  ]
+  const rank = (file: string) => {
+    const name = file.replace(/\.ts$/, '')
+    if (name.startsWith('delivery/schema/')) return order.indexOf('delivery/schema/')
+    const folder = name.includes('/') ? name.slice(0, name.indexOf('/') + 1) : name
+    return order.indexOf(folder)
+  }
+  const folderOf = (file: string) => file.startsWith('delivery/schema/') ? 'delivery/schema' : dirname(file)
+  for (const file of modules) {
+    for (const specifier of importsOf(file)) {
+      if (!specifier.startsWith('.')) {
+        if (file.startsWith('decisioning/')) t.notMatch(specifier, /^(fastify|undici)/, `${file} knows neither fastify nor undici`)
+        if (file.startsWith('delivery/')) t.notMatch(specifier, /^fastify/, `${file} does not know fastify`)
+        continue
+      }
+      const imported = relative(lib, resolve(lib, dirname(file), specifier)).replaceAll('\\', '/')
+      t.not(imported, 'index.ts', `${file} does not import the index`)
+      t.ok(modules.includes(imported), `${file} imports ${imported}, which is there`)
+      if (folderOf(file) === folderOf(imported) && folderOf(file) !== '.') continue
+      if (file.startsWith('edge/')) t.match(imported, /^(delivery\/schema\/|decisioning\/|errors|diagnostics)/, `${file} shares no mistake with the client: ${imported}`)
+      else t.ok(rank(file) !== -1 && rank(imported) > rank(file), `${file} imports ${imported} below it`)
+    }
+  }
+})
+
+t.test('every module loads by itself', async () => {
+  for (const file of modules) await import(join(lib, file))
+})
+
+t.test('only declared packages are imported', async (t) => {
+  const { dependencies, peerDependencies } = JSON.parse(read('package.json'))
+  const declared = [...Object.keys(dependencies), ...Object.keys(peerDependencies)]
+  for (const file of modules) {
+    for (const specifier of importsOf(file)) {
+      if (specifier.startsWith('.') || specifier.startsWith('node:')) continue
+      const name = specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/')
+      t.ok(declared.includes(name), `${file} imports ${name}`)
+    }
+  }
+  t.notMatch(JSON.stringify(dependencies), /adobe/, 'no package of Adobe\'s at run time')
+})
+
+const page = `
+const edge = createEdge({ client: 'acmeclient', latency: 30 })
+await edge.listen({ port: 0, host: '127.0.0.1' })
+const app = Fastify()
+await app.register(fastifyAdobeTarget, { client: 'acmeclient', organizationId: '1234567890@AdobeOrg', serverDomain: '127.0.0.1:' + edge.addresses()[0].port, secure: false })
+app.get('/', { config: { target: ['hero'] } }, async (request) => {
+  await new Promise((resolve) => setTimeout(resolve, 40))
+  return { hero: await request.target.content('hero', 'fallback'), waited: request.target.timing.waited }
+})
+const response = await app.inject('/')
+const again = await app.inject({ url: '/', cookies: Object.fromEntries(response.cookies.map(({ name, value }) => [name, value])) })
+console.log(JSON.stringify({ page: response.json(), again: again.json(), cookies: response.cookies.map(({ name }) => name) }))
+await app.close()
+await edge.close()
+`
+
+t.test('apps outside the repository', async (t) => {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-adobe-target-')))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const installed = join(folder, 'node_modules', 'fastify-adobe-target')
+  mkdirSync(installed, { recursive: true })
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  const run = (...args: string[]) => spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' })
+  const built = run(tsc, '-p', join(lib, 'tsconfig.json'), '--outDir', join(installed, 'dist'))
+  t.equal(built.status, 0, built.stdout)
+  cpSync(join(root, 'package.json'), join(installed, 'package.json'))
+  // What npm would install beside it.
+  for (const name of readdirSync(join(root, 'node_modules'))) {
+    if (!name.startsWith('.') && name !== 'fastify-adobe-target') symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), 'dir')
+  }
+  const check = (output: ReturnType<typeof run>, name: string) => {
+    t.equal(output.status, 0, `${name}: ${output.stderr}`)
+    const { page, again, cookies } = JSON.parse(output.stdout || '{}')
+    t.match(page, { hero: /class="hero/ }, name)
+    t.ok(page.waited < 1, `${name}: waited ${page.waited} ms`)
+    t.equal(again.hero, page.hero, `${name}: the variant stays`)
+    t.same(cookies, ['mbox', 'mboxEdgeCluster'], name)
+  }
+
+  writeFileSync(join(folder, 'app.mjs'), `import Fastify from 'fastify'\nimport fastifyAdobeTarget from 'fastify-adobe-target'\nimport { createEdge } from 'fastify-adobe-target/edge'\n${page}`)
+  check(run('--unhandled-rejections=strict', 'app.mjs'), 'ESM')
+
+  writeFileSync(join(folder, 'app.cjs'), `const Fastify = require('fastify')\nconst fastifyAdobeTarget = require('fastify-adobe-target')\nconst { createEdge } = require('fastify-adobe-target/edge')\n;(async () => {${page}})()`)
+  check(run('--unhandled-rejections=strict', '--no-warnings', 'app.cjs'), 'CommonJS')
+
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(folder, 'app.ts'), `
+import Fastify from 'fastify'
+import { Type } from '@sinclair/typebox'
+import fastifyAdobeTarget, { createTargetClient, errors, schemas, type Offer, type TargetResult } from 'fastify-adobe-target'
+import { createEdge, type TargetEdge } from 'fastify-adobe-target/edge'
+declare module 'fastify-adobe-target' {
+  interface TargetMboxes { greeting: string, flags: { express: boolean } }
+}
+const Flags = Type.Object({ express: Type.Boolean({ default: false }), limit: Type.Number({ default: 1 }) })
+const app = Fastify()
+await app.register(fastifyAdobeTarget, { client: 'acmeclient', organizationId: '1234567890@AdobeOrg', timeout: 500 })
+// @ts-expect-error no such option
+app.register(fastifyAdobeTarget, { client: 'acmeclient', organizationId: '1234567890@AdobeOrg', tiemout: 500 })
+app.get('/', { config: { target: { execute: { mboxes: ['greeting', { name: 'cart', parameters: { size: '3' } }] }, maxWait: 50 } } }, async (request) => {
+  const greeting: string = await request.target.content('greeting', 'hello')
+  const flags: { express: boolean } | undefined = await request.target.content('flags')
+  const { express, limit }: { express: boolean, limit: number } = await request.target.attributes('flags', Flags)
+  const plain: { size: number } = await request.target.attributes('flags', { size: 1 as number })
+  const offer: Offer = await request.target.offer('other')
+  const result: TargetResult = await request.target.result()
+  // @ts-expect-error a string is no number
+  const wrong: number = await request.target.content('greeting', 'hello')
+  return { greeting, flags, express, limit, plain, offer, result, wrong, waited: request.target.timing.waited satisfies number }
+})
+// @ts-expect-error a misspelt member
+app.get('/wrong', { config: { target: { execut: {} } } }, async () => '')
+const client = createTargetClient({ client: 'acmeclient', organizationId: '1234567890@AdobeOrg' })
+client.getOffers({ request: { execute: { mboxes: [{ name: 'a' }] } } }, (error, result) => { console.log(error?.code, result?.response.execute?.mboxes?.[0]?.options) })
+// @ts-expect-error index is a number
+client.getOffers({ request: { execute: { mboxes: [{ name: 'a', index: '1' }] } } })
+const edge: TargetEdge = createEdge()
+console.log(errors.FST_TARGET_TIMEOUT, schemas.DeliveryRequest, edge.requests.length)
+const request: schemas.DeliveryRequest = { context: { channel: 'web' } }
+await app.target.getOffers({ request })
+`)
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({
+    compilerOptions: { module: 'nodenext', target: 'es2022', strict: true, noEmit: true, types: ['node'], skipLibCheck: false },
+    files: ['app.ts']
+  }))
+  const typed = run(tsc, '-p', '.')
+  t.equal(typed.stdout.split('\n').filter((line) => line !== '' && !/^(\.\.|node_modules\/(?!fastify-adobe-target))/.test(line)).join('\n'), '', 'TypeScript under nodenext')
+})
