@@ -51,6 +51,7 @@ t.test('displayed and clicked, before the answer is there and after', async (t) 
   await sleep(30)
   t.same(edge.notifications.map(({ type, mbox }) => [type, mbox?.name]), [['click', 'hero']], 'what was executed is counted already')
   t.equal(edge.impressions(410001), 1)
+  await until(() => app.target.health().outbox.pending === 0)
   t.match(app.target.health(), { status: 'ok', outbox: { accepted: 5, pending: 0, sent: 5, failed: 0, dropped: 0 } })
 })
 
