@@ -1,0 +1,127 @@
+/**
+ * The shop. What makes it personal is in `GET /`: the route says which mboxes it shows, the plugin asks Target as soon as
+ * the request arrives, and by the time the shop has its products the offers are there.
+ */
+import { randomUUID } from 'node:crypto'
+import fastifyCookie from '@fastify/cookie'
+import { Type, type Static } from '@sinclair/typebox'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import fastifyAdobeTarget from 'fastify-adobe-target'
+import { client, organizationId } from './account.ts'
+import { CheckoutFlagsSchema } from './checkout-flags.ts'
+import { renderPage } from './page.ts'
+import { fetchProducts } from './products.ts'
+import { sampleRoutes } from './sample-routes.ts'
+import { clearTargetCookies, setTargetCookies, visitorOptions } from './target-cookies.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** When the request arrived, on the clock of `performance.now()`. */
+    arrival: number
+  }
+}
+
+export interface AppOptions {
+  /** Host and port of the edge. For a real account, take `serverDomain` and `secure` away below. */
+  edge: string
+  /** Address of the product service. */
+  productService: string
+  /** Default `false`. */
+  logger?: FastifyServerOptions['logger']
+}
+
+const PageQuery = Type.Object({ member: Type.Optional(Type.String()) })
+const ClickBody = Type.Object({ token: Type.String({ minLength: 1, maxLength: 500 }) })
+
+/** Milliseconds, for the `Server-Timing` header. */
+const duration = (name: string, milliseconds: number) => `${name};dur=${milliseconds.toFixed(1)}`
+
+export async function createApp ({ edge, productService, logger = false }: AppOptions): Promise<FastifyInstance> {
+  // Browsers keep connections open; without this, closing would wait for them.
+  const app = Fastify({ logger, forceCloseConnections: true })
+
+  app.decorateRequest('arrival', 0)
+  app.addHook('onRequest', (request, _reply, done) => {
+    request.arrival = performance.now()
+    done()
+  })
+  await app.register(fastifyCookie)
+  await app.register(fastifyAdobeTarget, {
+    client,
+    organizationId,
+    serverDomain: edge,
+    secure: false,
+    serverTiming: true
+  })
+  await app.register(sampleRoutes)
+
+  // Clicks by event token, so one count for each variant. Only tokens that Target took get in here.
+  const clicks = new Map<string, number>()
+
+  app.get<{ Querystring: Static<typeof PageQuery> }>('/', {
+    schema: { querystring: PageQuery },
+    config: { target: ['hero', 'banner', 'checkout-flags'] }
+  }, async (request, reply) => {
+    const { target, arrival } = request
+    const elapsed = () => performance.now() - arrival
+    const asked = elapsed()
+    const products = await fetchProducts(productService) // the Target call is already running
+    const listed = elapsed()
+
+    const [hero, banner, flagsOffer, flags] = await Promise.all([
+      target.offer('hero'),
+      target.offer('banner'),
+      target.offer('checkout-flags'),
+      target.attributes('checkout-flags', CheckoutFlagsSchema)
+    ])
+    const clickToken = hero.metrics.find(({ type }) => type === 'click')?.eventToken
+
+    const page = renderPage({
+      products,
+      hero,
+      banner,
+      flags,
+      offers: [hero, banner, flagsOffer],
+      isGold: request.query.member === 'gold',
+      click: clickToken === undefined ? undefined : { token: clickToken, count: clicks.get(clickToken) ?? 0 },
+      timeline: { asked, listed, answered: elapsed(), target: target.timing }
+    })
+    return reply
+      .type('text/html; charset=utf-8')
+      .header('cache-control', 'private, no-cache') // one visitor's page must not be everybody's
+      .header('server-timing', [duration('page', elapsed()), duration('products', listed - asked)].join(', '))
+      .send(page)
+  })
+
+  // Forms work without JavaScript, and answer with a redirect so that reloading the page repeats nothing.
+  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) => {
+    done(null, Object.fromEntries(new URLSearchParams(String(body))))
+  })
+  const pageFor = ({ member }: Static<typeof PageQuery>) => member === 'gold' ? '/?member=gold' : '/'
+
+  app.post<{ Body: Static<typeof ClickBody>, Querystring: Static<typeof PageQuery> }>('/click', {
+    schema: { body: ClickBody, querystring: PageQuery }
+  }, async (request, reply) => {
+    const { token } = request.body
+    const click = { id: randomUUID(), type: 'click' as const, timestamp: Date.now(), tokens: [token], mbox: { name: 'hero' } }
+    try {
+      const result = await app.target.sendNotifications({ ...visitorOptions(request), request: { notifications: [click] } })
+      setTargetCookies(reply, result)
+      // What comes back by its id was processed.
+      if (result.response.notifications?.some(({ id }) => id === click.id)) clicks.set(token, (clicks.get(token) ?? 0) + 1)
+    } catch (error) {
+      // A click that cannot be counted is no reason to show an error to the person who clicked.
+      request.log.error(error, 'a click was not counted')
+    }
+    return reply.redirect(pageFor(request.query), 303)
+  })
+
+  app.post<{ Querystring: Static<typeof PageQuery> }>('/new-visitor', {
+    schema: { querystring: PageQuery }
+  }, async (request, reply) => {
+    clearTargetCookies(reply)
+    return reply.redirect(pageFor(request.query), 303)
+  })
+
+  return app
+}

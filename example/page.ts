@@ -1,0 +1,126 @@
+/** The page, from what the shop and Target have to say. */
+import type { MboxOffer } from 'fastify-adobe-target'
+import { logo, productArt } from './art.ts'
+import type { CheckoutFlags } from './checkout-flags.ts'
+import { html, Html } from './html.ts'
+import type { Product } from './products.ts'
+import { style } from './style.ts'
+import { timelineSvg, type Timeline } from './timeline.ts'
+
+export interface PageModel {
+  products: Product[]
+  hero: MboxOffer
+  banner: MboxOffer
+  flags: CheckoutFlags
+  /** All that Target decided for this page. */
+  offers: MboxOffer[]
+  isGold: boolean
+  /** The click to count, and how often it was counted; undefined where there is none. */
+  click: { token: string, count: number } | undefined
+  timeline: Timeline
+}
+
+/** What everyone sees when Target has no hero, or cannot be asked. */
+const defaultHero = html`<section class="hero hero--default">
+  <p class="hero__eyebrow">Outdoor goods since 1979</p>
+  <h1 class="hero__title">Made for weather</h1>
+  <p class="hero__text">Few things, made well, repaired for as long as you wear them.</p>
+</section>`
+
+/** An html offer is markup of the marketing team, and goes into the page as it is. Everything else is escaped. */
+const markup = ({ type, content }: MboxOffer, fallback?: Html) =>
+  type === 'html' && typeof content === 'string' ? new Html(content) : fallback
+
+export function renderPage (model: PageModel): string {
+  const { products, hero, banner, flags, isGold, click, timeline } = model
+  const query = isGold ? '?member=gold' : ''
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Ridge &amp; Burn, outdoor goods</title>
+<link rel="icon" href="data:,">
+<style>${style}</style>
+</head>
+<body>
+${markup(banner)}
+<header class="top">
+  <a class="top__logo" href="/">${logo} Ridge &amp; Burn</a>
+  <p class="top__promise">${flags.express ? 'Express delivery: here tomorrow' : 'Delivery in three days'} · free from €${flags.freeShippingFrom}</p>
+  <nav class="top__member" aria-label="Membership">
+    <a href="/"${isGold ? undefined : current}>Guest</a>
+    <a href="/?member=gold"${isGold ? current : undefined}>Gold member</a>
+  </nav>
+</header>
+<main>
+${markup(hero, defaultHero)}
+<section class="shelf" aria-labelledby="shelf-title">
+  <h2 id="shelf-title">Winter shelf</h2>
+  <ul class="products">${products.map((product) => card(product, flags))}</ul>
+</section>
+</main>
+<section class="behind" id="behind" aria-labelledby="behind-title">
+  <div class="behind__inner">
+    <p class="behind__eyebrow">Behind this page</p>
+    <h2 id="behind-title">Target held it for ${timeline.target.waited.toFixed(1)} ms</h2>
+    <p class="behind__text">The call to Target began when the request arrived, and ran while the shop asked its product service. One after the other they would have taken ${inTurn(timeline)}.</p>
+    <div class="behind__timeline">${timelineSvg(timeline)}</div>
+    <div class="behind__tables">
+      <table>
+        <thead><tr><th>mbox</th><th>Activity</th><th>Experience</th><th>Reason</th></tr></thead>
+        <tbody>${model.offers.map(decision)}</tbody>
+      </table>
+      <div class="behind__actions">
+        ${click && html`<form id="click" method="post" action="/click${query}">
+          <input type="hidden" name="token" value="${click.token}">
+          <button>Count a click</button>
+          <output>${click.count} ${click.count === 1 ? 'click' : 'clicks'} counted for this hero</output>
+        </form>`}
+        <form method="post" action="/new-visitor${query}">
+          <button class="quiet">New visitor</button>
+          <span>drops the cookies, and with them the variant</span>
+        </form>
+      </div>
+    </div>
+  </div>
+</section>
+<a class="pill" href="#behind">Target held this page <b>${timeline.target.waited.toFixed(1)} ms</b></a>
+${click && script}
+</body>
+</html>
+`.toString()
+}
+
+/** What the page would wait for, if its handler asked Target first. */
+const inTurn = ({ asked, listed, target }: Timeline) => `${(listed - asked + (target.duration ?? 0)).toFixed(0)} ms`
+
+const current = html` aria-current="page"`
+
+/** The hero's own button counts as well, where there is JavaScript. */
+const script = html`<script>
+document.addEventListener('click', (event) => {
+  if (event.target.closest('[data-click]')) document.getElementById('click').requestSubmit()
+})
+</script>`
+
+function card ({ id, name, text, price, listPrice }: Product, { showSavings }: CheckoutFlags): Html {
+  return html`
+    <li class="card">
+      <div class="card__art card__art--${id}">${productArt(id)}</div>
+      <h3>${name}</h3>
+      <p>${text}</p>
+      <p class="card__price">€${price}${showSavings ? html` <s>€${listPrice}</s> <em>save €${listPrice - price}</em>` : undefined}</p>
+    </li>`
+}
+
+/** A row of the table of decisions. The attributes are for the report of `--once`. */
+function decision ({ mbox, responseTokens, reason }: MboxOffer): Html {
+  const activity = text(responseTokens['activity.name'])
+  const experience = text(responseTokens['experience.name'])
+  const seen = experience === '' ? html`` : html` data-mbox="${mbox}" data-experience="${experience}"`
+  return html`<tr${seen}><td><code>${mbox}</code></td><td>${activity || '–'}</td><td>${experience || 'the page’s own'}</td><td>${reason}</td></tr>`
+}
+
+/** A response token's value, which may be anything. */
+const text = (token: unknown) => typeof token === 'string' ? token : ''

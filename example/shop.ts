@@ -1,0 +1,41 @@
+/**
+ * `npm start`: the shop, until Ctrl-C. `npm start -- --once`: fifty visitors, a report, and the end.
+ * The address is http://127.0.0.1:3000; `PORT` chooses another port, and where that is taken the next free one is used.
+ */
+import { parseArgs } from 'node:util'
+import { reportOnce } from './once.ts'
+import { startShop } from './start-shop.ts'
+
+const { once } = parseArgs({ options: { once: { type: 'boolean', default: false } } }).values
+
+const logger = { level: 'error' }
+
+if (once) {
+  const shop = await startShop(0, logger)
+  try {
+    const { report, problems } = await reportOnce(shop.address)
+    console.log(report)
+    for (const problem of problems) console.error(`Off: ${problem}`)
+    if (problems.length > 0) process.exitCode = 1
+  } finally {
+    await shop.close()
+  }
+} else {
+  const shop = await startShop(Number(process.env.PORT ?? 3000), logger)
+  console.log(`
+  The shop is open at ${shop.address}
+
+  Try   reload                  the same visitor keeps the same hero
+        "New visitor"           drops the cookies: maybe the other hero
+        "Gold member"           another banner, by the address: ?member=gold
+        "Count a click"         counted by Target for this variant
+
+  The products take 80 ms and Target 60 ms: the end of the page shows what Target added.
+  As JSON: ${shop.address}/executeMbox?mbox=hero,banner
+  Ctrl-C closes the shop.
+`)
+  // A terminal may send Ctrl-C twice, npm passing on what the process got already.
+  let closing: Promise<void> | undefined
+  const close = () => { closing ??= shop.close() }
+  process.on('SIGINT', close).on('SIGTERM', close)
+}

@@ -1,0 +1,53 @@
+/** The timeline: what the page did when, and what Target did beside it. */
+import type { TargetTiming } from 'fastify-adobe-target'
+import { html, type Html } from './html.ts'
+
+/** Milliseconds since the request arrived. */
+export interface Timeline {
+  /** The product service was asked. */
+  asked: number
+  /** The products were there. */
+  listed: number
+  /** The offers were there too. */
+  answered: number
+  /** `request.target.timing` */
+  target: TargetTiming
+}
+
+const width = 860
+const labels = 190
+const rowHeight = 46
+const top = 34
+
+export function timelineSvg ({ asked, listed, answered, target }: Timeline): Html {
+  const started = target.started ?? 0
+  const duration = target.duration ?? answered - started
+  const end = Math.max(answered, started + duration) * 1.08
+  const step = [5, 10, 20, 50, 100, 250, 500].find((size) => end / size <= 10) ?? 1000
+  const ticks = Array.from({ length: Math.floor(end / step) + 1 }, (_, position) => position * step)
+  const x = (time: number) => round(labels + time / end * (width - labels - 10))
+  const height = top + 3 * rowHeight + 8
+
+  const bar = (row: number, label: string, kind: string, from: number, length: number) => {
+    const y = top + row * rowHeight
+    const barWidth = round(Math.max(2, x(from + length) - x(from)))
+    const caption = `${length.toFixed(1)} ms`
+    // A bar too short for its caption has it beside it, on the side where there is room.
+    const fits = barWidth > 70
+    const left = !fits && x(from) + barWidth + 80 > width
+    return html`
+  <text class="label" x="0" y="${y + 24}">${label}</text>
+  <rect class="bar bar--${kind}" x="${x(from)}" y="${y + 6}" width="${barWidth}" height="28" rx="${Math.min(5, barWidth / 2)}"/>
+  <text class="caption${fits ? '' : ' caption--beside'}" x="${fits ? x(from) + 12 : left ? x(from) - 8 : x(from) + barWidth + 8}" y="${y + 25}"${left ? html` text-anchor="end"` : ''}>${caption}</text>`
+  }
+
+  return html`<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Products took ${(listed - asked).toFixed(1)} ms, Target's call ${duration.toFixed(1)} ms beside it; Target held the page ${target.waited.toFixed(1)} ms">
+  <text class="tick" x="0" y="14">ms since the request came</text>
+  ${ticks.map((time) => html`<line class="grid" x1="${x(time)}" x2="${x(time)}" y1="${top - 8}" y2="${height}"/><text class="tick" x="${x(time)}" y="14" text-anchor="middle">${time}</text>`)}
+  ${bar(0, 'The page’s own work', 'page', asked, listed - asked)}
+  ${bar(1, 'Target’s call', 'target', started, duration)}
+  ${bar(2, 'Target held the page', 'held', listed, target.waited)}
+</svg>`
+}
+
+const round = (value: number) => Math.round(value * 10) / 10
