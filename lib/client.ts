@@ -2,107 +2,38 @@
  * The Target client: `getOffers`, `getAttributes` and `sendNotifications` of the Node SDK, with its options and results.
  * One client serves a whole process: it holds connections, never a visitor.
  */
-import { createAttributesProvider, type AttributesProvider } from './attributes.ts'
-import { isLocationHint, isSessionId, locationHintOf, parseTargetCookie } from './cookies.ts'
 import { randomUUID } from 'node:crypto'
-import { checkNotificationsRequest, checkOffersRequest, createDeliveryRequest, type OffersRequest } from './delivery-request.ts'
+import { createAttributesProvider, type AttributesProvider } from './attributes.ts'
+import { addMboxes, checkCallOptions, type GetOffersOptions } from './call-options.ts'
+import { isLocationHint, locationHintOf, parseTargetCookie } from './cookies.ts'
+import type { ArtifactHealth } from './decisioning/artifact.ts'
+import type { CompiledArtifact } from './decisioning/compile.ts'
+import { remoteDependencies } from './decisioning/remote.ts'
+import { checkNotificationsRequest, checkOffersRequest, createDeliveryRequest } from './delivery-request.ts'
 import { Delivery, type DeliveryAnswer, type DeliveryHealth, type DeliverySettings } from './delivery/delivery.ts'
-import type { DecisioningMethod, DeliveryRequest, Notification } from './delivery/schema/index.ts'
-import { failure, isTargetError, type TargetError } from './errors.ts'
-import { ExperienceCloudVisitor, type CustomerIds, type VisitorLike } from './experience-cloud.ts'
+import type { DecisioningMethod, Notification } from './delivery/schema/index.ts'
+import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
+import { asTargetError, failure, type TargetError } from './errors.ts'
+import { emitterOf, type TargetEvents } from './events.ts'
+import { ExperienceCloudVisitor } from './experience-cloud.ts'
 import { createResult, emptyResponse, type Answer, type TargetResult } from './offers.ts'
+import { OnDevice, type OnDeviceSettings } from './on-device.ts'
 import { Outbox, type OutboxSettings } from './outbox/outbox.ts'
+import type { NotificationSender, RunningCall, TargetCall } from './target-call.ts'
 import { TelemetryStore } from './telemetry.ts'
-import type { TargetLogger } from './diagnostics.ts'
 
 /** A client's options, checked and with their defaults. */
-export interface ClientSettings extends DeliverySettings {
-  client: string
-  organizationId: string
-  /** Host (and port) that always wins over a visitor's location hint. */
-  serverDomain?: string
-  secure: boolean
+export interface ClientSettings extends DeliverySettings, OnDeviceSettings, EdgeAddressSettings {
   /** ms */
   timeout: number
   /** ms */
   grace: number
-  propertyToken?: string
   environmentId?: number
   targetLocationHint?: string
   decisioningMethod: DecisioningMethod
-  version?: string
   telemetryEnabled: boolean
   notifications: OutboxSettings
   events: TargetEvents
-  logger: TargetLogger
-}
-
-/** Events of the client, by name: the Node SDK's. A callback that throws is logged and changes nothing. */
-export interface TargetEvents {
-  /** Decisions can be made: at once server-side, else when an artifact is there. */
-  clientReady?: (event: { type: 'clientReady' }) => void
-  /** A notification was given up. */
-  sendNotificationError?: (event: { type: 'sendNotificationError', notification: Notification, error: TargetError }) => void
-}
-
-/** Whose notifications: what is the same for all of one visitor in one tick. */
-export interface NotificationSender {
-  /** Tells visitors apart. */
-  readonly key: string
-  /** `id`, `context`, `experienceCloud`, `property`: all but the notifications. */
-  readonly request: DeliveryRequest
-  readonly sessionId: string
-  readonly locationHint: string | undefined
-}
-
-/** One call, complete: what `request.target` and the SDK's methods have in common. */
-export interface TargetCall {
-  request: DeliveryRequest
-  sessionId: string
-  locationHint: string | undefined
-  decisioningMethod: DecisioningMethod
-  kind: 'page' | 'notification'
-  /** ms, from now. */
-  timeout: number
-  /** ms the call may go on after its deadline. */
-  grace: number
-  signal?: AbortSignal
-  /** The answer came after the deadline, within `grace`. */
-  onLate?: (answer: Answer) => void
-}
-
-/** A call that is under way. */
-export interface RunningCall {
-  /** Rejects only with this package's errors. */
-  readonly answer: Promise<Answer>
-  /** Ends the call: nobody waits for it any more. */
-  abort (): void
-}
-
-/** Options of one call, the Node SDK's, plus `timeout` and `signal`. */
-export interface GetOffersOptions {
-  /** What is asked; `context` is a web page's when left out. */
-  request: OffersRequest
-  /** Value of the `AMCV_<organizationId>` cookie. */
-  visitorCookie?: string
-  /** Value of the `mbox` cookie. */
-  targetCookie?: string
-  /** Value of the `mboxEdgeCluster` cookie; ignored unless it is 1 to 4 digits. */
-  targetLocationHint?: string
-  /** Name of the consumer of the supplemental data id, when several calls are made for one page with one `visitor`. */
-  consumerId?: string
-  /** In the Visitor API form or in the Delivery API form. */
-  customerIds?: CustomerIds
-  /** 1 to 128 printable characters, no space, `?` or `/`. Used where `targetCookie` has none. Default: a new one. */
-  sessionId?: string
-  /** Shared by the calls of one page: Adobe's server-side `Visitor` or anything with its methods. */
-  visitor?: VisitorLike
-  /** Default: the client's. */
-  decisioningMethod?: DecisioningMethod
-  /** ms for the whole call. Default: the client's. */
-  timeout?: number
-  /** Aborts the call. */
-  signal?: AbortSignal
 }
 
 /** How a client is. */
@@ -110,6 +41,8 @@ export interface TargetHealth {
   status: 'ok' | 'degraded' | 'down'
   /** Circuit breakers by host. */
   breaker: DeliveryHealth['breaker']
+  /** The rule artifact, where decisions are made on-device. `age` is ms since its origin last confirmed it. */
+  artifact?: ArtifactHealth
   /** Notifications since the start: `accepted = pending + sent + failed + dropped`. */
   outbox: { accepted: number, pending: number, sent: number, failed: number, dropped: number }
   /** Calls and connections by host. */
@@ -119,30 +52,30 @@ export interface TargetHealth {
 /** Node's callback style. */
 export type TargetCallback<Result> = (error: TargetError | null, result?: Result) => void
 
-const DELIVERY_PATH = '/rest/v1/delivery'
-
 /** The client. Made by `createTargetClient()` or by the plugin, which decorates the instance with it. */
 export class TargetClient {
   readonly #settings: ClientSettings
   readonly #delivery: Delivery
-  readonly #scheme: string
-  readonly #pathStart: string
-  readonly #pathEnd: string
+  readonly #address: EdgeAddress
   readonly #telemetry: TelemetryStore | undefined
   readonly #outbox: Outbox<NotificationSender>
+  readonly #onDevice: OnDevice
+  #artifactWanted = false
+  #closed = false
 
   constructor (settings: ClientSettings) {
     this.#settings = settings
     this.#delivery = new Delivery(settings)
-    this.#scheme = settings.secure ? 'https://' : 'http://'
-    this.#pathStart = `${DELIVERY_PATH}?imsOrgId=${encodeURIComponent(settings.organizationId)}&sessionId=`
-    this.#pathEnd = settings.version === undefined ? '' : `&version=${encodeURIComponent(settings.version)}`
+    this.#address = new EdgeAddress(settings)
     if (settings.telemetryEnabled) this.#telemetry = new TelemetryStore()
+    const emit = emitterOf(settings.events, settings.logger)
     this.#outbox = new Outbox(settings.notifications, (sender, notifications) => this.#sendQueued(sender, notifications), {
       logger: settings.logger,
-      onFailed: (notification, error) => this.#emit('sendNotificationError', { notification, error })
+      onFailed: (notification, error) => emit('sendNotificationError', { notification, error })
     })
-    setImmediate(() => this.#emit('clientReady', {}))
+    this.#onDevice = new OnDevice(settings, (url, options) => this.#delivery.get(url, options), emit, (sender, notifications) => this.notify(sender, notifications))
+    if (settings.decisioningMethod === 'server-side') setImmediate(emit, 'clientReady', {})
+    else this.loadArtifact()
   }
 
   /**
@@ -238,28 +171,58 @@ export class TargetClient {
   }
 
   /**
-   * Makes one complete call.
+   * Makes one complete call: on-device where that is wanted and possible, else to the edge.
    *
    * @internal
    */
   call (call: TargetCall): RunningCall {
+    const { decisioningMethod } = call
+    if (decisioningMethod !== 'server-side') this.loadArtifact()
+    // One call sees one artifact, whatever arrives meanwhile.
+    const artifact = call.kind === 'page' ? this.#onDevice.artifact.current : undefined
+    if (artifact === undefined) {
+      return decisioningMethod === 'on-device'
+        ? failed(failure('FST_TARGET_NOT_READY', 'there is no rule artifact yet'))
+        : this.#ask(call, NOTHING_REMOTE)
+    }
+    const remote = remoteDependencies(artifact, call.request)
+    return decisioningMethod === 'on-device' || (decisioningMethod === 'hybrid' && !remote.remoteNeeded)
+      ? this.#decide(call, artifact)
+      : this.#ask(call, remote)
+  }
+
+  #decide (call: TargetCall, artifact: CompiledArtifact): RunningCall {
+    if (this.#closed) return failed(failure('FST_TARGET_CLOSED', 'no decision is made any more'))
+    const started = performance.now()
+    const report = (answer: Answer) => {
+      this.#telemetry?.add({ ...answer, decisioningMethod: 'on-device', execution: performance.now() - started })
+      return answer
+    }
+    try {
+      const answer = this.#onDevice.decide(artifact, call)
+      return { answer: answer instanceof Promise ? answer.then(report) : Promise.resolve(report(answer)), abort () {} }
+    } catch (thrown) {
+      return failed(asTargetError(thrown))
+    }
+  }
+
+  #ask (call: TargetCall, { remoteMboxes, remoteViews }: Pick<Answer, 'remoteMboxes' | 'remoteViews'>): RunningCall {
     const request = this.#telemetry?.ride(call.request) ?? call.request
     let body: string
     try {
       body = JSON.stringify(request)
     } catch (cause) {
-      const error = failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause })
-      return { answer: Promise.reject(error), abort () {} }
+      return failed(failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause }))
     }
     const toAnswer = ({ body, elapsed }: DeliveryAnswer): Answer => {
       const response = body ?? emptyResponse()
       this.#telemetry?.add({ request, response, decisioningMethod: 'server-side', execution: elapsed })
-      return { request, response, source: 'edge', remoteMboxes: [], remoteViews: [] }
+      return { request, response, source: 'edge', remoteMboxes, remoteViews }
     }
     const { onLate } = call
     const exchange = this.#delivery.send({
-      origin: this.#originFor(call.locationHint),
-      path: this.#pathStart + encodeSessionId(call.sessionId) + this.#pathEnd,
+      origin: this.#address.origin(call.locationHint),
+      path: this.#address.path(call.sessionId),
       body,
       requestId: request.requestId ?? '',
       kind: call.kind,
@@ -271,13 +234,6 @@ export class TargetClient {
       onLate: onLate === undefined ? undefined : (late) => onLate(toAnswer(late))
     })
     return { answer: exchange.answer.then(toAnswer), abort: () => exchange.abort() }
-  }
-
-  /** An own `serverDomain` always wins. A hint was checked to be a number before it gets here. */
-  #originFor (locationHint: string | undefined): string {
-    const { serverDomain, client } = this.#settings
-    if (serverDomain !== undefined) return this.#scheme + serverDomain
-    return `${this.#scheme}${locationHint === undefined ? client : `mboxedge${locationHint}`}.tt.omtrdc.net`
   }
 
   /**
@@ -304,43 +260,83 @@ export class TargetClient {
       : (response.notifications ?? []).map(({ id }) => id).filter((id) => id !== undefined))
   }
 
-  #emit<Name extends keyof TargetEvents> (type: Name, detail: Omit<Parameters<NonNullable<TargetEvents[Name]>>[0], 'type'>): void {
-    try {
-      (this.#settings.events[type] as ((event: object) => void) | undefined)?.({ type, ...detail })
-    } catch (error) {
-      this.#settings.logger.error(error, 'Target: the callback of an event failed')
-    }
+  /**
+   * Begins to load the rule artifact, once.
+   *
+   * @internal
+   */
+  loadArtifact (): void {
+    if (this.#artifactWanted) return
+    this.#artifactWanted = true
+    this.#onDevice.artifact.start()
   }
 
   /**
-   * Resolves when decisions can be made: at once for server-side decisioning.
+   * Resolves when decisions can be made: at once server-side, else when there is a rule artifact.
+   *
+   * @param options `timeout`: ms. Default: as long as it takes
+   * @throws (rejects) FST_TARGET_NOT_READY at the timeout, or when the client is closed before
    */
-  async ready (): Promise<void> {}
+  async ready (options: { timeout?: number } = {}): Promise<void> {
+    if (this.#settings.decisioningMethod !== 'server-side') await this.#onDevice.artifact.ready(options)
+  }
 
   /**
-   * How the client is, as a plain object, without I/O; also after `close()`. `down`: no edge is asked, their breakers are
-   * open. `degraded`: one of them is open or probing, the outbox is more than 80 % full, or a notification was dropped in
-   * the last minute.
+   * Fetches the rule artifact now.
+   *
+   * @returns whether it is another one than before
+   * @throws (rejects) FST_TARGET_ARTIFACT; the one before is kept
+   */
+  async refresh (): Promise<{ changed: boolean }> {
+    return await this.#onDevice.artifact.refresh()
+  }
+
+  /**
+   * How the client is, as a plain object, without I/O; also after `close()`. `down`: no edge is asked, for their breakers
+   * are open, or decisions are to be made on-device and there is no artifact. `degraded`: a breaker is open or probing, the
+   * artifact is stale, the outbox is more than 80 % full, or a notification was dropped in the last minute.
    */
   health (): TargetHealth {
+    const { decisioningMethod, notifications } = this.#settings
     const { breaker, pool } = this.#delivery.health()
     const { droppedLastMinute, ...outbox } = this.#outbox.report()
+    const { health: artifact } = this.#onDevice.artifact
     const states = Object.values(breaker).map(({ state }) => state)
-    const degraded = states.some((state) => state !== 'closed') || droppedLastMinute || outbox.pending > 0.8 * this.#settings.notifications.maxQueue
-    const status = states.length > 0 && states.every((state) => state === 'open') ? 'down' : degraded ? 'degraded' : 'ok'
-    return { status, breaker, outbox, pool }
+    const down = (states.length > 0 && states.every((state) => state === 'open')) ||
+      (decisioningMethod === 'on-device' && artifact.version === undefined)
+    const degraded = states.some((state) => state !== 'closed') || droppedLastMinute || outbox.pending > 0.8 * notifications.maxQueue ||
+      (this.#artifactWanted && (artifact.state === 'stale' || artifact.state === 'failed'))
+    return { status: down ? 'down' : degraded ? 'degraded' : 'ok', breaker, ...(this.#artifactWanted && { artifact }), outbox, pool }
   }
 
-  /** Begins to close: queued notifications are sent without delay, while calls and notifications are still taken. */
+  /**
+   * Begins to close: nothing is polled any more and queued notifications are sent without delay, while calls and
+   * notifications are still taken.
+   */
   beginClose (): void {
+    this.#onDevice.artifact.stop()
     this.#outbox.beginClose()
   }
 
-  /** Sends what is queued, for at most `notifications.closeTimeout` ms, ends running calls within their own deadlines and closes all connections. */
+  /**
+   * Sends what is queued, for at most `notifications.closeTimeout` ms from the beginning, ends running calls within their own
+   * deadlines and closes all connections.
+   */
   async close (): Promise<void> {
+    this.beginClose()
+    this.#closed = true
     await this.#outbox.close()
     await this.#delivery.close()
   }
+}
+
+const NOTHING_REMOTE = { remoteMboxes: [], remoteViews: [] }
+
+/** A call that failed before it began. */
+function failed (error: TargetError): RunningCall {
+  const answer = Promise.reject(error)
+  answer.catch(() => {})
+  return { answer, abort () {} }
 }
 
 /** Both styles of asynchronous methods; a callback is called outside the promise, so that its own errors stay its own. */
@@ -352,41 +348,4 @@ function settle<Result> (promise: Promise<Result>, callback: TargetCallback<Resu
     (result) => process.nextTick(callback, null, result),
     (error) => process.nextTick(callback, error)
   )
-}
-
-function checkCallOptions (options: GetOffersOptions): void {
-  if (typeof options !== 'object' || options === null) throw failure('FST_TARGET_INVALID_REQUEST', 'options are required: an object with `request`')
-  const { timeout, signal, visitor, decisioningMethod } = options
-  if (timeout !== undefined && !(Number.isFinite(timeout) && timeout > 0)) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', '`timeout` must be a number of ms above 0')
-  }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw failure('FST_TARGET_INVALID_OPTIONS', '`signal` must be an AbortSignal')
-  if (visitor !== undefined && !(['getVisitorValues', 'getState', 'getSupplementalDataID'] as const).every((method) => typeof visitor?.[method] === 'function')) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', '`visitor` must have the methods getVisitorValues, getState and getSupplementalDataID')
-  }
-  if (decisioningMethod !== undefined && !['server-side', 'on-device', 'hybrid'].includes(decisioningMethod)) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', '`decisioningMethod` must be server-side, on-device or hybrid')
-  }
-}
-
-/** Adds mboxes to a request's `execute`, numbered after the highest index given, as the SDK does. */
-function addMboxes (mboxNames: string[], request: OffersRequest | undefined): OffersRequest {
-  const { execute, prefetch } = request ?? {}
-  const given = Array.isArray(execute?.mboxes) ? execute.mboxes : []
-  const known = new Set([...given, ...Array.isArray(prefetch?.mboxes) ? prefetch.mboxes : []].map((mbox) => mbox?.name))
-  let index = given.reduce((highest, mbox) => Math.max(highest, mbox?.index ?? 0), 0)
-  const added = mboxNames.filter((name) => !known.has(name)).map((name) => ({ name, index: ++index }))
-  return { ...request ?? { context: { channel: 'web' } }, execute: { ...execute, mboxes: [...given, ...added] } }
-}
-
-/** For the query string. What the edge accepts needs no more than `encodeURIComponent`; the rest is its to refuse. */
-function encodeSessionId (sessionId: string): string {
-  return isSessionId(sessionId) ? encodeURIComponent(sessionId) : new URLSearchParams({ id: String(sessionId) }).toString().slice(3)
-}
-
-/** Whatever was thrown in the making of a call, as one of this package's errors. */
-export function asTargetError (thrown: unknown): TargetError {
-  return isTargetError(thrown)
-    ? thrown
-    : failure('FST_TARGET_INVALID_REQUEST', thrown instanceof Error ? thrown.message : 'unknown reason', { cause: thrown })
 }

@@ -186,7 +186,15 @@ function createMboxes (mboxes: MboxRequest[] | undefined, logger: TargetLogger):
   const named = mboxes.filter((mbox) => isObject(mbox) && isText(mbox.name))
   if (named.length < mboxes.length) logger.error('fastify-adobe-target: %d mbox without a name left out of the request', mboxes.length - named.length)
   if (named.length === 0) return undefined
-  return named.map((mbox, position) => typeof mbox.index === 'number' ? mbox : { ...mbox, index: position })
+  // The position, as in the SDK, unless another mbox was given that index: the edge wants each once.
+  const taken = new Set(named.map((mbox) => mbox.index))
+  return named.map((mbox, position) => {
+    if (typeof mbox.index === 'number') return mbox
+    let index = position
+    while (taken.has(index)) index += 1
+    taken.add(index)
+    return { ...mbox, index }
+  })
 }
 
 function createNotifications (notifications: Notification[] | undefined, logger: TargetLogger): Notification[] | undefined {

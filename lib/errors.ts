@@ -88,3 +88,10 @@ export function failure (code: TargetErrorCode, detail: string, facts: { cause?:
 export function isTargetError (thrown: unknown): thrown is TargetError {
   return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' && Object.hasOwn(errors, thrown.code)
 }
+
+/** Whatever was thrown in the making of a call, as one of this package's errors. */
+export function asTargetError (thrown: unknown): TargetError {
+  return isTargetError(thrown)
+    ? thrown
+    : failure('FST_TARGET_INVALID_REQUEST', thrown instanceof Error ? thrown.message : 'unknown reason', { cause: thrown })
+}

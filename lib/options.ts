@@ -1,16 +1,17 @@
 /**
- * The options of the plugin and of the client: their schema, their defaults, and the errors for what does not fit.
+ * The options of the plugin and of the client: what they are, their schema and their defaults.
  */
-import { Kind, Type, TypeRegistry, type TObject, type TSchema } from '@sinclair/typebox'
-import { Value, ValueErrorType, type ValueError } from '@sinclair/typebox/value'
-import { inspect } from 'node:util'
+import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
-import type { ClientSettings, TargetEvents } from './client.ts'
+import type { ClientSettings } from './client.ts'
 import type { ContextAdditions } from './context.ts'
 import type { CookieSettings } from './cookies.ts'
+import type { DecisioningMethod } from './delivery/schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
+import type { TargetEvents } from './events.ts'
+import { callback, checkOptions, count, flag, fn, milliseconds, oneOf, strict, text, wait, withMethods } from './option-check.ts'
 import type { TargetRequestForm } from './route-plan.ts'
 import type { VisitorDetails } from './visitor.ts'
 
@@ -30,10 +31,22 @@ export interface TargetClientOptions {
   grace?: number
   /** Target property that limits which activities count (`at_property`). */
   propertyToken?: string
+  /** Target environment of the rule artifact. Default `production`. */
+  environment?: 'production' | 'staging' | 'development'
   /** Target environment id (host group). Default: by the page's host. */
   environmentId?: number
   /** Location hint, 1 to 4 digits, for visitors without one. */
   targetLocationHint?: string
+  /** Where decisions are made: by the edge, here by a rule artifact, or here where that can be. Default `server-side`. */
+  decisioningMethod?: DecisioningMethod
+  /** Whole address of the rule artifact. Default: Adobe's CDN, by client, environment and property token. */
+  artifactLocation?: string
+  /** A rule artifact that is there already; the first poll is one interval later. */
+  artifactPayload?: object
+  /** Default: by the location's extension. */
+  artifactFormat?: 'json' | 'bin'
+  /** ms between two looks for a new artifact, give or take a tenth; from 1000, or 0 for none. Default 300000. */
+  pollingInterval?: number
   /** `version` in the query string of every call. */
   version?: string
   /** The SDK's telemetry rides on the next call to the edge; never a call of its own. Default `false`. */
@@ -110,22 +123,6 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
   decorator?: string
 }
 
-TypeRegistry.Set('fastify-adobe-target:method-holder', (schema: { methods: string[] }, value) =>
-  (typeof value === 'object' || typeof value === 'function') && value !== null && schema.methods.every((method) => typeof (value as Record<string, unknown>)[method] === 'function'))
-
-/** An object of any class that has some methods. It is passed on as it is. */
-const withMethods = (methods: string[], description: string): TSchema => ({ [Kind]: 'fastify-adobe-target:method-holder', methods, description } as unknown as TSchema)
-
-const text = (pattern: string, description: string) => Type.String({ pattern, description })
-const milliseconds = (description = 'a number of ms above 0') => Type.Number({ exclusiveMinimum: 0, maximum: 2 ** 31 - 1, description })
-const wait = Type.Number({ minimum: 0, maximum: 2 ** 31 - 1, description: 'a number of ms, 0 or more' })
-const count = Type.Integer({ minimum: 1, description: 'a whole number from 1' })
-const flag = Type.Boolean({ description: 'true or false' })
-const oneOf = (values: unknown[], description: string) => Type.Unsafe({ ...Type.Union(values.map((value) => Type.Literal(value as string))), description })
-const fn = withMethods(['call'], 'a function of the request')
-const callback = withMethods(['call'], 'a function')
-const strict = { additionalProperties: false }
-
 const clientProperties = {
   client: text('^[A-Za-z0-9][A-Za-z0-9_-]*$', 'the Target client code: letters, digits, - and _'),
   organizationId: text('^[^\\s;,="]+$', 'the IMS organization id, as in 1234567890@AdobeOrg'),
@@ -134,8 +131,14 @@ const clientProperties = {
   timeout: Type.Optional(milliseconds()),
   grace: Type.Optional(wait),
   propertyToken: Type.Optional(text('\\S', 'a property token')),
+  environment: Type.Optional(oneOf(['production', 'staging', 'development'], 'production, staging or development')),
   environmentId: Type.Optional(Type.Integer({ minimum: 0, description: 'the id of a Target environment, a whole number' })),
   targetLocationHint: Type.Optional(text('^\\d{1,4}$', '1 to 4 digits, in quotes')),
+  decisioningMethod: Type.Optional(oneOf(['server-side', 'on-device', 'hybrid'], 'server-side, on-device or hybrid')),
+  artifactLocation: Type.Optional(text('^https?://[^\\s/]+', 'the whole http or https address of the artifact')),
+  artifactPayload: Type.Optional(withMethods([], 'a rule artifact, as an object')),
+  artifactFormat: Type.Optional(oneOf(['json', 'bin'], 'json or bin')),
+  pollingInterval: Type.Optional(Type.Union([Type.Literal(0), Type.Number({ minimum: 1000, maximum: 2 ** 31 - 1 })], { description: 'a number of ms from 1000, or 0 for no polling' })),
   version: Type.Optional(text('\\S', 'a version, in quotes')),
   telemetryEnabled: Type.Optional(flag),
   pool: Type.Optional(Type.Object({
@@ -160,6 +163,9 @@ const clientProperties = {
   }, { ...strict, description: '{ concurrency, maxQueue, retries, closeTimeout }' })),
   events: Type.Optional(Type.Object({
     clientReady: Type.Optional(callback),
+    artifactDownloadSucceeded: Type.Optional(callback),
+    artifactDownloadFailed: Type.Optional(callback),
+    geoLocationUpdated: Type.Optional(callback),
     sendNotificationError: Type.Optional(callback)
   }, { ...strict, description: 'functions by the name of the event' })),
   logger: Type.Optional(withMethods(['debug', 'error'], 'a logger with the methods debug and error'))
@@ -189,66 +195,6 @@ const PluginOptionsSchema = Type.Object({
   decorator: Type.Optional(text('^[A-Za-z_$][\\w$]*$', 'a JavaScript name'))
 }, strict)
 
-/** Options of Adobe's Node SDK that do not exist here, and what to use. */
-const REPLACED: Record<string, string> = {
-  fetchApi: 'use `dispatcher`, any undici Dispatcher (ProxyAgent, MockAgent, …)',
-  maximumWaitReady: 'use `ready({ timeout })`',
-  cdnEnvironment: 'use `artifactLocation`, the whole address of the artifact',
-  cdnBasePath: 'use `artifactLocation`, the whole address of the artifact'
-}
-
-const isPlain = (value: unknown): value is Record<string, unknown> => {
-  const prototype = typeof value === 'object' && value !== null ? Object.getPrototypeOf(value) : undefined
-  return prototype === Object.prototype || (prototype === null && value !== null)
-}
-
-/** A copy down to plain objects, without undefined members; class instances and functions stay what they are. */
-function copyOptions (value: unknown): unknown {
-  if (!isPlain(value)) return value
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined).map(([name, member]) => [name, copyOptions(member)]))
-}
-
-/** Checks options against their schema and returns a copy of them. */
-function checkOptions<Options> (schema: TObject, given: unknown): Options {
-  if (typeof given !== 'object' || given === null) throw failure('FST_TARGET_INVALID_OPTIONS', 'an object with `client` and `organizationId` is required')
-  const options = copyOptions({ ...given }) as Options & Record<string, unknown>
-  for (const [name, instead] of Object.entries(REPLACED)) {
-    if (Object.hasOwn(options, name)) throw failure('FST_TARGET_INVALID_OPTIONS', `\`${name}\` is an option of Adobe's Node SDK that is not here: ${instead}`)
-  }
-  if (!Value.Check(schema, options)) throw failure('FST_TARGET_INVALID_OPTIONS', describe(schema, Value.Errors(schema, options).First()!))
-  return options
-}
-
-/** Names the option, what was given and what is allowed. */
-function describe (schema: TObject, error: ValueError): string {
-  // Of several forms of one option, look into the object form, which knows the member.
-  const problem = deepest(error)
-  const path = problem.path.slice(1).split('/').filter((part) => part !== '')
-  const name = `\`${path.join('.')}\``
-  if (problem.type === ValueErrorType.ObjectAdditionalProperties) {
-    const parent = schemaAt(schema, path.slice(0, -1))
-    return `${name} is no option; there are ${Object.keys(parent?.properties ?? {}).join(', ')}`
-  }
-  const allowed = schemaAt(schema, path)?.description ?? problem.schema.description ?? problem.message
-  if (problem.type === ValueErrorType.ObjectRequiredProperty) return `${name} is required: ${allowed}`
-  return `${name} is ${inspect(problem.value, { depth: 0, breakLength: Infinity, maxStringLength: 80 })}; allowed is ${allowed}`
-}
-
-function deepest (error: ValueError): ValueError {
-  for (const errors of error.errors) {
-    const inner = errors.First()
-    if (inner !== undefined && inner.path.length > error.path.length) return deepest(inner)
-  }
-  return error
-}
-
-function schemaAt (schema: TSchema, path: string[]): TSchema | undefined {
-  return path.reduce<TSchema | undefined>((at, name) => {
-    const object = at?.anyOf?.find((form: TSchema) => form.properties !== undefined) ?? at
-    return object?.properties?.[name]
-  }, schema)
-}
-
 const SILENT: TargetLogger = { debug () {}, error () {} }
 
 /** Checked options of the client with their defaults. */
@@ -264,7 +210,12 @@ function clientSettings (options: TargetClientOptions): ClientSettings {
     propertyToken: options.propertyToken,
     environmentId: options.environmentId,
     targetLocationHint: options.targetLocationHint,
-    decisioningMethod: 'server-side',
+    decisioningMethod: options.decisioningMethod ?? 'server-side',
+    environment: options.environment,
+    artifactLocation: options.artifactLocation,
+    artifactPayload: options.artifactPayload,
+    artifactFormat: options.artifactFormat,
+    pollingInterval: options.pollingInterval ?? 300_000,
     version: options.version,
     telemetryEnabled: options.telemetryEnabled ?? false,
     pool: {

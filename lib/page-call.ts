@@ -1,10 +1,10 @@
 /**
  * One call of a page and those who wait for it. It settles once and never rejects.
  */
-import type { RunningCall } from './client.ts'
 import { failure, type TargetError } from './errors.ts'
 import type { Answer } from './offers.ts'
 import type { TargetPlan } from './route-plan.ts'
+import type { RunningCall } from './target-call.ts'
 
 /** How a call ended. */
 export type Outcome = { answer: Answer, error?: undefined } | { answer?: undefined, error: TargetError }

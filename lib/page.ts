@@ -4,10 +4,10 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { asTargetError, type TargetClient } from './client.ts'
+import type { TargetClient } from './client.ts'
 import type { DecisioningMethod } from './delivery/schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
-import { failure } from './errors.ts'
+import { asTargetError, failure } from './errors.ts'
 import { completeNotification, type Displayed, type NotificationForm } from './notifications.ts'
 import { PageCall } from './page-call.ts'
 import { PageRequest, type PageRequestSettings } from './page-request.ts'

@@ -86,6 +86,12 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     return shared
   }
 
+  const compile = (config: unknown, method: unknown, url: string | undefined): RoutePlan => {
+    const plan = compileRoute(config, defaults, name, `${String(method)} ${url}`)
+    if (typeof plan === 'object' && plan.decisioningMethod !== undefined && plan.decisioningMethod !== 'server-side') client.loadArtifact()
+    return plan
+  }
+
   // A route that was there before this plugin had loaded is compiled at its first request.
   const planOf = (request: FastifyRequest): RoutePlan => {
     // OPTIONS and 404s start nothing by themselves, also with `global`.
@@ -96,7 +102,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     let plan: RoutePlan
     try {
       const added = method === 'HEAD' && config.url !== undefined && app.hasRoute({ method: 'GET', url: config.url })
-      plan = added ? false : compileRoute(known[name], defaults, name, `${String(method)} ${config.url}`)
+      plan = added ? false : compile(known[name], method, config.url)
     } catch (error) {
       logger.error(error, 'Target: a route is misconfigured and gets no offers')
       plan = false
@@ -117,7 +123,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     const added = isAddedHead(route)
     try {
       const config = route.config as Record<string, unknown> | undefined
-      const plan = added ? false : compileRoute(config?.[name], defaults, name, `${String(route.method)} ${route.url}`)
+      const plan = added ? false : compile(config?.[name], route.method, route.url)
       route.config = { ...route.config, [PLAN]: plan } as typeof route.config
     } catch (error) {
       misconfigured ??= error as Error

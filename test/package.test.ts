@@ -15,7 +15,7 @@ const importsOf = (file: string) => [...read('lib', file).matchAll(/^(?:import|e
 
 t.test('imports point down the list that is the way of a request', async (t) => {
   const order = [
-    'index', 'plugin', 'create-target-client', 'options', 'request-target', 'page', 'page-request', 'page-call', 'route-plan', 'visitor', 'context', 'client', 'on-device',
+    'index', 'plugin', 'create-target-client', 'options', 'option-check', 'request-target', 'page', 'page-request', 'page-call', 'route-plan', 'visitor', 'context', 'client', 'call-options', 'on-device', 'target-call', 'edge-address', 'events',
     'attributes', 'notifications', 'offers', 'delivery-request', 'experience-cloud', 'cookies', 'telemetry', 'delivery/', 'decisioning/', 'outbox/', 'failure-log', 'delivery/schema/', 'diagnostics', 'errors'
   ]
   const rank = (file: string) => {
@@ -65,7 +65,7 @@ await edge.listen({ port: 0, host: '127.0.0.1' })
 const app = Fastify()
 await app.register(fastifyAdobeTarget, { client: 'acmeclient', organizationId: '1234567890@AdobeOrg', serverDomain: '127.0.0.1:' + edge.addresses()[0].port, secure: false })
 app.get('/', { config: { target: ['hero'] } }, async (request) => {
-  await new Promise((resolve) => setTimeout(resolve, 40))
+  await new Promise((resolve) => setTimeout(resolve, 500))
   return { hero: await request.target.content('hero', 'fallback'), waited: request.target.timing.waited }
 })
 const response = await app.inject('/')
@@ -129,8 +129,8 @@ app.get('/', { config: { target: { execute: { mboxes: ['greeting', { name: 'cart
   const wrong: number = await request.target.content('greeting', 'hello')
   return { greeting, flags, express, limit, plain, offer, result, wrong, waited: request.target.timing.waited satisfies number }
 })
-// @ts-expect-error a misspelt member
-app.get('/wrong', { config: { target: { execut: {} } } }, async () => '')
+// @ts-expect-error a number of ms
+app.get('/wrong', { config: { target: { execute: { mboxes: ['greeting'] }, maxWait: '50' } } }, async () => '')
 const client = createTargetClient({ client: 'acmeclient', organizationId: '1234567890@AdobeOrg' })
 client.getOffers({ request: { execute: { mboxes: [{ name: 'a' }] } } }, (error, result) => { console.log(error?.code, result?.response.execute?.mboxes?.[0]?.options) })
 // @ts-expect-error index is a number

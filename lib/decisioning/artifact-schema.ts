@@ -4,7 +4,6 @@
  * Only what decisions depend on is checked; further members are allowed, since Adobe adds some without a new version. Rules
  * have a schema of their own, so that those of a large artifact can be checked in slices.
  */
-/* eslint-disable @typescript-eslint/no-redeclare -- a schema and its type share one name */
 import { Type, type Static } from '@sinclair/typebox'
 
 const open = { additionalProperties: true } as const

@@ -8,9 +8,9 @@ import { Value } from '@sinclair/typebox/value'
 import type { TSchema } from '@sinclair/typebox'
 import { failure } from '../errors.ts'
 import { Artifact, ArtifactRule } from './artifact-schema.ts'
-import { type Condition, compileCondition } from './conditions.ts'
+import { compileCondition } from './conditions.ts'
 import { type Answers, compileAnswers } from './consequence.ts'
-import type { GeoFacts } from './facts.ts'
+import type { Activity, Facts, GeoFacts } from './facts.ts'
 
 /** One experience of an activity at one location, ready to be judged. */
 export interface CompiledRule {
@@ -18,10 +18,9 @@ export interface CompiledRule {
   readonly key: string | undefined
   /** Properties it belongs to; undefined: to all. */
   readonly propertyTokens: readonly string[] | undefined
-  /** Activity id, as it enters the allocation. */
-  readonly activity: string
+  readonly activity: Activity
   /** Whether the visitor meets the condition. Never throws: a condition that cannot be evaluated is not met. */
-  readonly matches: Condition
+  readonly matches: (facts: Facts) => boolean
   readonly answers: Answers
   /** The rule as it came, for traces. */
   readonly source: ArtifactRule
@@ -72,28 +71,8 @@ const SLICE = 8
  */
 export async function compileArtifact (artifact: unknown, options: { report?: (problem: string) => void } = {}): Promise<CompiledArtifact> {
   assert(Artifact, artifact, '')
-  const { report = () => {} } = options
   const responseTokens = new Set(artifact.responseTokens)
-  const pause = slices()
-
-  const compileAll = async (kind: 'mboxes' | 'views') => {
-    const compiled = new Map<string, CompiledRule[]>()
-    for (const [name, rules] of Object.entries(artifact.rules[kind] ?? {})) {
-      const list: CompiledRule[] = []
-      for (const [i, rule] of rules.entries()) {
-        assert(ArtifactRule, rule, `/rules/${kind}/${name}/${i}`)
-        try {
-          list.push(compileRule(rule, responseTokens, report))
-        } catch (error) {
-          report(`${describe(rule)} can never match: ${(error as Error).message}`)
-        }
-        if (pause.due()) await pause.take()
-      }
-      compiled.set(name, list)
-    }
-    return compiled
-  }
-
+  const compiler = new RuleCompiler(responseTokens, options.report ?? (() => {}))
   return {
     version: artifact.version,
     globalMbox: artifact.globalMbox || 'target-global-mbox',
@@ -101,36 +80,80 @@ export async function compileArtifact (artifact: unknown, options: { report?: (p
     responseTokens: [...responseTokens],
     geoTokens: GEO_TOKENS.filter(([token]) => responseTokens.has(token)),
     meta: artifact.meta ?? {},
-    mboxes: await compileAll('mboxes'),
-    views: await compileAll('views'),
+    mboxes: await compiler.compileAll('mboxes', artifact.rules.mboxes),
+    views: await compiler.compileAll('views', artifact.rules.views),
     local: { mboxes: new Set(artifact.localMboxes), views: new Set(artifact.localViews) },
     remote: { mboxes: places(artifact.remoteMboxes), views: places(artifact.remoteViews) }
   }
 }
 
-function compileRule (rule: ArtifactRule, responseTokens: ReadonlySet<string>, report: (problem: string) => void): CompiledRule {
-  const condition = compileCondition(rule.condition)
-  let reported = false
-  return {
-    key: rule.ruleKey,
-    propertyTokens: rule.propertyTokens?.length ? rule.propertyTokens : undefined,
-    activity: String(rule.meta['activity.id'] ?? ''),
-    matches: (facts) => {
-      try {
-        return condition(facts)
-      } catch (error) {
-        if (!reported) report(`the condition of ${describe(rule)} cannot be evaluated: ${(error as Error).name}`)
-        reported = true
-        return false
-      }
-    },
-    answers: compileAnswers(rule, responseTokens),
-    source: rule
-  }
-}
+/** Compiles the rules of one artifact, in slices. */
+class RuleCompiler {
+  readonly #responseTokens: ReadonlySet<string>
+  readonly #report: (problem: string) => void
+  readonly #activities = new Map<string, Activity>()
+  readonly #reported = new Set<string>()
+  #sliceStart = performance.now()
 
-function describe ({ ruleKey, consequence }: ArtifactRule): string {
-  return `rule ${JSON.stringify(ruleKey)} of ${JSON.stringify(consequence.name)}`
+  constructor (responseTokens: ReadonlySet<string>, report: (problem: string) => void) {
+    this.#responseTokens = responseTokens
+    this.#report = report
+  }
+
+  async compileAll (kind: 'mboxes' | 'views', rulesByName: Record<string, unknown[]> = {}): Promise<Map<string, CompiledRule[]>> {
+    const compiled = new Map<string, CompiledRule[]>()
+    for (const [name, rules] of Object.entries(rulesByName)) {
+      const list: CompiledRule[] = []
+      for (const [i, rule] of rules.entries()) {
+        assert(ArtifactRule, rule, `/rules/${kind}/${name}/${i}`)
+        const compiledRule = this.#compile(rule)
+        if (compiledRule !== undefined) list.push(compiledRule)
+        if (performance.now() - this.#sliceStart > SLICE) {
+          await nextTurn()
+          this.#sliceStart = performance.now()
+        }
+      }
+      compiled.set(name, list)
+    }
+    return compiled
+  }
+
+  #compile (rule: ArtifactRule): CompiledRule | undefined {
+    try {
+      const condition = compileCondition(rule.condition)
+      return {
+        key: rule.ruleKey,
+        propertyTokens: rule.propertyTokens?.length ? rule.propertyTokens : undefined,
+        activity: this.#activity(String(rule.meta['activity.id'] ?? '')),
+        matches: (facts) => {
+          try {
+            return Boolean(condition(facts))
+          } catch (error) {
+            this.#problem(`cannot be evaluated for every visitor: ${(error as Error).name}`, rule)
+            return false
+          }
+        },
+        answers: compileAnswers(rule, this.#responseTokens),
+        source: rule
+      }
+    } catch (error) {
+      this.#problem(`can never match: ${(error as Error).message}`, rule)
+      return undefined
+    }
+  }
+
+  #activity (id: string): Activity {
+    let activity = this.#activities.get(id)
+    if (activity === undefined) this.#activities.set(id, activity = { id, place: this.#activities.size })
+    return activity
+  }
+
+  /** One report for each kind of problem, naming the first rule that has it. */
+  #problem (problem: string, { ruleKey, consequence }: ArtifactRule): void {
+    if (this.#reported.has(problem)) return
+    this.#reported.add(problem)
+    this.#report(`rule ${JSON.stringify(ruleKey)} of ${JSON.stringify(consequence.name)} ${problem}`)
+  }
 }
 
 function places (names: readonly string[] = []): Map<string, number> {
@@ -141,16 +164,4 @@ function assert<Schema extends TSchema> (schema: Schema, value: unknown, path: s
   if (Value.Check(schema, value)) return
   const first = Value.Errors(schema, value).First()
   throw failure('FST_TARGET_ARTIFACT', `${path}${first?.path ?? ''}: ${first?.message ?? 'invalid'}`)
-}
-
-/** Work in slices: `due()` says when one is over, `take()` lets the event loop turn. */
-function slices () {
-  let start = performance.now()
-  return {
-    due: () => performance.now() - start > SLICE,
-    take: async () => {
-      await nextTurn()
-      start = performance.now()
-    }
-  }
 }

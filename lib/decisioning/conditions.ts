@@ -7,8 +7,8 @@
 import { factReader, type Facts, readPath } from './facts.ts'
 import { type Evaluate, type Operator, operators, truthy } from './operators.ts'
 
-/** Whether the visitor whose facts these are meets a condition. May throw: operators do what JavaScript's do. */
-export type Condition = (facts: Facts) => boolean
+/** Truthy when the visitor whose facts these are meets the condition. May throw: operators do what JavaScript's do. */
+export type Condition = (facts: Facts) => unknown
 
 /** Target's own conditions stay below twenty; a deeper one could exhaust the stack. */
 const DEEPEST = 256
@@ -26,8 +26,7 @@ interface Logic {
  * @throws Error when an operator is unknown, the nesting is too deep, or a constant part cannot be computed
  */
 export function compileCondition (condition: unknown): Condition {
-  const { evaluate } = compile(condition, 'facts', 0)
-  return (facts) => Boolean(evaluate(facts))
+  return compile(condition, 'facts', 0).evaluate
 }
 
 function constant (value: unknown): Logic {
@@ -93,9 +92,11 @@ function missingOf (given: unknown[], kind: Scope, scope: unknown): unknown[] {
 /** Operators that read the scope. */
 const lookups: ReadonlyMap<string, (operands: Logic[], scope: Scope) => Evaluate> = new Map([
   ['var', ([path = nothing, otherwise = nothing], kind) => {
-    const fixed = path.constant ? finder(path.evaluate(undefined), kind) : undefined
+    const find: Finder = path.constant
+      ? finder(path.evaluate(undefined), kind)
+      : (scope) => finder(path.evaluate(scope), kind)(scope)
     return (scope) => {
-      const value = (fixed ?? finder(path.evaluate(scope), kind))(scope)
+      const value = find(scope)
       return value === undefined ? otherwise.evaluate(scope) ?? null : value
     }
   }],

@@ -69,16 +69,18 @@ function displayToken (metric: ArtifactMetric | undefined): string | undefined {
 }
 
 /*
- * In V8 it costs ten times as much to add a member to a spread object as to spread it. So the templates below have every
- * member of the answer, and those that differ from answer to answer are overwritten.
+ * How answers are made fast: in V8 it costs ten times as much to add a member to a spread object as to spread it, so the
+ * templates have all members and those that differ are overwritten; and a spread is fast only where it sees few shapes, so
+ * there is one for each kind of thing.
  */
 
 function compileAnswer (rest: object, options: OptionMaker[], metrics: ArtifactMetric[] | undefined): Answer {
-  const template = metrics === undefined ? { ...rest, options: null } : { ...rest, options: null, metrics }
-  const bare = copier(template)
-  const indexed = copier({ ...template, index: 0 })
+  const bare = metrics === undefined ? { ...rest, options: null } : { ...rest, options: null, metrics }
+  const indexed = { ...bare, index: 0 }
+  const nested = nestedMembers(bare)
   return (details, tokens) => {
-    const answer = (details.index === undefined ? bare() : indexed()) as Consequence
+    const answer = (details.index === undefined ? { ...bare } : { ...indexed }) as unknown as Consequence
+    renew(answer, nested)
     answer.options = options.map((make) => make(details, tokens))
     if (details.index !== undefined) answer.index = details.index
     return answer
@@ -88,14 +90,16 @@ function compileAnswer (rest: object, options: OptionMaker[], metrics: ArtifactM
 function compileOption (option: ArtifactOption, meta: object, ruleTokens: Tokens, eventToken: string | undefined): OptionMaker {
   const { eventToken: _, content, ...rest } = option
   const makeContent = content === undefined ? undefined : compileContent(option, meta)
-  const copy = copier({
+  const template = {
     ...rest,
     ...(eventToken !== undefined && { eventToken }),
     ...(makeContent !== undefined && { content: null }),
     responseTokens: null
-  })
+  }
+  const nested = nestedMembers(template)
   return (details, tokens) => {
-    const made = copy() as Option
+    const made = { ...template } as unknown as Option
+    renew(made, nested)
     if (makeContent !== undefined) made.content = makeContent(details)
     made.responseTokens = tokens === undefined ? { ...ruleTokens } : Object.assign({}, ruleTokens, tokens)
     return made
@@ -114,12 +118,13 @@ function compileContent ({ type, content }: ArtifactOption, meta: object): Conte
 }
 
 function compileAction (action: unknown, meta: object): (details: MacroSource) => unknown {
-  const copy = copier(action)
-  if (typeof action !== 'object' || action === null || !('content' in action) || typeof action.content !== 'string') return copy
-  const content = compileMacros(action.content, meta)
+  if (!isObject(action) || typeof action.content !== 'string') return copier(action)
+  const nested = nestedMembers(action)
+  const makeContent = compileMacros(action.content, meta)
   return (details) => {
-    const made = copy() as { content: string }
-    made.content = content(details)
+    const made = { ...action }
+    renew(made, nested)
+    made.content = makeContent(details)
     return made
   }
 }
@@ -140,6 +145,7 @@ function ruleTokens (meta: ArtifactRule['meta'], wanted: ReadonlySet<string>): T
 }
 
 type Copier = () => unknown
+type Nested = ReadonlyArray<readonly [name: string, copy: Copier]>
 
 /** Deeper content cannot be sent as JSON either: `JSON.stringify` fails. */
 const DEEPEST = 512
@@ -150,23 +156,26 @@ const DEEPEST = 512
  * @throws Error when it is nested too deep
  */
 function copier (value: unknown, depth = 0): Copier {
-  if (typeof value !== 'object' || value === null) return () => value
-  if (depth > DEEPEST) throw new Error(`content nested more than ${DEEPEST} deep`)
-  const nested = Object.entries(value)
-    .filter(([name, member]) => typeof member === 'object' && member !== null && name !== '__proto__')
-    .map(([name, member]) => [name, copier(member, depth + 1)] as const)
-  const flat = flatCopier(value)
-  if (nested.length === 0) return flat
-  return () => {
-    const copy = flat()
-    for (const [name, copyMember] of nested) copy[name] = copyMember()
-    return copy
-  }
+  if (!isObject(value)) return () => value
+  const nested = nestedMembers(value, depth)
+  return Array.isArray(value) ? () => renew([...value] as any, nested) : () => renew({ ...value }, nested)
 }
 
-function flatCopier (value: object): () => any {
-  if (Array.isArray(value)) return () => [...value]
-  // Without its own "__proto__", which JSON.parse makes and an assignment to a copy would take for the prototype.
-  const { __proto__: _, ...members } = value as Record<string, unknown>
-  return () => ({ ...members })
+/** Members that a spread would share. */
+function nestedMembers (value: object, depth = 0): Nested {
+  if (depth > DEEPEST) throw new Error(`content nested more than ${DEEPEST} deep`)
+  // JSON.parse makes such a member, and an assignment to a copy would take it for the prototype.
+  if (Object.hasOwn(value, '__proto__')) throw new Error('content with a member __proto__')
+  return Object.entries(value)
+    .filter(([, member]) => isObject(member))
+    .map(([name, member]) => [name, copier(member, depth + 1)])
+}
+
+function renew<Copy extends object> (copy: Copy, nested: Nested): Copy {
+  for (const [name, copyMember] of nested) (copy as Record<string, unknown>)[name] = copyMember()
+  return copy
+}
+
+function isObject (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
 }

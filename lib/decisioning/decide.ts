@@ -5,11 +5,11 @@
  */
 import { randomUUID } from 'node:crypto'
 import type {
-  DeliveryRequest, DeliveryResponse, ExecuteRequest, MboxRequest, MboxResponse, Metric, Notification, Option,
-  PageLoadResponse, PrefetchRequest, RequestDetails, View, ViewRequest, VisitorId
+  DeliveryRequest, DeliveryResponse, ExecuteRequest, ExecuteResponse, MboxRequest, MboxResponse, Metric, Notification,
+  Option, PageLoadResponse, PrefetchRequest, PrefetchResponse, RequestDetails, View, ViewRequest, VisitorId
 } from '../delivery/schema/index.ts'
 import type { CompiledArtifact, CompiledRule } from './compile.ts'
-import type { Consequence, Tokens } from './consequence.ts'
+import type { AnswerSource, Consequence, Tokens } from './consequence.ts'
 import { Facts, RequestFacts } from './facts.ts'
 import { remoteDependencies } from './remote.ts'
 import { Tracer, type TraceSettings } from './trace.ts'
@@ -38,22 +38,34 @@ export interface Decision {
   notifications: Notification[]
 }
 
+/** What all of a request's mboxes, page load and views of one mode share. */
+interface Run {
+  mode: 'execute' | 'prefetch'
+  artifact: CompiledArtifact
+  facts: RequestFacts
+  /** Response tokens that tell where the visitor is. */
+  tokens: Tokens | undefined
+  propertyToken: string | undefined
+  /** What is displayed by being answered; none for a prefetch. */
+  impressions: Impressions | undefined
+  tracer: Tracer | undefined
+}
+
 /**
  * Decides a request.
  *
  * @param artifact from `compileArtifact`
- * @param request not changed; what the answer shares with it is the visitor's `customerIds`
+ * @param request not changed; the answer shares nothing with it but the visitor's `customerIds`
  * @param options client code, clock, location hint, trace
  */
 export function decide (artifact: CompiledArtifact, request: DeliveryRequest, options: DecideOptions): Decision {
   const { client, now = Date.now() } = options
-  const { execute, prefetch } = request
   const { remoteNeeded, remoteMboxes, remoteViews } = remoteDependencies(artifact, request)
   const id = identify(request.id, options.locationHint)
   const facts = new RequestFacts(request.context, id, client, now)
-  const impressions = new Impressions(now)
   const tokens = geoTokens(artifact, facts)
   const propertyToken = request.property?.token
+  const impressions = new Impressions(now)
   const tracer = () => request.trace === undefined ? undefined : new Tracer(artifact, client, id, options.trace ?? {})
 
   const response: DeliveryResponse = {
@@ -62,9 +74,102 @@ export function decide (artifact: CompiledArtifact, request: DeliveryRequest, op
     id,
     client
   }
-  if (execute) response.execute = new Mode('execute', artifact, facts, tokens, propertyToken, impressions, tracer()).decide(execute)
-  if (prefetch) response.prefetch = new Mode('prefetch', artifact, facts, tokens, propertyToken, undefined, tracer()).decide(prefetch)
+  if (request.execute) {
+    response.execute = decideAll({ mode: 'execute', artifact, facts, tokens, propertyToken, impressions, tracer: tracer() }, request.execute)
+  }
+  if (request.prefetch) {
+    response.prefetch = decideAll({ mode: 'prefetch', artifact, facts, tokens, propertyToken, impressions: undefined, tracer: tracer() }, request.prefetch)
+  }
   return { response, remoteMboxes, remoteViews, notifications: impressions.notifications }
+}
+
+function decideAll (run: Run, asked: ExecuteRequest & PrefetchRequest): ExecuteResponse & PrefetchResponse {
+  const decided: ExecuteResponse & PrefetchResponse = {}
+  if (asked.mboxes) decided.mboxes = asked.mboxes.flatMap((details) => decideMbox(run, details))
+  if (asked.views) decided.views = asked.views.flatMap((details) => decideView(run, details))
+  if (asked.pageLoad) decided.pageLoad = decidePageLoad(run, asked.pageLoad)
+  return decided
+}
+
+/** The first match; the global mbox answers with the first match of each rule key. */
+function decideMbox (run: Run, details: MboxRequest): MboxResponse[] {
+  const { artifact: { globalMbox, mboxes }, tracer } = run
+  const { name, index } = details
+  const isGlobal = name === globalMbox
+  const answers: MboxResponse[] = judge(run, 'mbox', mboxes.get(name), details, isGlobal)
+  if (answers.length === 0 && !isGlobal) {
+    const nothing: MboxResponse = index === undefined ? { name } : { name, index }
+    if (tracer !== undefined) nothing.trace = tracer.snapshot()
+    answers.push(nothing)
+  }
+  return answers
+}
+
+/** The global mbox, its matches put together: a click is listed once, however many options it counts for. */
+function decidePageLoad (run: Run, details: RequestDetails): PageLoadResponse {
+  const { globalMbox, mboxes } = run.artifact
+  const answers = judge(run, 'mbox', mboxes.get(globalMbox), { ...details, name: globalMbox }, true)
+  const options: Option[] = []
+  const metrics = new Map<string | undefined, Metric>()
+  for (const answer of answers) {
+    options.push(...answer.options)
+    for (const metric of answer.metrics ?? []) metrics.set(metric.eventToken, metric)
+  }
+  const pageLoad: PageLoadResponse = { options }
+  if (metrics.size > 0) pageLoad.metrics = [...metrics.values()]
+  const trace = answers.at(-1)?.trace
+  if (trace !== undefined) pageLoad.trace = trace
+  return pageLoad
+}
+
+/** A view, or all of them: the first match of each rule key, put together by view. */
+function decideView (run: Run, details: ViewRequest): View[] {
+  const { views } = run.artifact
+  const rules = details.name === undefined ? [...views.values()].flat() : views.get(details.name)
+  const answers = new Map<string | undefined, Consequence>()
+  for (const answer of judge(run, 'view', rules, details, true)) {
+    const first = answers.get(answer.name)
+    if (first === undefined) {
+      answers.set(answer.name, answer)
+    } else {
+      first.options.push(...answer.options)
+      first.metrics = [...first.metrics ?? [], ...answer.metrics ?? []]
+    }
+  }
+  return [...answers.values()]
+}
+
+/** Answers of the rules that match: the first one, or with `each` the first of each rule key. */
+function judge (
+  { mode, facts: requestFacts, tokens, propertyToken, impressions, tracer }: Run,
+  kind: 'mbox' | 'view', rules: readonly CompiledRule[] = [], details: AnswerSource, each: boolean
+): Consequence[] {
+  const facts = new Facts(requestFacts, details)
+  const answers: Consequence[] = []
+  const answered = new Set<string | undefined>()
+  tracer?.asked(mode, kind, details, facts)
+
+  for (const rule of rules) {
+    if (!belongs(rule, propertyToken) || answered.has(rule.key)) continue
+    facts.activity = rule.activity
+    const satisfied = rule.matches(facts)
+    tracer?.evaluated(rule, facts, satisfied)
+    if (!satisfied) continue
+
+    const notification = impressions?.add(rule.answers)
+    if (mode === 'execute') tracer?.displayed(rule, notification)
+    const answer = rule.answers[mode === 'prefetch' && kind === 'view' ? 'prefetchView' : mode](details, tokens)
+    if (tracer !== undefined) answer.trace = tracer.snapshot()
+    answers.push(answer)
+    if (!each) break
+    answered.add(rule.key)
+  }
+  return answers
+}
+
+/** Rules of properties count only when one of them is asked for. */
+function belongs ({ propertyTokens }: CompiledRule, propertyToken: string | undefined): boolean {
+  return propertyTokens === undefined || (propertyToken !== undefined && propertyTokens.includes(propertyToken))
 }
 
 /** A visitor without any id gets a `tntId`, as at the edge. */
@@ -110,9 +215,10 @@ class Impressions {
       tokens.push(token)
     }
     if (tokens.length === 0) return undefined
+    const id = randomUUID()
     const notification: Notification = {
-      id: randomUUID(),
-      impressionId: randomUUID(),
+      id,
+      impressionId: id,
       timestamp: this.#now,
       type: 'display',
       mbox: { name: name ?? '' },
@@ -120,114 +226,5 @@ class Impressions {
     }
     this.notifications.push(notification)
     return notification
-  }
-}
-
-/** Decides what is to be executed, or what is to be prefetched. */
-class Mode {
-  readonly #mode: 'execute' | 'prefetch'
-  readonly #artifact: CompiledArtifact
-  readonly #facts: RequestFacts
-  readonly #tokens: Tokens | undefined
-  readonly #propertyToken: string | undefined
-  readonly #impressions: Impressions | undefined
-  readonly #tracer: Tracer | undefined
-
-  constructor (
-    mode: 'execute' | 'prefetch', artifact: CompiledArtifact, facts: RequestFacts, tokens: Tokens | undefined,
-    propertyToken: string | undefined, impressions: Impressions | undefined, tracer: Tracer | undefined
-  ) {
-    this.#mode = mode
-    this.#artifact = artifact
-    this.#facts = facts
-    this.#tokens = tokens
-    this.#propertyToken = propertyToken
-    this.#impressions = impressions
-    this.#tracer = tracer
-  }
-
-  decide (asked: ExecuteRequest & PrefetchRequest) {
-    const decided: { mboxes?: MboxResponse[], views?: View[], pageLoad?: PageLoadResponse } = {}
-    if (asked.mboxes) decided.mboxes = asked.mboxes.flatMap((details) => this.#mbox(details))
-    if (asked.views) decided.views = asked.views.flatMap((details) => this.#view(details))
-    if (asked.pageLoad) decided.pageLoad = this.#pageLoad(asked.pageLoad)
-    return decided
-  }
-
-  /** The first match; the global mbox answers with the first match of each rule key. */
-  #mbox (details: MboxRequest): MboxResponse[] {
-    const { name, index } = details
-    const isGlobal = name === this.#artifact.globalMbox
-    const answers: MboxResponse[] = this.#judge('mbox', this.#artifact.mboxes.get(name) ?? [], details, isGlobal)
-    if (answers.length === 0 && !isGlobal) {
-      const nothing: MboxResponse = index === undefined ? { name } : { name, index }
-      if (this.#tracer !== undefined) nothing.trace = this.#tracer.snapshot()
-      answers.push(nothing)
-    }
-    return answers
-  }
-
-  /** The global mbox, its matches put together: a click is listed once, however many options it counts for. */
-  #pageLoad (details: RequestDetails): PageLoadResponse {
-    const { globalMbox, mboxes } = this.#artifact
-    const answers = this.#judge('mbox', mboxes.get(globalMbox) ?? [], { ...details, name: globalMbox }, true)
-    const options: Option[] = []
-    const metrics = new Map<string | undefined, Metric>()
-    for (const answer of answers) {
-      options.push(...answer.options)
-      for (const metric of answer.metrics ?? []) metrics.set(metric.eventToken, metric)
-    }
-    const pageLoad: PageLoadResponse = { options }
-    if (metrics.size > 0) pageLoad.metrics = [...metrics.values()]
-    const trace = answers.at(-1)?.trace
-    if (trace !== undefined) pageLoad.trace = trace
-    return pageLoad
-  }
-
-  /** A view, or all of them: the first match of each rule key, put together by view. */
-  #view (details: ViewRequest): View[] {
-    const { views } = this.#artifact
-    const rules = details.name === undefined ? [...views.values()].flat() : views.get(details.name) ?? []
-    const answers = new Map<string | undefined, Consequence>()
-    for (const answer of this.#judge('view', rules, details, true)) {
-      const first = answers.get(answer.name)
-      if (first === undefined) {
-        answers.set(answer.name, answer)
-      } else {
-        first.options.push(...answer.options)
-        first.metrics = [...first.metrics ?? [], ...answer.metrics ?? []]
-      }
-    }
-    return [...answers.values()]
-  }
-
-  /** Answers of the rules that match: the first one, or the first of each rule key. */
-  #judge (kind: 'mbox' | 'view', rules: readonly CompiledRule[], details: RequestDetails & { name?: string }, each: boolean): Consequence[] {
-    const facts = new Facts(this.#facts, details)
-    const answers: Consequence[] = []
-    const answered = new Set<string | undefined>()
-    this.#tracer?.asked(this.#mode, kind, details, facts)
-
-    for (const rule of rules) {
-      if (!this.#counts(rule) || answered.has(rule.key)) continue
-      facts.activity = rule.activity
-      const satisfied = rule.matches(facts)
-      this.#tracer?.evaluated(rule, facts, satisfied)
-      if (!satisfied) continue
-
-      const notification = this.#impressions?.add(rule.answers)
-      if (this.#mode === 'execute') this.#tracer?.displayed(rule, notification)
-      const answer = rule.answers[this.#mode === 'prefetch' && kind === 'view' ? 'prefetchView' : this.#mode](details, this.#tokens)
-      if (this.#tracer !== undefined) answer.trace = this.#tracer.snapshot()
-      answers.push(answer)
-      if (!each) break
-      answered.add(rule.key)
-    }
-    return answers
-  }
-
-  /** Rules of a property count only when it is asked for. */
-  #counts ({ propertyTokens }: CompiledRule): boolean {
-    return propertyTokens === undefined || (this.#propertyToken !== undefined && propertyTokens.includes(this.#propertyToken))
   }
 }

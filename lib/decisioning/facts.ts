@@ -17,13 +17,21 @@ export interface GeoFacts {
   longitude: unknown
 }
 
+/** An activity of the artifact. */
+export interface Activity {
+  /** Its id, as it enters the allocation. */
+  readonly id: string
+  /** Its number among the artifact's activities, from 0. */
+  readonly place: number
+}
+
 /** What holds for the whole request. */
 export class RequestFacts {
   readonly now: number
   readonly #context: Partial<Context>
   readonly #client: string
   readonly #visitor: string
-  readonly #allocations = new Map<string, number>()
+  readonly #allocations: number[] = []
   #user: UserFacts | undefined
   #page: Url | undefined
   #referring: Url | undefined
@@ -67,25 +75,21 @@ export class RequestFacts {
   get currentDay (): number { return new Date(this.now).getUTCDay() || 7 }
 
   /** The visitor's place in an activity, 0 to 99.99. */
-  allocation (activity: string): number {
-    let allocation = this.#allocations.get(activity)
-    if (allocation === undefined) {
-      allocation = allocate(this.#client, activity, this.#visitor)
-      this.#allocations.set(activity, allocation)
-    }
-    return allocation
+  allocation ({ id, place }: Activity): number {
+    return (this.#allocations[place] ??= allocate(this.#client, id, this.#visitor))
   }
 }
 
 /** What holds for one mbox, page load or view of the request: its own address goes before the page's. */
 export class Facts {
-  /** Id of the activity whose rule is being judged. */
-  activity = ''
   readonly request: RequestFacts
   readonly #details: RequestDetails
   #page: Url | undefined
   #referring: Url | undefined
   #mbox: ParameterFacts | undefined
+
+  /** The activity whose rule is judged. */
+  activity: Activity = { id: '', place: 0 }
 
   constructor (request: RequestFacts, details: RequestDetails) {
     this.request = request
@@ -104,6 +108,7 @@ export class Facts {
 
   get mbox (): ParameterFacts { return (this.#mbox ??= parameterFacts(this.#details.parameters)) }
 
+  /** The visitor's place in that activity, 0 to 99.99. */
   get allocation (): number { return this.request.allocation(this.activity) }
 
   /** Everything as a plain object: for traces and for conditions that ask for a whole branch. */
@@ -139,11 +144,11 @@ const readers: ReadonlyMap<string, FactReader> = new Map<string, FactReader>([
   ['geo.city', (facts) => facts.request.geo.city],
   ['geo.latitude', (facts) => facts.request.geo.latitude],
   ['geo.longitude', (facts) => facts.request.geo.longitude],
-  ...URL_PARTS.flatMap((part): Array<[string, FactReader]> => [
-    [`page.${part}`, (facts) => facts.page[part]],
-    [`page.${part}_lc`, (facts) => facts.page[part].toLowerCase()],
-    [`referring.${part}`, (facts) => facts.referring[part]],
-    [`referring.${part}_lc`, (facts) => facts.referring[part].toLowerCase()]
+  ...[...URL_PARTS].flatMap(([part, read]): Array<[string, FactReader]> => [
+    [`page.${part}`, (facts) => read(facts.page)],
+    [`page.${part}_lc`, (facts) => read(facts.page).toLowerCase()],
+    [`referring.${part}`, (facts) => read(facts.referring)],
+    [`referring.${part}_lc`, (facts) => read(facts.referring).toLowerCase()]
   ])
 ])
 

@@ -38,11 +38,15 @@ const choose: Operator = (...branches) => (scope) => {
 /** Stops at the first operand whose truth is `stop` and gives its value, else the last one's. */
 const until = (stop: boolean): Operator => (...operands) => (scope) => {
   let value: unknown
-  for (const operand of operands) {
-    value = operand(scope)
+  for (let i = 0; i < operands.length; i++) {
+    value = operands[i]!(scope)
     if (truthy(value) === stop) break
   }
   return value
+}
+
+function between (low: any, middle: any, high: any, below: (low: any, high: any) => boolean): boolean {
+  return below(low, middle) && (high === undefined || below(middle, high))
 }
 
 /** Operators by name. */
@@ -53,14 +57,12 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ['!==', (a = absent, b = absent) => (scope) => a(scope) !== b(scope)],
   ['>', (a = absent, b = absent) => (scope) => a(scope) > b(scope)],
   ['>=', (a = absent, b = absent) => (scope) => a(scope) >= b(scope)],
-  ['<', (a = absent, b = absent, c = absent) => (scope) => {
-    const [low, middle, high] = [a(scope), b(scope), c(scope)]
-    return low < middle && (high === undefined || middle < high)
-  }],
-  ['<=', (a = absent, b = absent, c = absent) => (scope) => {
-    const [low, middle, high] = [a(scope), b(scope), c(scope)]
-    return low <= middle && (high === undefined || middle <= high)
-  }],
+  ['<', (a = absent, b = absent, c) => c === undefined
+    ? (scope) => a(scope) < b(scope)
+    : (scope) => between(a(scope), b(scope), c(scope), (low, high) => low < high)],
+  ['<=', (a = absent, b = absent, c) => c === undefined
+    ? (scope) => a(scope) <= b(scope)
+    : (scope) => between(a(scope), b(scope), c(scope), (low, high) => low <= high)],
   ['!!', (a = absent) => (scope) => truthy(a(scope))],
   ['!', (a = absent) => (scope) => !truthy(a(scope))],
   ['and', until(false)],

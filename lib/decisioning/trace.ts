@@ -5,7 +5,7 @@
  */
 import type { Notification, RequestDetails, TraceResponse, VisitorId } from '../delivery/schema/index.ts'
 import type { CompiledArtifact, CompiledRule } from './compile.ts'
-import type { Facts } from './facts.ts'
+import type { Activity, Facts } from './facts.ts'
 
 /** What the caller knows and a trace tells. */
 export interface TraceSettings {
@@ -40,8 +40,8 @@ export class Tracer {
   readonly #client: string
   readonly #settings: TraceSettings
   readonly #id: VisitorId
-  readonly #campaigns = new Map<string, Campaign>()
-  readonly #targets = new Map<string, EvaluatedTarget>()
+  readonly #campaigns = new Map<Activity, Campaign>()
+  readonly #targets = new Map<Activity, EvaluatedTarget>()
   #request: Record<string, unknown> = {}
 
   constructor (artifact: CompiledArtifact, client: string, id: VisitorId, settings: TraceSettings) {

@@ -6,12 +6,6 @@
  */
 import psl from 'psl'
 
-/** The parts of a URL. Each has a lower-case twin, `<part>_lc`. */
-export const URL_PARTS = ['url', 'path', 'query', 'fragment', 'subdomain', 'domain', 'topLevelDomain'] as const
-
-/** One of them. */
-export type UrlPart = typeof URL_PARTS[number]
-
 /** host, path, query, fragment; scheme, credentials and port are passed over. Every part of it takes linear time. */
 const SPLIT = /^(?:(?![^:@]+:[^:@/]*@)[^:/?#.]+:)?(?:\/\/)?(?:[^:@]*(?::[^:@]*)?@)?([^:/?#]*)(?::\d*)?(\/[^?#]*|[^?#/]*)(?:\?([^#]*))?(?:#(.*))?/
 
@@ -20,6 +14,9 @@ interface Domain {
   domain: string
   topLevelDomain: string
 }
+
+/** The host asked for last: most pages of an app have the same one, and the list of suffixes is long. */
+let last: { host: string, names: Domain } | undefined
 
 /** A URL whose parts are computed when first read: most rules read none or one of them. */
 export class Url {
@@ -37,21 +34,39 @@ export class Url {
     return this.#split?.[index] ?? ''
   }
 
+  get #names (): Domain {
+    if (this.#domain === undefined) {
+      const host = this.#part(1)
+      if (last?.host !== host) last = { host, names: domainOf(host) }
+      this.#domain = last.names
+    }
+    return this.#domain
+  }
+
   get path (): string { return this.#part(2) }
   get query (): string { return this.#part(3) }
   get fragment (): string { return this.#part(4) }
-
-  get #names (): Domain { return (this.#domain ??= domainOf(this.#part(1))) }
   get subdomain (): string { return this.#names.subdomain }
   get domain (): string { return this.#names.domain }
   get topLevelDomain (): string { return this.#names.topLevelDomain }
 
   /** All parts and their lower-case twins as a plain object. */
   toObject (): Record<string, string> {
-    const parts = URL_PARTS.map((part) => [part, this[part]] as const)
+    const parts = [...URL_PARTS].map(([part, read]) => [part, read(this)] as const)
     return Object.fromEntries([...parts, ...parts.map(([part, value]) => [`${part}_lc`, value.toLowerCase()])])
   }
 }
+
+/** The parts of a URL by the names that conditions use. Each has a lower-case twin, `<part>_lc`. */
+export const URL_PARTS: ReadonlyMap<string, (url: Url) => string> = new Map<string, (url: Url) => string>([
+  ['url', (url) => url.url],
+  ['path', (url) => url.path],
+  ['query', (url) => url.query],
+  ['fragment', (url) => url.fragment],
+  ['subdomain', (url) => url.subdomain],
+  ['domain', (url) => url.domain],
+  ['topLevelDomain', (url) => url.topLevelDomain]
+])
 
 /**
  * Registrable domain, what stands before it, and the public suffix; private suffixes count. A host without a known suffix

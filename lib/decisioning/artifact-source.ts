@@ -1,0 +1,116 @@
+/** Where the rule artifact comes from, and how it is read: JSON or obfuscated, with ETag, bounded. */
+import { webcrypto } from 'node:crypto'
+import { failure } from '../errors.ts'
+import { CDN } from './geo.ts'
+import { deobfuscate } from './obfuscation.ts'
+
+/** A GET over the plugin's own connections: any complete answer resolves, whatever its status. */
+export type ArtifactFetch = (url: string, options: {
+  headers: Record<string, string>
+  /** Largest body, in bytes. */
+  maxSize: number
+  /** ms, one wall clock over everything. */
+  timeout: number
+  signal?: AbortSignal | undefined
+}) => Promise<FetchedFile>
+
+/** An answer to a GET. */
+export interface FetchedFile {
+  status: number
+  /** Names in lower case. */
+  headers: Readonly<Record<string, string | string[] | undefined>>
+  body: Uint8Array
+}
+
+/** What an {@link ArtifactSource} works with; options are named as in Adobe's Node SDK. */
+export interface ArtifactSourceSettings {
+  client: string
+  organizationId: string
+  /** `production`, `staging` or `development`; default `production`. */
+  environment?: string | undefined
+  propertyToken?: string | undefined
+  /** Whole address; default: Adobe's CDN, by client, environment and property token. */
+  artifactLocation?: string | undefined
+  /** Default: `bin` where the location's path ends so, else `json`. */
+  artifactFormat?: 'json' | 'bin' | undefined
+  fetch: ArtifactFetch
+}
+
+/** Something new at the origin. */
+export interface FetchedArtifact {
+  /** Parsed JSON, not checked yet. */
+  payload: unknown
+  headers: FetchedFile['headers']
+  /** Says that it is in use: from now on the origin is asked for something newer. */
+  accept (): void
+}
+
+/** Largest artifact, in bytes. */
+const MAX_SIZE = 64 * 1024 * 1024
+
+/** ms for one download. */
+const TIMEOUT = 30_000
+
+/** See the top of the file. */
+export class ArtifactSource {
+  /** Address of the artifact. */
+  readonly location: string
+  readonly #settings: ArtifactSourceSettings
+  #etag: string | undefined
+  #digest: Buffer | undefined
+
+  constructor (settings: ArtifactSourceSettings) {
+    this.#settings = settings
+    this.location = locate(settings)
+  }
+
+  /**
+   * Asks the origin.
+   *
+   * @returns undefined when what was accepted last is still the latest; rejects with `FST_TARGET_ARTIFACT` when there is
+   * nothing usable, or with whatever `fetch` rejected with
+   */
+  async look (signal: AbortSignal): Promise<FetchedArtifact | undefined> {
+    const { status, headers, body } = await this.#settings.fetch(this.location, {
+      headers: this.#etag === undefined ? {} : { 'if-none-match': this.#etag },
+      maxSize: MAX_SIZE,
+      timeout: TIMEOUT,
+      signal
+    })
+    if (status === 304 && this.#etag !== undefined) return undefined
+    if (status !== 200) throw failure('FST_TARGET_ARTIFACT', `its origin answered ${status}`)
+    if (body.length > MAX_SIZE) throw failure('FST_TARGET_ARTIFACT', `larger than ${MAX_SIZE} bytes`)
+
+    // Not every origin knows ETags, and to compile again what is in use is wasted. In a thread: the file may be large.
+    const digest = Buffer.from(await webcrypto.subtle.digest('SHA-256', body))
+    const accept = () => {
+      this.#digest = digest
+      this.#etag = typeof headers.etag === 'string' ? headers.etag : undefined
+    }
+    if (this.#digest?.equals(digest) === true) {
+      accept()
+      return undefined
+    }
+    return { payload: await this.#parse(body), headers, accept }
+  }
+
+  async #parse (body: Uint8Array): Promise<unknown> {
+    const { artifactFormat, organizationId } = this.#settings
+    const format = artifactFormat ?? (/\.bin$/i.test(new URL(this.location).pathname) ? 'bin' : 'json')
+    const json = format === 'bin' ? await deobfuscate(body, organizationId) : body
+    try {
+      return JSON.parse(new TextDecoder().decode(json))
+    } catch (cause) {
+      throw failure('FST_TARGET_ARTIFACT', 'it is not JSON: truncated, or obfuscated for another organization', { cause })
+    }
+  }
+}
+
+/** Where Target publishes the artifact of a client. */
+function locate ({ client, environment, propertyToken, artifactFormat, artifactLocation }: ArtifactSourceSettings): string {
+  if (artifactLocation !== undefined) return artifactLocation
+  const path = [client, (environment ?? 'production').toLowerCase(), 'v1']
+  if (propertyToken !== undefined) path.push(propertyToken)
+  path.push(artifactFormat === 'bin' ? 'rules.bin' : 'rules.json')
+  return `${CDN}/${path.map(encodeURIComponent).join('/')}`
+}

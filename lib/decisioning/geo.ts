@@ -1,0 +1,121 @@
+/**
+ * Where a visitor is, for rules that ask for it: from the caller, else looked up by IP address at Adobe's CDN.
+ *
+ * Source of names and addresses: behaviour of `@adobe/target-decisioning-engine` 1.9.3.
+ */
+import { isIP } from 'node:net'
+import { LruMap } from 'toad-cache'
+import type { Context, Geo } from '../delivery/schema/index.ts'
+import type { ArtifactFetch } from './artifact-source.ts'
+import type { CompiledArtifact } from './compile.ts'
+
+/** Adobe's CDN for artifacts and geo lookups. */
+export const CDN = 'https://assets.adobetarget.com'
+
+/** The SDK's word for "look it up by the address this server has": no address is sent. */
+const UNKNOWN_IP_ADDRESS = 'unknownIpAddress'
+
+/**
+ * Whether the visitor must be located before the decision: the artifact has rules that ask for it, and no more is known than
+ * the IP address.
+ */
+export function needsGeo (artifact: CompiledArtifact, context: Partial<Context> | undefined): boolean {
+  const geo = context?.geo
+  if (!artifact.geoTargetingEnabled || !geo) return false
+  const { latitude, longitude, countryCode, stateCode, city } = geo
+  return latitude === undefined && longitude === undefined && countryCode === undefined && stateCode === undefined &&
+    city === undefined && lookupHeaders(geo.ipAddress) !== undefined
+}
+
+/**
+ * Reads what Adobe's CDN tells about an IP address: in the headers of an artifact, or as members of a lookup's answer.
+ *
+ * @param values by header name, in lower case; what is missing or malformed is left out
+ */
+export function geoFromHeaders (values: Readonly<Record<string, unknown>>): Geo {
+  const geo: Geo = {}
+  const ipAddress = text(values['x-forwarded-for'])
+  const latitude = Number.parseFloat(String(values['x-geo-latitude']))
+  const longitude = Number.parseFloat(String(values['x-geo-longitude']))
+  const countryCode = text(values['x-geo-country-code'])
+  const stateCode = text(values['x-geo-region-code'])
+  const city = text(values['x-geo-city'])
+  if (ipAddress !== undefined) geo.ipAddress = ipAddress
+  if (Number.isFinite(latitude)) geo.latitude = latitude
+  if (Number.isFinite(longitude)) geo.longitude = longitude
+  if (countryCode !== undefined) geo.countryCode = countryCode
+  if (stateCode !== undefined) geo.stateCode = stateCode
+  if (city !== undefined) geo.city = city
+  return geo
+}
+
+function text (value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}
+
+/** Headers of a lookup; undefined for what is no address. */
+function lookupHeaders (ipAddress: string | undefined): Record<string, string> | undefined {
+  if (ipAddress === UNKNOWN_IP_ADDRESS) return {}
+  const address = text(ipAddress)?.trim()
+  return address !== undefined && isIP(address) !== 0 ? { 'x-forwarded-for': address } : undefined
+}
+
+/** What a {@link GeoLookup} works with. */
+export interface GeoSettings {
+  /** Own artifact address, whose origin is asked then; default: Adobe's CDN. */
+  artifactLocation?: string | undefined
+  fetch: ArtifactFetch
+  /** Hears `geoLocationUpdated` with `{ geoContext }` for each lookup that found something. */
+  onEvent?: ((name: 'geoLocationUpdated', detail: { geoContext: Geo }) => void) | undefined
+}
+
+/** Addresses remembered, and for how long, in ms. */
+const REMEMBERED = 1000
+const REMEMBERED_FOR = 3_600_000
+
+/** After a lookup failed none is tried for this long, in ms: decisions on-device must not wait for a dead service. */
+const PAUSE = 10_000
+
+/** The answer is a handful of short strings. In bytes. */
+const MAX_SIZE = 16 * 1024
+
+/** Looks visitors up by IP address, and remembers the answers. */
+export class GeoLookup {
+  readonly #url: string
+  readonly #settings: GeoSettings
+  readonly #known = new LruMap<Geo>(REMEMBERED, REMEMBERED_FOR)
+  #pausedUntil = 0
+
+  constructor (settings: GeoSettings) {
+    this.#settings = settings
+    this.#url = new URL('/v1/geo', settings.artifactLocation ?? CDN).href
+  }
+
+  /**
+   * Completes `geo` by its IP address. Never rejects: when the lookup fails, or failed a moment ago, `geo` is returned as
+   * it is.
+   *
+   * @param geo of the request's context, for which {@link needsGeo} is true; not changed
+   * @param limits `timeout`: ms, what is left of the call's deadline
+   */
+  async locate (geo: Geo, limits: { timeout: number, signal?: AbortSignal | undefined }): Promise<Geo> {
+    const headers = lookupHeaders(geo.ipAddress)
+    if (headers === undefined) return geo
+    const address = headers['x-forwarded-for'] ?? ''
+    const known = this.#known.get(address)
+    if (known !== undefined) return { ...geo, ...known }
+    if (performance.now() < this.#pausedUntil) return geo
+    try {
+      const { status, body } = await this.#settings.fetch(this.#url, { headers, maxSize: MAX_SIZE, ...limits })
+      if (status !== 200) throw new Error(`the lookup answered ${status}`)
+      const found = geoFromHeaders(Object(JSON.parse(new TextDecoder().decode(body))))
+      this.#known.set(address, found)
+      this.#settings.onEvent?.('geoLocationUpdated', { geoContext: { ...geo, ...found } })
+      return { ...geo, ...found }
+    } catch {
+      // A visitor who left says nothing about the service.
+      if (limits.signal?.aborted !== true) this.#pausedUntil = performance.now() + PAUSE
+      return geo
+    }
+  }
+}

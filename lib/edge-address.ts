@@ -1,0 +1,46 @@
+/**
+ * Where a call goes: the edge's origin, and the path with its query string.
+ */
+import { isSessionId } from './cookies.ts'
+
+/** What the address depends on. */
+export interface EdgeAddressSettings {
+  client: string
+  organizationId: string
+  /** Host (and port) that always wins over a visitor's location hint. */
+  serverDomain?: string
+  secure: boolean
+  /** `version` in the query string. */
+  version?: string
+}
+
+/** Addresses of one client's calls; what does not change from call to call is put together once. */
+export class EdgeAddress {
+  readonly #settings: EdgeAddressSettings
+  readonly #scheme: string
+  readonly #start: string
+  readonly #end: string
+
+  constructor (settings: EdgeAddressSettings) {
+    const { secure, organizationId, version } = settings
+    this.#settings = settings
+    this.#scheme = secure ? 'https://' : 'http://'
+    this.#start = `/rest/v1/delivery?imsOrgId=${encodeURIComponent(organizationId)}&sessionId=`
+    this.#end = version === undefined ? '' : `&version=${encodeURIComponent(version)}`
+  }
+
+  /**
+   * @param locationHint a cluster number, checked to be one before it gets here
+   */
+  origin (locationHint: string | undefined): string {
+    const { serverDomain, client } = this.#settings
+    if (serverDomain !== undefined) return this.#scheme + serverDomain
+    return `${this.#scheme}${locationHint === undefined ? client : `mboxedge${locationHint}`}.tt.omtrdc.net`
+  }
+
+  /** What the edge accepts as a session id needs no more than `encodeURIComponent`; the rest is the edge's to refuse. */
+  path (sessionId: string): string {
+    const encoded = isSessionId(sessionId) ? encodeURIComponent(sessionId) : new URLSearchParams({ id: String(sessionId) }).toString().slice(3)
+    return this.#start + encoded + this.#end
+  }
+}

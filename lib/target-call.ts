@@ -1,0 +1,39 @@
+/**
+ * One call to Target, complete: what `request.target` and the SDK's methods have in common.
+ */
+import type { DecisioningMethod, DeliveryRequest } from './delivery/schema/index.ts'
+import type { Answer } from './offers.ts'
+
+/** A call to be made. */
+export interface TargetCall {
+  request: DeliveryRequest
+  sessionId: string
+  locationHint: string | undefined
+  decisioningMethod: DecisioningMethod
+  kind: 'page' | 'notification'
+  /** ms, from now. */
+  timeout: number
+  /** ms the call may go on after its deadline. */
+  grace: number
+  signal?: AbortSignal
+  /** The answer came after the deadline, within `grace`. */
+  onLate?: (answer: Answer) => void
+}
+
+/** A call that is under way. */
+export interface RunningCall {
+  /** Rejects only with this package's errors. */
+  readonly answer: Promise<Answer>
+  /** Ends the call: nobody waits for it any more. */
+  abort (): void
+}
+
+/** Whose notifications: what is the same for all of one visitor in one tick. */
+export interface NotificationSender {
+  /** Tells visitors apart. */
+  readonly key: string
+  /** `id`, `context`, `experienceCloud`, `property`: all but the notifications. */
+  readonly request: DeliveryRequest
+  readonly sessionId: string
+  readonly locationHint: string | undefined
+}
