@@ -25,7 +25,10 @@ export interface RequestTargetSettings {
 
 /** Times of a request's Target calls, ms. */
 export interface TargetTiming {
-  /** From the request's arrival to the start of the first call; undefined before. */
+  /**
+   * From the request's arrival to the start of the first call; undefined before. Fastify measures the arrival where it has a
+   * logger or an `onResponse` hook; elsewhere this counts from the plugin's own `onRequest` hook.
+   */
   started: number | undefined
   /** Duration of the first call; undefined until it is answered or has failed. */
   duration: number | undefined
