@@ -7,6 +7,7 @@
  */
 import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
+import { cdnGeo } from './cdn-geo.ts'
 import type { ClientHints, Context } from './delivery/schema/index.ts'
 
 /** What a caller may add: any part of the Delivery API's context; `null` takes a part away. */
@@ -33,6 +34,8 @@ export function contextOf (request: FastifyRequest, additions?: ContextAdditions
   if (clientHints !== undefined) context.clientHints = clientHints
   const ip = request.ip
   if (isIP(ip) !== 0) context.geo = { ipAddress: ip }
+  const place = cdnGeo(request)
+  if (place !== undefined) context.geo = { ...context.geo, ...place }
   return additions === undefined || additions === null ? context : mergeContext(context, additions)
 }
 

@@ -577,6 +577,16 @@ t.test('hostile cookies and headers never throw, choose a host or add a header',
   t.same(logged, [])
 })
 
+t.test('a CDN\'s geo headers count with trustProxy, and what the edge would refuse in them does not', async (t) => {
+  const edge = await startEdge(t)
+  const routes = (app: { get: Function }) => app.get('/', { config: { target: ['hero'] } }, async (request: { target: { result (): Promise<TargetResult> } }) => (await request.target.result()).request.context.geo)
+  const headers = { 'x-forwarded-for': '203.0.113.7', 'cf-ipcountry': 'NO', 'x-geo-region-code': 'too long', 'cloudfront-viewer-city': 'Bergen', 'x-geo-latitude': '60.39', 'cf-iplongitude': 'east' }
+  const { url } = await startApp(t, edge.host, {}, routes, { trustProxy: true })
+  t.same(await json(await fetch(url, { headers })), { ipAddress: '203.0.113.7', countryCode: 'NO', city: 'Bergen', latitude: 60.39 })
+  const { url: direct } = await startApp(t, edge.host, {}, routes)
+  t.same(await json(await fetch(direct, { headers })), { ipAddress: '127.0.0.1' })
+})
+
 t.test('Server-Timing', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, { serverTiming: true }, (app) => {
