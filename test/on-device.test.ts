@@ -137,5 +137,5 @@ t.test('geo is looked up when the artifact asks for it, within the deadline, fai
   answer = 'hang'
   const asked = performance.now()
   t.equal(await cityFor({ ipAddress: '203.0.113.8' }), undefined, 'failing open')
-  t.ok(performance.now() - asked < 300)
+  t.ok(performance.now() - asked < 1000)
 })

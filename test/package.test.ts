@@ -65,7 +65,7 @@ await edge.listen({ port: 0, host: '127.0.0.1' })
 const app = Fastify()
 await app.register(fastifyAdobeTarget, { client: 'acmeclient', organizationId: '1234567890@AdobeOrg', serverDomain: '127.0.0.1:' + edge.addresses()[0].port, secure: false })
 app.get('/', { config: { target: ['hero'] } }, async (request) => {
-  await new Promise((resolve) => setTimeout(resolve, 500))
+  while (request.target.timing.duration === undefined) await new Promise((resolve) => setTimeout(resolve, 5))
   return { hero: await request.target.content('hero', 'fallback'), waited: request.target.timing.waited }
 })
 const response = await app.inject('/')

@@ -68,18 +68,15 @@ const HEADERS = Object.freeze({
   'user-agent': 'fastify-adobe-target'
 })
 
-/** Called when a call has settled. */
-export type OnSettled = () => void
-
 /** See the top of the file. */
 export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchange {
   readonly #call: DeliveryCall
   readonly #log: FailureLog
-  readonly #onSettled: OnSettled
+  readonly #onSettled: () => void
   #passage: Passage | undefined
   #retryAfter = 0
 
-  constructor (host: Host, call: DeliveryCall, maxSize: number, log: FailureLog, onSettled: OnSettled) {
+  constructor (host: Host, call: DeliveryCall, maxSize: number, log: FailureLog, onSettled: () => void) {
     const { origin, path, body, timeout, grace, retryable, requestId, signal } = call
     super(host, { origin, path, method: 'POST', headers: HEADERS, body, timeout, grace, retryable, maxSize, requestId, signal })
     this.#call = call
@@ -93,7 +90,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchan
     const { breaker } = this.host
     if (breaker !== undefined) {
       this.#passage = breaker.admit(kind, performance.now())
-      if (this.#passage === undefined) return this.fail('FST_TARGET_BREAKER_OPEN', `${this.host.name} failed too often`)
+      if (this.#passage === undefined) return this.fail('FST_TARGET_BREAKER_OPEN', `${this.host.name} failed too often or asked for a pause`)
     }
     super.begin()
   }
@@ -115,7 +112,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchan
     if (status === 204) return this.#answer(status, undefined)
     if (status >= 300) {
       if (status === 429 || status === 503) this.#retryAfter = readRetryAfter(headers['retry-after'], Date.now())
-      throw this.#refused(status, parse(body))
+      throw this.#refused(status, parse(body), headers.location === undefined ? '' : ', a redirect, which is not followed')
     }
     const answer = parse(body)
     if (answer === undefined) throw this.failure('FST_TARGET_INVALID_RESPONSE', `not JSON${typeOf(headers)}`, undefined, status)
@@ -146,9 +143,8 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchan
     return { status, body, attempts: this.attempts, host: this.host.name, elapsed: this.elapsed }
   }
 
-  #refused (status: number, answer: unknown): TargetError {
-    const redirect = status < 400 ? ', a redirect, which is not followed' : ''
-    return this.failure('FST_TARGET_HTTP', `${status}${redirect}${edgeMessage(answer, this.#call)}`, undefined, status)
+  #refused (status: number, answer: unknown, remark = ''): TargetError {
+    return this.failure('FST_TARGET_HTTP', `${status}${remark}${edgeMessage(answer, this.#call)}`, undefined, status)
   }
 
   /** What this says about the host: one that answers in any way but with a 5xx is well. */

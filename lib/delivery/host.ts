@@ -39,7 +39,6 @@ export class Host {
   readonly #pools = new Set<ConnectionPool>()
   #pool: ConnectionPool | undefined
   #running = 0
-  #advancing = false
   /** Told when the host has closed; set when it is to close. */
   #onGone: (() => void) | undefined
   /** When it was last asked for, in ms of `performance.now()`. */
@@ -91,8 +90,9 @@ export class Host {
   leave (guest: Guest): void {
     if (this.#stragglers.size > 0) this.#dismiss(guest)
     this.#running -= 1
-    this.#advance()
-    this.#closeIfGone()
+    // Not at once: undici is in the middle of saying that a connection failed, and still counts on it.
+    if (this.#waiting.size > 0) queueMicrotask(this.#advance)
+    else this.#closeIfGone()
   }
 
   /** Takes a call out of the queue. `false` when it is not there. */
@@ -143,17 +143,14 @@ export class Host {
     this.#stragglers.delete(guest)
   }
 
-  /** A call that fails while it starts leaves from within `go`: the loop keeps that from nesting. */
-  #advance (): void {
-    if (this.#advancing) return
-    this.#advancing = true
+  readonly #advance = (): void => {
     for (const guest of this.#waiting) {
-      if (this.#running >= this.#limits.running) break
+      if (this.#running >= this.#limits.running) return
       this.#waiting.delete(guest)
       this.#running += 1
       guest.go()
     }
-    this.#advancing = false
+    this.#closeIfGone()
   }
 
   /** The pool, replaced as a whole when it is too old: name lookup and TLS start over, running calls end where they are. */

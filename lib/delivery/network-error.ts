@@ -26,12 +26,15 @@ export function bytesReadBefore (error: unknown): number {
   return (error.socket as Client.SocketInfo | null)?.bytesRead ?? 0
 }
 
-/** Error code and detail for an error from the network. */
-export function describeNetworkError (error: unknown): { code: TargetErrorCode, detail: string } {
+/**
+ * Error code, detail and cause for an error from the network.
+ *
+ * The errors of undici's parser are left out as a cause: they carry the bytes that it could not read.
+ */
+export function describeNetworkError (error: unknown): { code: TargetErrorCode, detail: string, cause?: unknown } {
   const detail = messageOf(error)
-  if (UNSENDABLE.has(codeOf(error))) return { code: 'FST_TARGET_INVALID_REQUEST', detail }
   if (error instanceof Error && UNREADABLE.has(error.name)) return { code: 'FST_TARGET_INVALID_RESPONSE', detail }
-  return { code: 'FST_TARGET_CONNECTION', detail }
+  return { code: UNSENDABLE.has(codeOf(error)) ? 'FST_TARGET_INVALID_REQUEST' : 'FST_TARGET_CONNECTION', detail, cause: error }
 }
 
 /** Node tries IPv6 and IPv4 and then fails with an error that has no message but one error for each in it. */

@@ -61,8 +61,11 @@ export class Connection {
 
 /** A request to a {@link ConnectionPool}. */
 export interface PooledRequest extends Dispatcher.DispatchOptions {
-  /** Is told which connection the pool chose. Undici carries one request at a time on each, so it is this request's own. */
-  carrier: { connection: Connection | undefined }
+  /**
+   * Who sent it, and is told which connection the pool chose: undici carries one request at a time on each, so it is this
+   * request's own until it has `left`.
+   */
+  sender: { connection: Connection | undefined, readonly left: boolean }
 }
 
 /** A client of undici's that tells a request which connection it is on. */
@@ -75,8 +78,10 @@ class ConnectedClient extends Client {
   }
 
   override dispatch (request: PooledRequest, handler: Dispatcher.DispatchHandler): boolean {
-    request.carrier.connection = this.#connection
-    return super.dispatch(request, handler)
+    request.sender.connection = this.#connection
+    // `false` tells the pool to wait until this client has drained. That never comes after a request that was refused
+    // at once, for a bad path say: such a request would cost the pool this client.
+    return super.dispatch(request, handler) || request.sender.left
   }
 }
 

@@ -8,7 +8,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { failure, type CallPhase, type TargetError, type TargetErrorCode } from '../errors.ts'
 import type { Guest, Host } from './host.ts'
-import { describeNetworkError, isDeadSocket, bytesReadBefore } from './network-error.ts'
+import { bytesReadBefore, describeNetworkError, isDeadSocket } from './network-error.ts'
 import type { Connection, PooledRequest } from './pool.ts'
 
 /** What to send, and how long and how large it may get. */
@@ -46,6 +46,8 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   readonly answer: Promise<Answer>
   /** The connection it is on, set by the pool; unknown with a dispatcher that was lent. */
   connection: Connection | undefined
+  /** Whether its connection is free again, or gone. */
+  left = false
   protected readonly host: Host
   protected attempts = 0
   protected phase: CallPhase = 'queue'
@@ -57,7 +59,6 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   #timer: NodeJS.Timeout | undefined
   #controller: Dispatcher.DispatchController | undefined
   #settled = false
-  #left = false
   #retried = false
   #answering = false
   #status = 0
@@ -69,7 +70,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
     const { origin, path, method, headers, body } = order
     this.host = host
     this.#order = order
-    this.#request = { origin, path, method, headers, body, carrier: this }
+    this.#request = { origin, path, method, headers, body, sender: this }
     this.answer = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -117,7 +118,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
 
   /** Ends what is left of it: its place in the queue, its attempt to connect, or its request with the connection. */
   cut (): void {
-    if (this.#left || this.host.forget(this)) return
+    if (this.left || this.host.forget(this)) return
     if (this.#controller !== undefined) this.#controller.abort(GIVEN_UP)
     else this.connection?.cancel(GIVEN_UP)
   }
@@ -184,12 +185,12 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   }
 
   onResponseError (_controller: unknown, error: unknown): void {
-    if (this.#left) return
+    if (this.left) return
     if (!this.#settled && this.#mayRetry(error)) return this.#retry()
     this.#leave()
     if (this.#settled) return
-    const { code, detail } = describeNetworkError(error)
-    this.fail(code, detail, error)
+    const { code, detail, cause } = describeNetworkError(error)
+    this.fail(code, detail, cause)
   }
 
   /** The deadline is over. */
@@ -254,14 +255,17 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   }
 
   #leave (): void {
-    if (this.#left) return
-    this.#left = true
+    if (this.left) return
+    this.left = true
     this.host.leave(this)
   }
 
-  /** Only a connection that has answered before can have been dead before this request: a fresh one failed because of it. */
+  /**
+   * Only a connection that has answered before can have been dead before this request: a fresh one failed because of it.
+   * It need not have been sent: undici also blames the request that is about to go.
+   */
   #mayRetry (error: unknown): boolean {
-    if (!this.#order.retryable || this.#retried || this.#answering || this.attempts === 0) return false
+    if (!this.#order.retryable || this.#retried || this.#answering) return false
     return isDeadSocket(error) && (this.connection?.served ?? bytesReadBefore(error)) > 0
   }
 
