@@ -315,6 +315,7 @@ export class TargetClient {
    */
   beginClose (): void {
     this.#onDevice.artifact.stop()
+    this.#delivery.beginClose()
     this.#outbox.beginClose()
   }
 

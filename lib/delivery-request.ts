@@ -147,10 +147,9 @@ export function createAudienceManager (given: AudienceManager | undefined, visit
 
 function createAnalytics (given: AnalyticsRequest | undefined, { visitor, consumerId = DEFAULT_CONSUMER_ID }: RequestCompletion): AnalyticsRequest {
   const current = Object.values(visitor.getState())[0]?.sdid?.supplementalDataIDCurrent
-  const result: AnalyticsRequest = {
-    logging: isText(given?.logging) ? given.logging : 'server_side',
-    supplementalDataId: current !== undefined && given?.supplementalDataId === current ? current : visitor.getSupplementalDataID(consumerId)
-  }
+  const result: AnalyticsRequest = { logging: isText(given?.logging) ? given.logging : 'server_side' }
+  const supplementalDataId = isText(current) && given?.supplementalDataId === current ? current : visitor.getSupplementalDataID(consumerId)
+  if (isText(supplementalDataId)) result.supplementalDataId = supplementalDataId
   if (isText(given?.trackingServer)) result.trackingServer = given.trackingServer
   if (isText(given?.trackingServerSecure)) result.trackingServerSecure = given.trackingServerSecure
   return result

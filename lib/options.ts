@@ -125,7 +125,7 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
 
 const clientProperties = {
   client: text('^[A-Za-z0-9][A-Za-z0-9_-]*$', 'the Target client code: letters, digits, - and _'),
-  organizationId: text('^[^\\s;,="]+$', 'the IMS organization id, as in 1234567890@AdobeOrg'),
+  organizationId: text('^[ -~]*[!-~][ -~]*$', 'the IMS organization id, as in 1234567890@AdobeOrg'),
   serverDomain: Type.Optional(text('^([A-Za-z0-9_.-]+|\\[[0-9A-Fa-f:.]+\\])(:\\d{1,5})?$', 'a host, with its port if need be, without scheme or path')),
   secure: Type.Optional(flag),
   timeout: Type.Optional(milliseconds()),

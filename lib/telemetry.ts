@@ -3,7 +3,7 @@
  *
  * Source: `Telemetry` in Adobe Target Delivery API 1.0, OpenAPI.
  */
-import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, TelemetryEntry, TelemetryFeatures, TelemetryRequest } from './delivery/schema/index.ts'
+import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, TelemetryEntry, TelemetryFeatures } from './delivery/schema/index.ts'
 
 /** Entries that are kept while no call goes to the edge; the oldest go first. */
 const MOST_ENTRIES = 100
@@ -16,10 +16,6 @@ export interface AnsweredCall {
   decisioningMethod: DecisioningMethod
   /** ms from the call to its answer. */
   execution: number
-  /** ms it took to parse the answer, where that was measured. */
-  parsing?: number
-  /** Where the time went, ms, and how many bytes came, where that was measured. */
-  timings?: TelemetryRequest
 }
 
 /** The entries of one client. */
@@ -41,16 +37,14 @@ export class TelemetryStore {
   }
 }
 
-function createEntry ({ request, response, decisioningMethod, execution, parsing, timings }: AnsweredCall): TelemetryEntry {
+function createEntry ({ request, response, decisioningMethod, execution }: AnsweredCall): TelemetryEntry {
   const { telemetryServerToken } = response
   return {
     requestId: request.requestId,
     timestamp: Date.now(),
     mode: decisioningMethod === 'on-device' ? 'local' : 'edge',
     features: { ...featuresOf(request), decisioningMethod },
-    execution: round(execution),
-    ...(parsing !== undefined && { parsing: round(parsing) }),
-    ...(timings !== undefined && { request: timings }),
+    execution: Math.round(execution * 100) / 100,
     ...(telemetryServerToken && { telemetryServerToken })
   }
 }
@@ -64,5 +58,3 @@ function featuresOf ({ execute, prefetch }: DeliveryRequest): TelemetryFeatures 
   if (prefetch?.views?.length) features.prefetchViewCount = prefetch.views.length
   return features
 }
-
-const round = (milliseconds: number) => Math.round(milliseconds * 100) / 100

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+// @ts-expect-error it is JavaScript, for README's sake
+import { withDifferences } from './differences.js'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const lib = join(root, 'lib')
@@ -44,6 +46,11 @@ t.test('imports point down the list that is the way of a request', async (t) => 
 
 t.test('every module loads by itself', async () => {
   for (const file of modules) await import(join(lib, file))
+})
+
+t.test('README lists the differences from Adobe\'s SDK as the tests judge them', async (t) => {
+  const readme = read('README.md')
+  t.equal(readme, withDifferences(readme), 'else run: node test/differences.js')
 })
 
 t.test('only declared packages are imported', async (t) => {
