@@ -42,6 +42,9 @@ export class Breaker {
   #slice = 0
   #state: BreakerState = 'closed'
   #openUntil = 0
+  /** Until when the host itself asked to be left alone. */
+  #pausedUntil = 0
+  #cooldown: number
   #probing = false
   #trying = false
   #nextTrial = 0
@@ -49,7 +52,18 @@ export class Breaker {
   /** @param onChange told of each change of state, when a call brings it about */
   constructor (settings: BreakerSettings, onChange: (state: BreakerState) => void) {
     this.#settings = settings
+    this.#cooldown = settings.cooldown
     this.#onChange = onChange
+  }
+
+  /**
+   * The process is about to end, and notifications cannot wait out a long cooldown: from now on a second of it must do.
+   * A pause that the host asked for is kept.
+   */
+  hurry (now: number): void {
+    this.#cooldown = Math.min(this.#cooldown, TRIAL_INTERVAL)
+    this.#openUntil = Math.max(this.#pausedUntil, Math.min(this.#openUntil, now + this.#cooldown))
+    this.#nextTrial = Math.min(this.#nextTrial, this.#openUntil)
   }
 
   /**
@@ -77,8 +91,11 @@ export class Breaker {
     if (passage === 'probe') this.#probing = false
     else if (passage === 'trial') this.#trying = false
 
-    if (retryAfter > 0) this.#open(now, Math.min(retryAfter, LONGEST_PAUSE))
-    else if (passage !== 'ordinary') this.#judge(passage, outcome, now)
+    if (retryAfter > 0) {
+      const pause = Math.min(retryAfter, LONGEST_PAUSE)
+      this.#pausedUntil = Math.max(this.#pausedUntil, now + pause)
+      this.#open(now, pause)
+    } else if (passage !== 'ordinary') this.#judge(passage, outcome, now)
     else if (this.#state === 'closed' && outcome !== 'unknown') this.#count(outcome, now)
   }
 
@@ -98,8 +115,8 @@ export class Breaker {
       this.#failures.fill(0)
       this.#become('closed')
     } else if (outcome === 'failed') {
-      if (passage === 'probe') this.#open(now, this.#settings.cooldown)
-      else this.#nextTrial = now + Math.min(TRIAL_INTERVAL, this.#settings.cooldown)
+      if (passage === 'probe') this.#open(now, this.#cooldown)
+      else this.#nextTrial = now + Math.min(TRIAL_INTERVAL, this.#cooldown)
     }
   }
 
@@ -109,7 +126,7 @@ export class Breaker {
     if (outcome === 'answered') return
     this.#failures[at]! += 1
     const failures = sum(this.#failures)
-    if (failures >= this.#settings.failures && failures * 2 >= sum(this.#calls)) this.#open(now, this.#settings.cooldown)
+    if (failures >= this.#settings.failures && failures * 2 >= sum(this.#calls)) this.#open(now, this.#cooldown)
   }
 
   /** Forgets the slices that have left the window and returns the index of the present one. */

@@ -51,6 +51,7 @@ export class Delivery {
   readonly #leaving = new Set<Host>()
   readonly #downloads = new Set<Download>()
   #callsUnderWay = 0
+  #closing = false
   #closed: Promise<void> | undefined
   #lastCallSettled: (() => void) | undefined
 
@@ -98,6 +99,12 @@ export class Delivery {
     return health
   }
 
+  /** The client is about to close: no breaker keeps notifications waiting for longer than a second. */
+  beginClose (): void {
+    this.#closing = true
+    for (const host of this.#hosts.values()) host.breaker?.hurry(performance.now())
+  }
+
   /**
    * Takes no more calls. Those under way end by their own deadlines at the latest, downloads and calls past their deadline
    * end now. Then closes the connections, but not those of a dispatcher that was lent. Never rejects.
@@ -126,6 +133,7 @@ export class Delivery {
     if (host === undefined) {
       if (!/^https?:\/\/[^/]+$/.test(origin) || !URL.canParse(origin)) return undefined
       host = new Host(origin, this.#settings)
+      if (this.#closing) host.breaker?.hurry(performance.now())
       this.#hosts.set(origin, host)
       if (this.#hosts.size > MOST_HOSTS) this.#retireOne(host)
     }

@@ -82,7 +82,9 @@ export class Host {
 
   /** Hands a request to the connections. It may be done at once, or fail at once. */
   dispatch (request: PooledRequest, handler: Dispatcher.DispatchHandler): void {
-    if (this.#settings.dispatcher !== undefined) this.#settings.dispatcher.dispatch(request, handler)
+    const { dispatcher } = this.#settings
+    // A copy of the headers: undici's ProxyAgent adds to them.
+    if (dispatcher !== undefined) dispatcher.dispatch({ ...request, headers: { ...request.headers } }, handler)
     else this.#freshPool().dispatch(request, handler)
   }
 
@@ -90,14 +92,16 @@ export class Host {
   leave (guest: Guest): void {
     if (this.#stragglers.size > 0) this.#dismiss(guest)
     this.#running -= 1
-    // Not at once: undici is in the middle of saying that a connection failed, and still counts on it.
+    // Not at once: a call that fails as it starts leaves from within `go`, and a queue full of those would nest.
     if (this.#waiting.size > 0) queueMicrotask(this.#advance)
-    else this.#closeIfGone()
+    this.#closeIfGone()
   }
 
   /** Takes a call out of the queue. `false` when it is not there. */
   forget (guest: Guest): boolean {
-    return this.#waiting.delete(guest)
+    const waited = this.#waiting.delete(guest)
+    if (waited) this.#closeIfGone()
+    return waited
   }
 
   /** Asks to go on past the deadline for `grace` ms, for the sake of the connection. `false`: enough do. */
@@ -150,7 +154,6 @@ export class Host {
       this.#running += 1
       guest.go()
     }
-    this.#closeIfGone()
   }
 
   /** The pool, replaced as a whole when it is too old: name lookup and TLS start over, running calls end where they are. */

@@ -168,7 +168,6 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
     this.phase = 'body'
     this.#status = status
     this.#headers = headers
-    if (Number(headers['content-length']) > this.#limit) this.#tooLarge()
   }
 
   onResponseData (_controller: Dispatcher.DispatchController, chunk: Buffer): void {

@@ -1,0 +1,18 @@
+/** Calls to two servers whose origins are the arguments, in a process that was started to trust their certificate. */
+import { setTimeout as delay } from 'node:timers/promises'
+import t from 'tap'
+import { Delivery } from '../../../lib/delivery/delivery.ts'
+
+const [, , reviving, modern] = process.argv as [string, string, string, string]
+const pool = { connections: 1, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: true, maxResponseSize: 1024 * 1024, maxQueue: 100 }
+const delivery = new Delivery({ pool, breaker: false, logger: console })
+const call = (origin: string) => delivery.send({
+  origin, path: '/rest/v1/delivery', body: '{}', requestId: 'r', kind: 'page', timeout: 5000, breakerTimeout: 5000, grace: 0, retryable: true
+}).answer
+
+t.match(await call(reviving), { status: 200, attempts: 1 })
+await delay(50)
+t.match(await call(reviving), { status: 200, attempts: 2 })
+const answers = await Promise.all(Array.from({ length: 20 }, () => call(modern)))
+t.match(answers, answers.map(() => ({ status: 200, attempts: 1 })))
+await delivery.close()
