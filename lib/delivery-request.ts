@@ -27,7 +27,12 @@ export interface RequestCompletion {
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value)
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
-const hasValues = (value: unknown): value is object => isObject(value) && Object.values(value).some((entry) => entry !== undefined)
+
+function hasValues (value: unknown): value is object {
+  if (isObject(value)) for (const key in value) if ((value as Record<string, unknown>)[key] !== undefined) return true
+  return false
+}
+
 const hasEntries = <Entry>(value: Entry[] | undefined): value is Entry[] => Array.isArray(value) && value.some((entry) => entry !== undefined)
 
 /**
@@ -61,16 +66,28 @@ const DEPTH = 8
 // What is in them is the caller's own.
 const FREE_FORM = ['parameters', 'profileParameters', 'usage']
 
-/** Without members that are null: like the SDK, which never sends one. Copies only what it changes. */
-function withoutNulls<Value> (value: Value, depth = 0): Value {
+/** Without members that are null: like the SDK, which never sends one. Most requests have none. */
+const withoutNulls = <Value>(value: Value): Value => hasNull(value, 0) ? dropNulls(value) : value
+
+function hasNull (value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || depth > DEPTH) return false
+  for (const key in value) {
+    const member = (value as Record<string, unknown>)[key]
+    if (member === null || (!FREE_FORM.includes(key) && hasNull(member, depth + 1))) return true
+  }
+  return false
+}
+
+/** Copies only what it changes. */
+function dropNulls<Value> (value: Value, depth = 0): Value {
   if (typeof value !== 'object' || value === null || depth > DEPTH) return value
   if (Array.isArray(value)) {
-    const entries = value.map((entry) => withoutNulls(entry, depth + 1))
+    const entries = value.map((entry) => dropNulls(entry, depth + 1))
     return entries.some((entry, index) => entry !== value[index]) ? entries as Value : value
   }
   let result = value
   for (const [key, member] of Object.entries(value)) {
-    const kept = FREE_FORM.includes(key) ? member : withoutNulls(member, depth + 1)
+    const kept = FREE_FORM.includes(key) ? member : dropNulls(member, depth + 1)
     if (kept === member && member !== null) continue
     if (result === value) result = { ...value }
     if (kept === null) delete (result as Record<string, unknown>)[key]
@@ -83,27 +100,30 @@ function withoutNulls<Value> (value: Value, depth = 0): Value {
 export function createDeliveryRequest (given: OffersRequest, completion: RequestCompletion): DeliveryRequest {
   const { logger } = completion
   const request = withoutNulls(given)
-  const result: DeliveryRequest = {
-    ...request,
-    requestId: isText(request.requestId) ? request.requestId : randomUUID(),
-    context: createContext(request.context),
-    experienceCloud: createExperienceCloud(request.experienceCloud, completion)
+  const requestId = isText(request.requestId) ? request.requestId : randomUUID()
+  const result: DeliveryRequest = { requestId, context: createContext(request.context) }
+  // Members are added and never taken away again, which would make the object a slow one.
+  for (const key of Object.keys(request) as (keyof OffersRequest)[]) {
+    if (!COMPLETED.has(key) && request[key]) (result as Record<string, unknown>)[key] = request[key]
   }
-  result.environmentId ??= completion.environmentId
-  set(result, 'id', createVisitorId(request.id, completion))
+  const environmentId = request.environmentId ?? completion.environmentId
+  if (environmentId) result.environmentId = environmentId
+  const id = createVisitorId(request.id, completion)
+  if (id !== undefined) result.id = id
   const token = isText(request.property?.token) ? request.property.token : completion.propertyToken
-  set(result, 'property', token === undefined ? undefined : { ...request.property, token })
-  set(result, 'execute', createExecute(request.execute, logger))
-  set(result, 'prefetch', createPrefetch(request.prefetch, logger))
-  set(result, 'notifications', createNotifications(request.notifications, logger))
-  for (const key of Object.keys(result) as (keyof DeliveryRequest)[]) if (!result[key]) delete result[key]
+  if (token !== undefined) result.property = { ...request.property, token }
+  result.experienceCloud = createExperienceCloud(request.experienceCloud, completion)
+  const execute = createExecute(request.execute, logger)
+  if (execute !== undefined) result.execute = execute
+  const prefetch = createPrefetch(request.prefetch, logger)
+  if (prefetch !== undefined) result.prefetch = prefetch
+  const notifications = createNotifications(request.notifications, logger)
+  if (notifications !== undefined) result.notifications = notifications
   return result
 }
 
-function set<Key extends keyof DeliveryRequest> (request: DeliveryRequest, key: Key, value: DeliveryRequest[Key] | undefined): void {
-  if (value === undefined) delete request[key]
-  else request[key] = value
-}
+/** What is completed; everything else passes as it is. */
+const COMPLETED: ReadonlySet<string> = new Set(['requestId', 'context', 'environmentId', 'id', 'property', 'experienceCloud', 'execute', 'prefetch', 'notifications'])
 
 // The SDK gives the server's own offset from UTC when it makes up the context, and none when the caller gave one.
 function createContext (context: Context | undefined): Context {
@@ -132,6 +152,9 @@ function createExperienceCloud (given: ExperienceCloud | undefined, completion: 
   return result
 }
 
+/** Largest integer of the API: longer digits become `Infinity` here, and `null` as JSON. */
+const MAX_INTEGER = 2 ** 31 - 1
+
 /** Audience Manager's values from the caller, else from the AMCV cookie. */
 export function createAudienceManager (given: AudienceManager | undefined, visitor: VisitorLike): AudienceManager | undefined {
   const values = visitor.getVisitorValues()
@@ -139,7 +162,7 @@ export function createAudienceManager (given: AudienceManager | undefined, visit
   const hint = Number.parseInt(values?.MCAAMLH ?? '', 10)
   if (given?.locationHint !== undefined) result.locationHint = given.locationHint
   // Limits of the Delivery API: the edge would refuse the whole request for a cookie's bad value.
-  else if (hint >= 1) result.locationHint = hint
+  else if (hint >= 1 && hint <= MAX_INTEGER) result.locationHint = hint
   if (given?.blob !== undefined) result.blob = given.blob
   else if (isText(values?.MCAAMB) && values.MCAAMB.length <= 1024) result.blob = values.MCAAMB
   return hasValues(result) ? result : undefined

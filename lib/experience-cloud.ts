@@ -68,8 +68,8 @@ export function parseVisitorCookie (cookie: string | undefined): Record<string, 
 
 /** A new supplemental data id: two groups of 16 upper-case hexadecimal digits. */
 function createSupplementalDataId (): string {
-  const hex = randomUUID().replaceAll('-', '').toUpperCase()
-  return `${hex.slice(0, 16)}-${hex.slice(16)}`
+  const uuid = randomUUID().toUpperCase()
+  return `${uuid.slice(0, 8)}${uuid.slice(9, 13)}${uuid.slice(14, 18)}-${uuid.slice(19, 23)}${uuid.slice(24)}`
 }
 
 /** One visitor of one organization, for the time of one page. */

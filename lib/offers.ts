@@ -169,21 +169,13 @@ export interface TargetResult {
  */
 export function createResult (answer: Answer, sessionId: string, cluster: string | undefined, visitorState: VisitorState): TargetResult {
   const { request, response } = answer
-  const entries = entriesOf(response)
   const hint = cluster ?? clusterOf(response.edgeHost)
   // A 204 says nothing about the visitor, so it must not take the known `tntId` out of the cookie.
   const tntId = response.status === 204 ? request.id?.tntId : response.id?.tntId
-  const analyticsDetails = entries.map((entry) => entry.analytics).filter(isFilled)
-  const responseTokens = entries.flatMap((entry) => entry.options ?? []).map((option) => option.responseTokens).filter(isFilled)
-  const trace = entries.map((entry) => entry.trace).filter(isFilled)
-  return {
+  const result: TargetResult = {
     visitorState,
     request,
     targetCookie: createTargetCookie(sessionId, tntId),
-    ...(hint !== undefined && { targetLocationHintCookie: createLocationHintCookie(hint) }),
-    ...(analyticsDetails.length > 0 && { analyticsDetails }),
-    ...(trace.length > 0 && { trace }),
-    ...(responseTokens.length > 0 && { responseTokens }),
     meta: {
       decisioningMethod: answer.source === 'edge' ? 'server-side' : 'on-device',
       remoteMboxes: answer.remoteMboxes,
@@ -191,16 +183,29 @@ export function createResult (answer: Answer, sessionId: string, cluster: string
     },
     response
   }
+  if (hint !== undefined) result.targetLocationHintCookie = createLocationHintCookie(hint)
+  const { execute, prefetch } = response
+  // In the order in which the SDK lists them.
+  gather(result, execute?.pageLoad)
+  execute?.mboxes?.forEach((entry) => gather(result, entry))
+  gather(result, prefetch?.pageLoad)
+  prefetch?.views?.forEach((entry) => gather(result, entry))
+  prefetch?.mboxes?.forEach((entry) => gather(result, entry))
+  return result
 }
 
-/** All entries of a response, in the order in which the SDK lists them. */
-function entriesOf ({ execute, prefetch }: DeliveryResponse): Entry[] {
-  return [execute?.pageLoad, ...execute?.mboxes ?? [], prefetch?.pageLoad, ...prefetch?.views ?? [], ...prefetch?.mboxes ?? []]
-    .filter((entry) => entry !== undefined)
+/** Adds what an entry has of analytics, traces and response tokens. */
+function gather (result: TargetResult, entry: Entry | undefined): void {
+  if (entry === undefined) return
+  if (isFilled(entry.analytics)) (result.analyticsDetails ??= []).push(entry.analytics)
+  if (isFilled(entry.trace)) (result.trace ??= []).push(entry.trace)
+  if (entry.options === undefined) return
+  for (const { responseTokens } of entry.options) if (isFilled(responseTokens)) (result.responseTokens ??= []).push(responseTokens)
 }
 
 function isFilled<Value extends object> (value: Value | undefined): value is Value {
-  return typeof value === 'object' && value !== null && Object.values(value).some((entry) => entry !== undefined)
+  if (typeof value === 'object' && value !== null) for (const key in value) if (value[key] !== undefined) return true
+  return false
 }
 
 /** The answer that stands for a 204: a success without offers. */
