@@ -8,7 +8,9 @@ import { Type, type Static } from '@sinclair/typebox'
 
 const open = { additionalProperties: true } as const
 const Names = Type.Optional(Type.Array(Type.String()))
-const RulesByName = Type.Optional(Type.Record(Type.String(), Type.Array(Type.Unknown())))
+/** TypeBox reads a plain string as `.*`, and a name with a line break would go unchecked. */
+const AnyName = Type.String({ pattern: '^[\\s\\S]*$' })
+const RulesByName = Type.Optional(Type.Record(AnyName, Type.Array(Type.Unknown())))
 
 /** All of an artifact but its rules. */
 export const Artifact = Type.Object({
@@ -43,6 +45,7 @@ const ArtifactMetric = Type.Object({
 /** One experience of an activity at one location. */
 export const ArtifactRule = Type.Object({
   ruleKey: Type.Optional(Type.String({ description: 'Activity and location: of the rules with one key the first match counts.' })),
+  activityId: Type.Optional(Type.Union([Type.String(), Type.Number()], { description: 'The same as activity.id of meta, which older artifacts lack.' })),
   propertyTokens: Type.Optional(Type.Array(Type.String(), { description: 'Properties it belongs to; none: to all.' })),
   condition: Type.Unknown({ description: 'JSON-Logic.' }),
   meta: Type.Object({

@@ -1,5 +1,6 @@
 /** Where the rule artifact comes from, and how it is read: JSON or obfuscated, with ETag, bounded. */
 import { webcrypto } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { failure } from '../errors.ts'
 import { CDN } from './geo.ts'
 import { deobfuscate } from './obfuscation.ts'
@@ -47,6 +48,9 @@ export interface FetchedArtifact {
 
 /** Largest artifact, in bytes. */
 const MAX_SIZE = 64 * 1024 * 1024
+
+/** Bytes decoded between two turns of the event loop, a few milliseconds' work. */
+const SLICE = 2 * 1024 * 1024
 
 /** ms for one download. */
 const TIMEOUT = 30_000
@@ -97,13 +101,24 @@ export class ArtifactSource {
   async #parse (body: Uint8Array): Promise<unknown> {
     const { artifactFormat, organizationId } = this.#settings
     const format = artifactFormat ?? (/\.bin$/i.test(new URL(this.location).pathname) ? 'bin' : 'json')
-    const json = format === 'bin' ? await deobfuscate(body, organizationId) : body
+    const json = await decode(format === 'bin' ? await deobfuscate(body, organizationId) : body)
     try {
-      return JSON.parse(new TextDecoder().decode(json))
+      return JSON.parse(json)
     } catch (cause) {
       throw failure('FST_TARGET_ARTIFACT', 'it is not JSON: truncated, or obfuscated for another organization', { cause })
     }
   }
+}
+
+/** Decodes UTF-8, a slice in each turn of the event loop. */
+async function decode (bytes: Uint8Array): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  for (let start = 0; start < bytes.length; start += SLICE) {
+    text += decoder.decode(bytes.subarray(start, start + SLICE), { stream: true })
+    await nextTurn()
+  }
+  return text + decoder.decode()
 }
 
 /** Where Target publishes the artifact of a client. */

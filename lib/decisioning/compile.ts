@@ -11,6 +11,7 @@ import { Artifact, ArtifactRule } from './artifact-schema.ts'
 import { compileCondition } from './conditions.ts'
 import { type Answers, compileAnswers } from './consequence.ts'
 import type { Activity, Facts, GeoFacts } from './facts.ts'
+import { loadSuffixes } from './url.ts'
 
 /** One experience of an activity at one location, ready to be judged. */
 export interface CompiledRule {
@@ -59,18 +60,19 @@ const GEO_TOKENS = [
 ] as const
 
 /** Milliseconds of work between two turns of the event loop; one rule more is always finished. */
-const SLICE = 8
+const SLICE = 5
 
 /**
  * Checks and compiles an artifact.
  *
  * @param artifact parsed JSON; parts of it are kept, so it must not be changed afterwards
  * @param options `report` hears about rules that can never match, and about conditions that cannot be evaluated, each once
- * @returns rejects with `FST_TARGET_ARTIFACT` when it is no artifact of major version 1; the event loop is never held for
- * more than about 10 ms
+ * @returns rejects with `FST_TARGET_ARTIFACT` when it is no artifact of major version 1; the event loop turns
+ * every few milliseconds, and what is left to hold it is the garbage collector
  */
 export async function compileArtifact (artifact: unknown, options: { report?: (problem: string) => void } = {}): Promise<CompiledArtifact> {
   assert(Artifact, artifact, '')
+  await loadSuffixes()
   const responseTokens = new Set(artifact.responseTokens)
   const compiler = new RuleCompiler(responseTokens, options.report ?? (() => {}))
   return {
@@ -124,7 +126,7 @@ class RuleCompiler {
       return {
         key: rule.ruleKey,
         propertyTokens: rule.propertyTokens?.length ? rule.propertyTokens : undefined,
-        activity: this.#activity(String(rule.meta['activity.id'] ?? '')),
+        activity: this.#activity(String(rule.meta['activity.id'] ?? rule.activityId ?? '')),
         matches: (facts) => {
           try {
             return Boolean(condition(facts))

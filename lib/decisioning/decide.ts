@@ -83,10 +83,11 @@ export function decide (artifact: CompiledArtifact, request: DeliveryRequest, op
   return { response, remoteMboxes, remoteViews, notifications: impressions.notifications }
 }
 
+/** A request may come from a browser: what is no list is not answered, what is missing in a list is left out. */
 function decideAll (run: Run, asked: ExecuteRequest & PrefetchRequest): ExecuteResponse & PrefetchResponse {
   const decided: ExecuteResponse & PrefetchResponse = {}
-  if (asked.mboxes) decided.mboxes = asked.mboxes.flatMap((details) => decideMbox(run, details))
-  if (asked.views) decided.views = asked.views.flatMap((details) => decideView(run, details))
+  if (Array.isArray(asked.mboxes)) decided.mboxes = asked.mboxes.flatMap((details) => details ? decideMbox(run, details) : [])
+  if (Array.isArray(asked.views)) decided.views = asked.views.flatMap((details) => details ? decideView(run, details) : [])
   if (asked.pageLoad) decided.pageLoad = decidePageLoad(run, asked.pageLoad)
   return decided
 }
@@ -182,7 +183,7 @@ function identify (id: VisitorId | undefined, locationHint: string | undefined):
 }
 
 function authenticated ({ customerIds }: VisitorId): boolean {
-  return Array.isArray(customerIds) && Boolean(customerIds.find(({ authenticatedState }) => authenticatedState === 'authenticated')?.id)
+  return Array.isArray(customerIds) && Boolean(customerIds.find((customer) => customer?.authenticatedState === 'authenticated')?.id)
 }
 
 function geoTokens (artifact: CompiledArtifact, facts: RequestFacts): Tokens | undefined {

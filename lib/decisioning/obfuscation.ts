@@ -27,10 +27,10 @@ export async function deobfuscate (file: Uint8Array, organizationId: string): Pr
   }
 
   const key = Buffer.concat([Buffer.from(organizationId), file.subarray(KEY_START, TEXT_START)])
-  const text = Uint8Array.from(file.subarray(TEXT_START))
+  const text = new Uint8Array(file.length - TEXT_START)
   for (let start = 0; start < text.length; start += SLICE) {
     const end = Math.min(start + SLICE, text.length)
-    for (let i = start; i < end; i++) text[i]! ^= key[i % key.length]!
+    for (let i = start; i < end; i++) text[i] = file[TEXT_START + i]! ^ key[i % key.length]!
     await nextTurn()
   }
   return text

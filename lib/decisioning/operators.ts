@@ -71,7 +71,7 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ['?:', choose],
   ['in', (a = absent, b = absent) => (scope) => {
     const [part, whole] = [a(scope), b(scope)]
-    return (typeof whole === 'string' || Array.isArray(whole)) && whole.indexOf(part) !== -1
+    return Boolean(whole) && (typeof whole === 'string' || Array.isArray(whole)) && whole.indexOf(part) !== -1
   }],
   ['cat', variadic((values) => values.join(''))],
   ['substr', variadic(([source, start, end]) => {

@@ -55,7 +55,8 @@ function withTwins (facts: ParameterFacts): ParameterFacts {
 
 /** The API's parameters are strings; a caller may still give objects, which must not change. */
 function copy (value: unknown, depth: number): unknown {
-  if (!isPlain(value) || depth === 0) return value
+  if (!isPlain(value)) return value
+  if (depth === 0) return undefined
   const result: ParameterFacts = {}
   for (const name of Object.keys(value)) put(result, name, copy(value[name], depth - 1))
   return result

@@ -38,8 +38,8 @@ export function remoteDependencies (artifact: CompiledArtifact, request: Deliver
 
 function addNames (names: Set<string>, asked: ReadonlyArray<{ name?: string }> | undefined): void {
   if (!Array.isArray(asked)) return
-  for (const { name } of asked) {
-    if (name !== undefined) names.add(name)
+  for (const details of asked) {
+    if (details?.name !== undefined) names.add(details.name)
   }
 }
 

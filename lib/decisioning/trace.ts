@@ -97,7 +97,7 @@ export class Tracer {
 
   /** What is known so far, as a copy. */
   snapshot (): TraceResponse {
-    const [tntId, profileLocation] = this.#id.tntId?.split('.') ?? []
+    const [tntId, profileLocation] = typeof this.#id.tntId === 'string' ? this.#id.tntId.split('.') : []
     const trace = {
       clientCode: this.#client,
       artifact: this.#settings.artifact,

@@ -4,7 +4,8 @@
  * Not WHATWG: nothing is encoded or normalised, and without a scheme the text up to the first slash is the host. Source:
  * behaviour of `@adobe/target-nodejs-sdk` 2.4.3, which bundles `parse-uri` and the Public Suffix List of `psl`.
  */
-import psl from 'psl'
+/// <reference path="./psl.d.ts" />
+import type psl from 'psl'
 
 /** host, path, query, fragment; scheme, credentials and port are passed over. Every part of it takes linear time. */
 const SPLIT = /^(?:(?![^:@]+:[^:@/]*@)[^:/?#.]+:)?(?:\/\/)?(?:[^:@]*(?::[^:@]*)?@)?([^:/?#]*)(?::\d*)?(\/[^?#]*|[^?#/]*)(?:\?([^#]*))?(?:#(.*))?/
@@ -15,10 +16,20 @@ interface Domain {
   topLevelDomain: string
 }
 
+let suffixes: typeof psl | undefined
+
+/** Loads the Public Suffix List. Not with this module: it takes tens of milliseconds, and server-side nobody needs it. */
+export async function loadSuffixes (): Promise<void> {
+  suffixes ??= (await import('psl')).default
+}
+
 /** The host asked for last: most pages of an app have the same one, and the list of suffixes is long. */
 let last: { host: string, names: Domain } | undefined
 
-/** A URL whose parts are computed when first read: most rules read none or one of them. */
+/**
+ * A URL whose parts are computed when first read: most rules read none or one of them. Domains are known once
+ * {@link loadSuffixes} has resolved.
+ */
 export class Url {
   readonly url: string
   #split: RegExpExecArray | null | undefined
@@ -74,7 +85,7 @@ export const URL_PARTS: ReadonlyMap<string, (url: Url) => string> = new Map<stri
  */
 function domainOf (host: string): Domain {
   // Host names have at most 253 characters and no underscore: the list in Adobe's SDK refuses them, newer ones do not.
-  const parsed = host.length < 256 && !host.includes('_') ? psl.parse(host) : undefined
+  const parsed = host.length < 256 && !host.includes('_') ? suffixes?.parse(host) : undefined
   if (parsed === undefined || parsed.error !== undefined || !parsed.listed || parsed.domain === null) {
     return { subdomain: '', domain: host, topLevelDomain: '' }
   }
