@@ -103,11 +103,15 @@ export function expectAttributes<Expectation extends AttributesExpectation> (exp
   const defaults = defaultsOf(schema)
   return (offered) => {
     if (offered === undefined) return { attributes: defaults as AttributesFor<Expectation> }
-    // The response stays as it came: defaults are written into a copy.
-    const attributes = Value.Default(schema, structuredClone(offered))
-    const problem = Value.Errors(schema, attributes).First()
-    return problem === undefined
-      ? { attributes: attributes as AttributesFor<Expectation> }
-      : { attributes: defaults as AttributesFor<Expectation>, problem: `${problem.path || '/'} ${problem.message}` }
+    const instead = (problem: string) => ({ attributes: defaults as AttributesFor<Expectation>, problem })
+    try {
+      // The response stays as it came: defaults are written into a copy.
+      const attributes = Value.Default(schema, structuredClone(offered))
+      const problem = Value.Errors(schema, attributes).First()
+      return problem === undefined ? { attributes: attributes as AttributesFor<Expectation> } : instead(`${problem.path || '/'} ${problem.message}`)
+    } catch {
+      // JSON.parse takes thousands of levels that a copy cannot.
+      return instead('/ is nested too deep')
+    }
   }
 }

@@ -43,7 +43,8 @@ export function contextOf (request: FastifyRequest, additions?: ContextAdditions
 export function mergeContext (context: Context, additions: ContextAdditions): Context {
   const merged: Record<string, unknown> = { ...context }
   for (const [key, value] of Object.entries(additions)) {
-    if (value === undefined) continue
+    // From JSON of a browser's it may come as an own member, and the assignment below would take it for the prototype.
+    if (value === undefined || key === '__proto__') continue
     if (value === null) delete merged[key]
     else if (isSection(value) && isSection(merged[key])) merged[key] = { ...merged[key], ...value }
     else merged[key] = value

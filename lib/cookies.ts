@@ -77,14 +77,16 @@ export function readCookieHeader (header: string | undefined, visitorCookieNames
   const cookies: RawCookies = { target: [] }
   if (header === undefined || header === '') return cookies
   let start = 0
-  while (start < header.length) {
+  let equals = header.indexOf('=')
+  while (start < header.length && equals !== -1) {
     let end = header.indexOf(';', start)
     if (end === -1) end = header.length
     while (header.charCodeAt(start) === 0x20 || header.charCodeAt(start) === 0x09) start++
     const first = header.charCodeAt(start)
     // All names in question begin with `m` or `A`, and most cookies of a page do not.
     if (first === 0x6d || first === 0x41) {
-      const equals = header.indexOf('=', start)
+      // Looked for once and not from each cookie: a header of many without one would take quadratic time.
+      if (equals < start) equals = header.indexOf('=', start)
       if (equals !== -1 && equals < end) {
         const name = header.slice(start, equals)
         if (name === TARGET_COOKIE) cookies.target.push(unquote(header.slice(equals + 1, end)))

@@ -70,15 +70,19 @@ export const errors = {
 /** One of this package's error codes. */
 export type TargetErrorCode = keyof typeof errors
 
+const UNPRINTABLE = /[\p{Cc}\u2028\u2029]+/gu
+const LONGEST_DETAIL = 1000
+
 /**
  * Makes an error of this package.
  *
  * @param code which one
- * @param detail what tells this case from the next; never visitor data
+ * @param detail what tells this case from the next; never visitor data. It may hold names that came from a browser or an
+ *   artifact, so control characters go and it is cut at 1000 characters: an error is one line, wherever it is logged
  * @param facts the `cause` and what is known about the call
  */
 export function failure (code: TargetErrorCode, detail: string, facts: { cause?: unknown, meta?: TargetErrorMeta } = {}): TargetError {
-  const error = new errors[code](detail)
+  const error = new errors[code](detail.replace(UNPRINTABLE, ' ').slice(0, LONGEST_DETAIL))
   if (facts.cause !== undefined) error.cause = facts.cause
   if (facts.meta !== undefined) error.meta = facts.meta
   return error

@@ -35,10 +35,13 @@ const isPlain = (value: unknown): value is Record<string, unknown> => {
   return prototype === Object.prototype || (prototype === null && value !== null)
 }
 
-/** A copy down to plain objects, without undefined members; class instances, functions and an artifact stay what they are. */
-function copyOptions (value: unknown): unknown {
-  if (!isPlain(value)) return value
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined).map(([name, member]) => [name, name === 'artifactPayload' ? member : copyOptions(member)]))
+/** Options that are used as they are, though they may be plain objects. */
+const PASSED_ON = ['artifactPayload', 'dispatcher', 'logger', 'request']
+
+/** A copy of the options and of the plain objects in them, without undefined members. Nothing that is deeper is an option. */
+function copyOptions (options: object, depth = 0): object {
+  return Object.fromEntries(Object.entries(options).filter(([, member]) => member !== undefined).map(([name, member]) =>
+    [name, depth === 0 && isPlain(member) && !PASSED_ON.includes(name) ? copyOptions(member, 1) : member]))
 }
 
 /**

@@ -98,7 +98,8 @@ export class Page {
   /** The call that has an mbox; one more for what was not asked for before. */
   callFor (mbox: string): PageCall | undefined {
     const known = this.callWith(mbox)
-    if (known !== undefined || !this.#mayStart) return known
+    // A name that the edge refuses would take all others of the tick with it.
+    if (known !== undefined || !this.#mayStart || typeof mbox !== 'string' || mbox.trim() === '') return known
     const { call, mboxes } = this.#gathering ??= this.#gather()
     mboxes.push(mbox)
     this.#byMbox.set(mbox, call)

@@ -154,19 +154,28 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     const target = (request as Decorated)[TARGET] as RequestTarget | null
     if (target === null || !target.used) return done(null, payload)
     if (options.serverTiming) addServerTiming(reply, target)
-    if (isPubliclyCacheable(reply)) {
+    const warn = () => {
       const route = `${request.method} ${request.routeOptions.url ?? ''}`
-      if (!cacheable.has(route)) {
-        cacheable.add(route)
-        logger.error({ route }, 'Target: the answer may be cached for everybody although it is one visitor\'s; its cookies are not written. Mark it private')
-      }
+      if (cacheable.has(route)) return
+      cacheable.add(route)
+      logger.error({ route }, 'Target: the answer may be cached for everybody although it is one visitor\'s; its cookies are not written. Mark it private')
+    }
+    if (isPubliclyCacheable(reply)) {
+      warn()
       return done(null, payload)
     }
     const shared = sharedVisitor(request)
     if (serialize !== undefined && !shared.written) {
       shared.written = true
       const https = request.protocol === 'https'
-      for (const cookie of shared.visitor.cookies) reply.header('set-cookie', serialize(cookie, https))
+      const cookies = shared.visitor.cookies.map((cookie) => serialize(cookie, https))
+      for (const cookie of cookies) reply.header('set-cookie', cookie)
+      // A hook after this one may still make the answer public.
+      beforeHead(reply, () => {
+        if (!isPubliclyCacheable(reply)) return
+        warn()
+        removeCookies(reply, cookies)
+      })
     }
     done(null, payload)
   })
@@ -207,11 +216,32 @@ function headRouteDetector (app: FastifyInstance): (route: RouteOptions) => bool
   }
 }
 
+/** By `Cache-Control`, or by a header for shared caches alone, which goes before it there (RFC 9213, Edge Architecture). */
 function isPubliclyCacheable (reply: FastifyReply): boolean {
   const value = reply.getHeader('cache-control')
-  if (value === undefined) return false
-  const text = String(value).toLowerCase()
-  return /\bpublic\b/.test(text) || /\bs-maxage\s*=/.test(text)
+  if (value !== undefined && /\bpublic\b|\bs-maxage\s*=/i.test(String(value))) return true
+  const shared = reply.getHeader('cdn-cache-control') ?? reply.getHeader('surrogate-control')
+  return shared !== undefined && /\bpublic\b|\bmax-age\s*=\s*"?[1-9]/i.test(String(shared))
+}
+
+/** Calls a function when the head is about to be written, when no hook can change it any more. */
+function beforeHead ({ raw }: FastifyReply, act: () => void): void {
+  const { writeHead } = raw
+  raw.writeHead = (...head: unknown[]) => {
+    raw.writeHead = writeHead
+    act()
+    return writeHead.apply(raw, head as Parameters<typeof writeHead>)
+  }
+}
+
+/** Takes some cookies out again. Those of a stream are on the raw response already. */
+function removeCookies (reply: FastifyReply, cookies: string[]): void {
+  const others = [reply.getHeader('set-cookie') ?? []].flat().map(String).filter((cookie) => !cookies.includes(cookie))
+  const streamed = reply.raw.hasHeader('set-cookie')
+  reply.removeHeader('set-cookie')
+  if (others.length === 0) return
+  reply.header('set-cookie', others)
+  if (streamed) reply.raw.setHeader('set-cookie', others)
 }
 
 /** `Server-Timing: target;dur=81.2;desc="edge", target-wait;dur=0.0`, beside what is there already. */

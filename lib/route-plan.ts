@@ -63,7 +63,7 @@ const RequestFormSchema = Type.Object({
   execute: Type.Optional(Type.Object({ pageLoad: ExecuteRequest.properties.pageLoad, mboxes: Type.Optional(mboxForms) }, { additionalProperties: false })),
   prefetch: Type.Optional(Type.Object({
     pageLoad: PrefetchRequest.properties.pageLoad,
-    views: Type.Optional(Type.Array(Type.Union([Type.String({ minLength: 1 }), ViewRequest]))),
+    views: Type.Optional(Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: 128 }), ViewRequest]))),
     mboxes: Type.Optional(mboxForms)
   }, { additionalProperties: false })),
   context: Type.Optional(DeliveryRequest.properties.context),

@@ -3,11 +3,15 @@
 /** Longest message taken over, in characters. */
 const LONGEST = 200
 
+/** A longer message is not read at all: it is no sentence, and the search for values in it would take time. */
+const READABLE = 20_000
+
 /** Values shorter than this are left alone: hiding every `1` or `en` would leave nothing to read. */
 const SHORTEST_SECRET = 4
 
-/** Members of a request that name things rather than tell about the visitor. */
+/** Members of a request that name things rather than tell about the visitor, unless they are parameters of that name. */
 const NAMES = new Set(['name', 'type', 'channel', 'requestId', 'impressionId'])
+const PARAMETERS = ['parameters', 'profileParameters']
 
 /**
  * The `message` of an error answer.
@@ -23,7 +27,9 @@ export function edgeMessage (answer: unknown, request: { body: string, path: str
   if (typeof answer !== 'object' || answer === null) return ''
   const message: unknown = (answer as Record<string, unknown>)['message']
   if (typeof message !== 'string' || message === '') return ''
-  let clean = message.slice(0, LONGEST * 10)
+  // Nor is a part of a value repeated, which is what cutting before the values are found would leave.
+  if (message.length > READABLE) return ''
+  let clean = message
   for (const secret of secretsOf(request)) clean = clean.replaceAll(secret, '…')
   clean = clean.replace(/[\p{C}\p{Z}]+/gu, ' ').trim()
   return clean.length > LONGEST ? `: ${clean.slice(0, LONGEST)}…` : `: ${clean}`
@@ -33,7 +39,13 @@ export function edgeMessage (answer: unknown, request: { body: string, path: str
 function secretsOf ({ body, path }: { body: string, path: string }): string[] {
   const secrets = new Set(new URLSearchParams(path.slice(path.indexOf('?') + 1)).values())
   JSON.parse(body, (key, value: unknown) => {
-    if (typeof value === 'string' && !NAMES.has(key)) secrets.add(value)
+    // The part of a `tntId` before its location hint is the visitor.
+    if (key === 'tntId' && typeof value === 'string') secrets.add(value).add(value.split('.', 1)[0]!)
+    else if (typeof value === 'string' && !NAMES.has(key)) secrets.add(value)
+    else if (PARAMETERS.includes(key)) for (const parameter of Object.values(value ?? {})) if (typeof parameter === 'string') secrets.add(parameter)
+    return value
   })
+  // An edge may quote a value as JSON has it, or a session id as its URL has it.
+  for (const secret of [...secrets]) secrets.add(JSON.stringify(secret).slice(1, -1)).add(new URLSearchParams({ '': secret }).toString().slice(1))
   return [...secrets].filter((secret) => secret.length >= SHORTEST_SECRET).sort((a, b) => b.length - a.length)
 }
