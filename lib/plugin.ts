@@ -67,6 +67,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   const REPLY = Symbol(`fastify-adobe-target:${name}:reply`)
   const ARRIVAL = Symbol(`fastify-adobe-target:${name}:arrival`)
   const PLAN = Symbol(`fastify-adobe-target:${name}:plan`)
+  const FINISHED = Symbol(`fastify-adobe-target:${name}:finished`)
 
   const targetOf = (request: FastifyRequest): RequestTarget => {
     const decorated = request as Decorated
@@ -148,34 +149,42 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   const serialize = options.cookies === false ? undefined : cookieSerializer(options.cookies)
   const cacheable = new Set<string>()
   let closing = false
-  app.addHook('onSend', (request, reply, payload, done) => {
-    // Fastify waits for keep-alive clients before it closes its plugins; told so, they go.
-    if (closing) reply.header('connection', 'close')
-    const target = (request as Decorated)[TARGET] as RequestTarget | null
-    if (target === null || !target.used) return done(null, payload)
-    if (options.serverTiming) addServerTiming(reply, target)
-    const warn = () => {
-      const route = `${request.method} ${request.routeOptions.url ?? ''}`
-      if (cacheable.has(route)) return
+  /** Whether an answer is for everybody, which is logged once for each route. */
+  const isForAll = (request: FastifyRequest, reply: FastifyReply): boolean => {
+    if (!isPubliclyCacheable(reply)) return false
+    const route = `${request.method} ${request.routeOptions.url ?? ''}`
+    if (!cacheable.has(route)) {
       cacheable.add(route)
       logger.error({ route }, 'Target: the answer may be cached for everybody although it is one visitor\'s; its cookies are not written. Mark it private')
     }
-    if (isPubliclyCacheable(reply)) {
-      warn()
-      return done(null, payload)
-    }
+    return true
+  }
+  const finish = (request: FastifyRequest, reply: FastifyReply): void => {
+    const target = (request as Decorated)[TARGET] as RequestTarget | null
+    if (target === null || !target.used) return
+    if (options.serverTiming) addServerTiming(reply, target)
+    if (isForAll(request, reply)) return
     const shared = sharedVisitor(request)
-    if (serialize !== undefined && !shared.written) {
-      shared.written = true
-      const https = request.protocol === 'https'
-      const cookies = shared.visitor.cookies.map((cookie) => serialize(cookie, https))
-      for (const cookie of cookies) reply.header('set-cookie', cookie)
-      // A hook after this one may still make the answer public.
-      beforeHead(reply, () => {
-        if (!isPubliclyCacheable(reply)) return
-        warn()
-        removeCookies(reply, cookies)
-      })
+    if (serialize === undefined || shared.written) return
+    shared.written = true
+    const https = request.protocol === 'https'
+    for (const cookie of shared.visitor.cookies) reply.header('set-cookie', serialize(cookie, https))
+  }
+  // After all other hooks, which may still make the answer public: a route's own hooks come last.
+  app.addHook('onRoute', (route) => {
+    route.onSend = [route.onSend ?? [], (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error: null, payload: unknown) => void) => {
+      finish(request, reply)
+      done(null, payload)
+    }].flat() as typeof route.onSend
+    route.config = { ...route.config, [FINISHED]: true } as typeof route.config
+  })
+  // 404s, and routes that were there before this plugin had loaded.
+  app.addHook('onSend', (request, reply, payload, done) => {
+    // Fastify waits for keep-alive clients before it closes its plugins; told so, they go.
+    if (closing) reply.header('connection', 'close')
+    if ((request as Decorated)[TARGET] !== null && !(FINISHED in request.routeOptions.config)) {
+      finish(request, reply)
+      beforeHead(reply, () => { if (isForAll(request, reply)) removeCookies(reply, sharedVisitor(request).visitor.cookies.map(({ name }) => name)) })
     }
     done(null, payload)
   })
@@ -224,7 +233,7 @@ function isPubliclyCacheable (reply: FastifyReply): boolean {
   return shared !== undefined && /\bpublic\b|\bmax-age\s*=\s*"?[1-9]/i.test(String(shared))
 }
 
-/** Calls a function when the head is about to be written, when no hook can change it any more. */
+/** Calls a function when the head is about to be written, when no hook can change it any more. Too slow for every page. */
 function beforeHead ({ raw }: FastifyReply, act: () => void): void {
   const { writeHead } = raw
   raw.writeHead = (...head: unknown[]) => {
@@ -235,8 +244,8 @@ function beforeHead ({ raw }: FastifyReply, act: () => void): void {
 }
 
 /** Takes some cookies out again. Those of a stream are on the raw response already. */
-function removeCookies (reply: FastifyReply, cookies: string[]): void {
-  const others = [reply.getHeader('set-cookie') ?? []].flat().map(String).filter((cookie) => !cookies.includes(cookie))
+function removeCookies (reply: FastifyReply, names: string[]): void {
+  const others = [reply.getHeader('set-cookie') ?? []].flat().map(String).filter((cookie) => !names.includes(cookie.split('=', 1)[0]!))
   const streamed = reply.raw.hasHeader('set-cookie')
   reply.removeHeader('set-cookie')
   if (others.length === 0) return
