@@ -1,0 +1,153 @@
+/** The apps that are compared. Each serves the same page at `/`; all but the first ask Target for the same mbox. */
+import { randomUUID } from 'node:crypto'
+import { createRequire } from 'node:module'
+import cookie from '@fastify/cookie'
+import { Pool } from 'undici'
+import fastifyAdobeTarget from 'fastify-adobe-target'
+import { ASKED, generateArtifact } from './artifact.js'
+import { client, FALLBACK, mbox, organizationId } from './page.js'
+
+/**
+ * @typedef {object} Page what a contender's route uses
+ * @property {string} host of the edge stand-in
+ * @property {() => Promise<void> | undefined} work what the handler does beside Target
+ * @property {(reply: object, content: string, waited?: number) => string} send makes the page; `waited`: ms that the handler
+ *   waited for Target
+ */
+
+/** By name, in the order of the tables. `title` is for people; `add` makes the app's route. */
+export const contenders = {
+  'no-target': {
+    title: 'app without Target',
+    add (app, page) {
+      app.get('/', async (request, reply) => {
+        await page.work()
+        return page.send(reply, FALLBACK)
+      })
+    }
+  },
+
+  'hand-written': {
+    title: 'hand-written undici pool',
+    add (app, page) {
+      const pool = new Pool(`http://${page.host}`, { connections: 128 })
+      const contentFor = async (request) => {
+        const requestId = randomUUID()
+        const { body } = await pool.request({
+          method: 'POST',
+          path: `/rest/v1/delivery?imsOrgId=${encodeURIComponent(organizationId)}&sessionId=${requestId}`,
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({
+            requestId,
+            context: { channel: 'web', address: { url: `http://${request.headers.host}${request.url}` }, userAgent: request.headers['user-agent'] },
+            execute: { mboxes: [{ index: 0, name: mbox }] }
+          })
+        })
+        const { execute } = await body.json()
+        return execute.mboxes[0].options[0].content
+      }
+      app.get('/', async (request, reply) => {
+        const content = contentFor(request)
+        await page.work()
+        const asked = performance.now()
+        const shown = await content
+        return page.send(reply, shown, performance.now() - asked)
+      })
+    }
+  },
+
+  plugin: {
+    title: 'fastify-adobe-target',
+    async add (app, page) {
+      await app.register(fastifyAdobeTarget, { client, organizationId, serverDomain: page.host, secure: false })
+      addPluginRoute(app, page, [mbox], mbox)
+    }
+  },
+
+  'sdk-early': {
+    title: 'Adobe Node SDK, started early',
+    async add (app, page) {
+      const ask = await nodeSdk(app, page)
+      app.get('/', async (request, reply) => {
+        const offers = ask(request)
+        await page.work()
+        const asked = performance.now()
+        const result = await offers
+        return page.send(reply, useResult(reply, result), performance.now() - asked)
+      })
+    }
+  },
+
+  'sdk-awaited': {
+    title: 'Adobe Node SDK, awaited first',
+    async add (app, page) {
+      const ask = await nodeSdk(app, page)
+      app.get('/', async (request, reply) => {
+        const asked = performance.now()
+        const result = await ask(request)
+        const waited = performance.now() - asked
+        await page.work()
+        return page.send(reply, useResult(reply, result), waited)
+      })
+    }
+  },
+
+  'on-device-prefetch': {
+    title: 'fastify-adobe-target on-device, prefetch',
+    async add (app, page) {
+      await registerOnDevice(app, page)
+      addPluginRoute(app, page, { prefetch: { mboxes: [ASKED] } }, ASKED)
+    }
+  },
+
+  'on-device-execute': {
+    title: 'fastify-adobe-target on-device, execute (each page view sends its impression)',
+    async add (app, page) {
+      await registerOnDevice(app, page)
+      addPluginRoute(app, page, [ASKED], ASKED)
+    }
+  }
+}
+
+/** Contenders that ask the edge, and the app without Target. */
+export const edgeContenders = ['no-target', 'hand-written', 'plugin', 'sdk-early', 'sdk-awaited']
+
+function addPluginRoute (app, page, target, name) {
+  app.get('/', { config: { target } }, async (request, reply) => {
+    await page.work()
+    const content = await request.target.content(name, FALLBACK)
+    return page.send(reply, content, request.target.timing.waited)
+  })
+}
+
+async function registerOnDevice (app, page) {
+  await app.register(fastifyAdobeTarget, {
+    client,
+    organizationId,
+    serverDomain: page.host,
+    secure: false,
+    decisioningMethod: 'on-device',
+    artifactPayload: generateArtifact({ mboxes: 5, rulesEach: 2 }),
+    pollingInterval: 0
+  })
+  await app.target.ready({ timeout: 5000 })
+}
+
+/** As Adobe's samples use it: cookies in and out, the page's address and user agent, everything else left as it is. */
+async function nodeSdk (app, page) {
+  const TargetClient = createRequire(import.meta.url)('@adobe/target-nodejs-sdk')
+  await app.register(cookie)
+  const target = TargetClient.create({ client, organizationId, serverDomain: page.host, secure: false })
+  return (request) => target.getOffers({
+    request: {
+      context: { channel: 'web', address: { url: `http://${request.headers.host}${request.url}` }, userAgent: request.headers['user-agent'] },
+      execute: { mboxes: [{ index: 0, name: mbox }] }
+    },
+    targetCookie: request.cookies.mbox
+  })
+}
+
+function useResult (reply, { response, targetCookie: { name, value, maxAge } }) {
+  reply.setCookie(name, value, { maxAge, path: '/', encode: String })
+  return response.execute.mboxes[0].options[0].content
+}

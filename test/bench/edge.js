@@ -1,0 +1,53 @@
+/**
+ * The edge stand-in, a process of its own: as little HTTP server as the Delivery API needs, so that it is not what is
+ * measured. It answers what was asked, after a delay that the parent sets.
+ */
+import { createServer } from 'node:http'
+import { answerParent } from './child.js'
+import { generateArtifact } from './artifact.js'
+import { OFFER } from './page.js'
+
+/** ms */
+let delay = 0
+let calls = 0
+let artifact = ''
+
+// No `edgeHost` in the answer: Adobe's SDK would call that host from then on.
+function answerTo ({ requestId, id, execute, notifications }) {
+  const answer = { status: 200, requestId, client: 'benchclient', id: { tntId: 'c0ffee00c0ffee00c0ffee00c0ffee00', ...id } }
+  if (execute !== undefined) {
+    answer.execute = {
+      mboxes: execute.mboxes.map(({ index, name }) => ({
+        index,
+        name,
+        options: [{ type: 'html', content: OFFER, responseTokens: { 'activity.id': '410001', 'activity.name': 'Welcome', 'experience.id': '0' } }]
+      }))
+    }
+  }
+  if (notifications !== undefined) answer.notifications = notifications.map(({ id }) => ({ id }))
+  return JSON.stringify(answer)
+}
+
+const server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
+  if (request.method === 'GET') {
+    response.writeHead(200, { 'content-type': 'application/json' }).end(artifact)
+    return
+  }
+  const chunks = []
+  request.on('data', (chunk) => chunks.push(chunk))
+  request.on('end', () => {
+    calls += 1
+    const body = answerTo(JSON.parse(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)))
+    const send = () => response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body)
+    if (delay === 0) send()
+    else setTimeout(send, delay)
+  })
+})
+
+server.listen(0, '127.0.0.1', () => {
+  answerParent({
+    delay (milliseconds) { delay = milliseconds },
+    calls () { return calls },
+    artifact (shape) { artifact = JSON.stringify(generateArtifact(shape)) }
+  }, { host: `127.0.0.1:${server.address().port}` })
+})

@@ -1,0 +1,53 @@
+/** What happens once: starting, and taking a new artifact while pages are served. */
+import { spread } from './statistics.js'
+import { table } from './report.js'
+
+export const swap = {
+  title: 'A new artifact: ms of work, and the longest that the event loop stood still',
+  seconds: ({ swap: { rules } }) => rules.reduce((sum, count) => sum + 1 + count * 4e-4, 0),
+  async run ({ plan, processes, edge, step }) {
+    const rows = []
+    for (const rules of plan.swap.rules) {
+      step(`${rules} rules`)
+      await edge.ask('artifact', { mboxes: rules / 2, rulesEach: 2, contentSize: 4300 })
+      rows.push(await processes.with([['swap.js', [edge.hello.host]]], async ([child]) => {
+        const measured = await child.ask('compile')
+        return { rules, ...measured, refresh: await child.ask('refresh') }
+      }))
+    }
+    return rows
+  },
+  print: (rows) => table(rows, {
+    rules: ({ rules }) => rules,
+    MB: ({ bytes }) => (bytes / 1e6).toFixed(1),
+    'JSON.parse': ({ parse }) => parse.toFixed(0),
+    compile: ({ compile }) => compile.elapsed.toFixed(0),
+    'longest stop, compile': ({ compile }) => compile.longest.toFixed(1),
+    'refresh with download': ({ refresh }) => refresh.elapsed.toFixed(0),
+    'longest stop, refresh': ({ refresh }) => refresh.longest.toFixed(1)
+  })
+}
+
+export const start = {
+  title: 'Start: ms in a fresh process',
+  seconds: ({ start: { repeats } }) => repeats * 1.6,
+  async run ({ plan, processes, edge, step }) {
+    const runs = { plugin: [], sdk: [] }
+    for (let repeat = 0; repeat < plan.start.repeats; repeat++) {
+      for (const name of ['plugin', 'sdk']) {
+        step(name)
+        runs[name].push(await processes.with([['register.js', [edge.hello.host]]], ([child]) => child.ask(name)))
+      }
+    }
+    return [
+      { step: 'import fastify-adobe-target', ...spread(runs.plugin.map((run) => run.import)) },
+      { step: 'register to ready', ...spread(runs.plugin.map(({ register }) => register)) },
+      { step: 'import @adobe/target-nodejs-sdk', ...spread(runs.sdk.map((run) => run.import)) }
+    ]
+  },
+  print: (rows) => table(rows, {
+    step: ({ step }) => step,
+    ms: ({ median }) => median.toFixed(1),
+    'least to greatest': ({ least, greatest }) => `${least.toFixed(1)} to ${greatest.toFixed(1)}`
+  })
+}

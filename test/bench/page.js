@@ -1,0 +1,24 @@
+/** The one page that all contenders serve and all loads ask for, and who they are to Target. */
+
+export const client = 'benchclient'
+export const organizationId = '1234567890ABCDEF@AdobeOrg'
+export const mbox = 'hero'
+
+/** What the page shows without an offer. */
+export const FALLBACK = '<h1>Welcome</h1>'
+/** What the edge stand-in gives for every mbox. */
+export const OFFER = '<h1>Welcome back, have a look at what is new</h1>'
+
+export const render = (content) => `<!doctype html><html><head><title>Shop</title></head><body>${content}</body></html>`
+
+const expires = Math.ceil(Date.now() / 1000) + 86_400
+
+/**
+ * Headers of a browser that has been here before. Its `tntId` names no cluster: Adobe's SDK would leave the edge stand-in
+ * for that cluster's host in the world, `serverDomain` or not.
+ */
+export const headers = {
+  'user-agent': 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36',
+  accept: 'text/html',
+  cookie: `theme=dark; mbox=session#8a2f0c41b7d94be19e6d3c5a70f1e2d3#${expires}|PC#5f1d7c1e2b9a4d0f8c3e6b7a90d1c2e4#${expires}`
+}

@@ -1,0 +1,47 @@
+/** A client that swaps its artifact, watching its own event loop: `node swap.js <edge host>`. */
+import { createTargetClient } from 'fastify-adobe-target'
+// Not public: compiling by itself, to tell it from downloading and parsing.
+import { compileArtifact } from '../../dist/decisioning/compile.js'
+import { answerParent } from './child.js'
+import { client, organizationId } from './page.js'
+
+const [host] = process.argv.slice(2)
+const location = `http://${host}/rules.json`
+
+/** ms that `work` takes, and the longest time without a turn of the event loop. */
+async function watch (work) {
+  let longest = 0
+  let last = performance.now()
+  let running = true
+  const turn = () => {
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+    if (running) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const started = performance.now()
+  await work()
+  const elapsed = performance.now() - started
+  await new Promise((resolve) => setImmediate(resolve))
+  running = false
+  return { elapsed, longest }
+}
+
+answerParent({
+  async compile () {
+    const text = await (await fetch(location)).text()
+    const started = performance.now()
+    const parsed = JSON.parse(text)
+    const parse = performance.now() - started
+    const compile = await watch(() => compileArtifact(parsed))
+    return { bytes: Buffer.byteLength(text), parse, compile }
+  },
+  async refresh () {
+    const target = createTargetClient({
+      client, organizationId, serverDomain: host, secure: false, decisioningMethod: 'on-device', artifactLocation: location, pollingInterval: 0, timeout: 60_000
+    })
+    await target.ready({ timeout: 60_000 })
+    return await watch(() => target.refresh())
+  }
+}, {})

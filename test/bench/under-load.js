@@ -1,0 +1,184 @@
+/** What happens to a page under load: every contender in its own process, taking turns, all by the same load. */
+import { contenders, edgeContenders } from './contenders.js'
+import { FALLBACK, OFFER, render } from './page.js'
+import { spread } from './statistics.js'
+import { table } from './report.js'
+
+/** What the others are compared with. */
+const BARE = 'no-target'
+const HAND_WRITTEN = 'hand-written'
+
+const titleOf = (name) => contenders[name].title
+
+/**
+ * Runs contenders against each other. In every repeat each has one turn, in an order that changes from repeat to repeat,
+ * so that a machine that gets slower or faster does so for all.
+ *
+ * @param {object} bench of index.js
+ * @param {{ names: string[], repeats: number, delay: number, work: number, watching: boolean, question: string, asked: object, warmup: object }} race
+ *   `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process
+ * @returns {Promise<Record<string, object[]>>} runs by contender, one for each repeat
+ */
+async function race ({ processes, edge, load, step }, { names, repeats, delay, work, watching, question, asked, warmup }) {
+  await edge.ask('delay', delay)
+  const starting = names.map((name) => ['contender.js', [name, edge.hello.host]])
+  return await processes.with(starting, async (apps) => {
+    const runs = Object.fromEntries(names.map((name) => [name, []]))
+    const turn = async (index, question, argument) => {
+      const app = apps[index]
+      await app.ask('begin', { work, watching })
+      const measured = await load.ask(question, { ...argument, url: app.hello.url })
+      const usage = await app.ask('end')
+      return { ...measured, ...usage, fallbacks: names[index] === BARE ? 0 : usage.fallbacks }
+    }
+    for (const [index, name] of names.entries()) {
+      await checkPage(name, apps[index].hello.url)
+      await turn(index, question, { ...asked, ...warmup })
+    }
+    for (let repeat = 0; repeat < repeats; repeat++) {
+      for (let place = 0; place < names.length; place++) {
+        const index = (place + repeat) % names.length
+        step(`repeat ${repeat + 1} of ${repeats}: ${names[index]}`)
+        runs[names[index]].push(await turn(index, question, asked))
+      }
+    }
+    return runs
+  })
+}
+
+/** A contender that does not do its work would win. */
+async function checkPage (name, url) {
+  const page = await (await fetch(url)).text()
+  const personalised = !page.includes(FALLBACK)
+  if (personalised === (name === BARE)) throw new Error(`${name} serves a wrong page: ${page.slice(0, 200)}`)
+  if (edgeContenders.includes(name) && name !== BARE && page !== render(OFFER)) throw new Error(`${name} does not show the offer`)
+}
+
+/** Differences and ratios are taken within a repeat, where both met the same machine. */
+const within = (runs, name, other, compare) => runs[other] === undefined ? undefined : spread(runs[name].map((run, repeat) => compare(run, runs[other][repeat])))
+
+/** Pages a second, and what each costs. */
+async function saturate (bench, names, connections) {
+  const { repeats, seconds, warmup } = bench.plan.saturated
+  const runs = await race(bench, {
+    names, repeats, delay: 0, work: 0, watching: false, question: 'saturate', asked: { connections, seconds }, warmup: { seconds: warmup }
+  })
+  return names.map((name) => ({
+    connections,
+    contender: name,
+    rate: spread(runs[name].map(({ rate }) => rate)),
+    cpu: spread(runs[name].map(({ cpu }) => cpu)),
+    fallbacks: runs[name].reduce((sum, { fallbacks }) => sum + fallbacks, 0),
+    ofBare: within(runs, name, BARE, (run, other) => run.rate / other.rate),
+    ofHandWritten: within(runs, name, HAND_WRITTEN, (run, other) => run.rate / other.rate),
+    ofSdk: within(runs, name, 'sdk-early', (run, other) => run.rate / other.rate)
+  }))
+}
+
+const RATE_COLUMNS = {
+  connections: ({ connections }) => connections,
+  contender: ({ contender }) => titleOf(contender),
+  'pages/s': ({ rate }) => rate.median.toFixed(0),
+  'least to greatest': ({ rate }) => `${rate.least.toFixed(0)} to ${rate.greatest.toFixed(0)}`,
+  'CPU µs a page': ({ cpu }) => cpu.median.toFixed(0),
+  'of the bare app': ({ ofBare }) => percent(ofBare)
+}
+
+export const saturated = {
+  title: 'Saturated: the edge answers at once, as many pages as can be served',
+  seconds: ({ saturated: { connections, repeats, seconds, warmup, names = edgeContenders } }) =>
+    connections.length * (names.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup) + 0.2) + 3),
+  async run (bench) {
+    const rows = []
+    const { connections, names = edgeContenders } = bench.plan.saturated
+    for (const count of connections) rows.push(...await saturate(bench, names, count))
+    return rows
+  },
+  print: (rows) => table(rows, {
+    ...RATE_COLUMNS,
+    'of hand-written': ({ ofHandWritten }) => percent(ofHandWritten),
+    '× the SDK early': ({ ofSdk }) => ofSdk === undefined ? '' : ofSdk.median.toFixed(1),
+    'without offer': ({ fallbacks }) => fallbacks
+  })
+}
+
+const onDeviceNames = [BARE, 'on-device-prefetch', 'on-device-execute']
+
+export const onDevicePage = {
+  title: 'A page with on-device offers, saturated',
+  seconds: ({ saturated: { repeats, seconds, warmup } }) => onDeviceNames.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup)) + 2,
+  run: (bench) => saturate(bench, onDeviceNames, bench.plan.onDevicePage.connections),
+  print: (rows) => table(rows, RATE_COLUMNS)
+}
+
+/** Time that Target adds to the page. */
+async function addedTime (bench, { repeats, delay, work, question, asked, warmup }, facts) {
+  const runs = await race(bench, { names: edgeContenders, repeats, delay, work, watching: true, question, asked, warmup })
+  return edgeContenders.map((name) => {
+    const row = { ...facts, contender: name, fallbacks: runs[name].reduce((sum, { fallbacks }) => sum + fallbacks, 0) }
+    for (const key of ['p50', 'p90', 'p99']) {
+      row[key] = spread(runs[name].map((run) => run[key]))
+      row[`${key}Added`] = within(runs, name, BARE, (run, other) => run[key] - other[key])
+    }
+    row.p99OverHandWritten = within(runs, name, HAND_WRITTEN, (run, other) => run.p99 - other.p99)
+    if (name !== BARE) row.unwaited = spread(runs[name].map(({ unwaited }) => unwaited))
+    return row
+  })
+}
+
+const ADDED_COLUMNS = {
+  contender: ({ contender }) => titleOf(contender),
+  'p50 ms': ({ p50 }) => p50.median.toFixed(1),
+  '+p50': (row) => row.contender === BARE ? '' : signed(row.p50Added),
+  '+p90': (row) => row.contender === BARE ? '' : signed(row.p90Added),
+  '+p99': (row) => row.contender === BARE ? '' : signed(row.p99Added),
+  'p99 over hand-written': (row) => row.contender === BARE || row.contender === HAND_WRITTEN ? '' : signed(row.p99OverHandWritten),
+  'waited < 1 ms': ({ unwaited }) => unwaited === undefined ? '' : `${(unwaited.median * 100).toFixed(1)} %`,
+  'without offer': ({ fallbacks }) => fallbacks
+}
+
+export const handler = {
+  title: 'A handler that works 40 ms, an edge that takes 30 ms: ms added to the page (least to greatest of the repeats)',
+  seconds: ({ handler: { connections, repeats, seconds, warmup } }) => connections.length * (edgeContenders.length * ((seconds + 0.2) * repeats + warmup + 0.2) + 3),
+  async run (bench) {
+    const { connections, repeats, seconds, warmup } = bench.plan.handler
+    const rows = []
+    for (const count of connections) {
+      rows.push(...await addedTime(bench, {
+        repeats, delay: 30, work: 40, question: 'visit', asked: { connections: count, seconds }, warmup: { seconds: warmup }
+      }, { connections: count }))
+    }
+    return rows
+  },
+  print: (rows) => table(rows, { 'at a time': ({ connections }) => connections, ...ADDED_COLUMNS })
+}
+
+export const slowEdge = {
+  title: 'An edge slower than the handler (20 ms and 60 ms, 20 at a time): 40 ms must be added, no more',
+  seconds: ({ slowEdge: { repeats, seconds, warmup } }) => edgeContenders.length * ((seconds + 0.2) * repeats + warmup + 0.2) + 3,
+  run (bench) {
+    const { repeats, seconds, warmup } = bench.plan.slowEdge
+    return addedTime(bench, { repeats, delay: 60, work: 20, question: 'visit', asked: { connections: 20, seconds }, warmup: { seconds: warmup } }, { connections: 20 })
+  },
+  print: (rows) => table(rows, ADDED_COLUMNS)
+}
+
+export const bursts = {
+  title: 'Bursts of visitors on fresh connections, 40 ms and 30 ms',
+  seconds: ({ bursts: { sizes, repeats, times } }) => sizes.length * (edgeContenders.length * (repeats * times + 1) * 0.7 + 3),
+  async run (bench) {
+    const { sizes, repeats, times } = bench.plan.bursts
+    const rows = []
+    for (const size of sizes) {
+      rows.push(...await addedTime(bench, {
+        repeats, delay: 30, work: 40, question: 'burst', asked: { size, times, pause: 300 }, warmup: { times: 1 }
+      }, { size }))
+    }
+    return rows
+  },
+  print: (rows) => table(rows, { 'in a burst': ({ size }) => size, ...ADDED_COLUMNS })
+}
+
+const percent = (ratio) => ratio === undefined ? '' : `${(ratio.median * 100).toFixed(0)} %`
+const sign = (value) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(1)}`
+const signed = ({ median, least, greatest }) => `${sign(median)} (${sign(least)} to ${sign(greatest)})`
