@@ -6,7 +6,7 @@ import type { TargetError } from '../lib/errors.ts'
 export const TIMEOUT = 250
 export const GRACE = 150
 
-export const POOL = { connections: 4, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: false, maxResponseSize: 1024 * 1024, maxQueue: 16 }
+export const POOL = { connections: 4, keepAliveTimeout: 60_000, maxAge: 300_000, allowH2: false, maxResponseSize: 1024 * 1024, maxQueue: 16 }
 export const BREAKER = { failures: 10, window: 10_000, cooldown: 100 }
 
 const silent = { debug () {}, error () {} }

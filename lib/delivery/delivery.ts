@@ -11,7 +11,7 @@ import { failure } from '../errors.ts'
 import type { BreakerSettings, BreakerState } from './breaker.ts'
 import { Download, type DownloadAnswer, type DownloadOptions } from './download.ts'
 import { DeliveryExchange, type DeliveryCall, type Exchange } from './exchange.ts'
-import { FailureLog } from './failure-log.ts'
+import { FailureLog } from '../failure-log.ts'
 import { Host, type HostSettings } from './host.ts'
 import type { PoolSettings } from './pool.ts'
 
@@ -65,6 +65,7 @@ export class Delivery {
   send (call: DeliveryCall): Exchange {
     const host = this.#host(call.origin)
     if (host === undefined) return refusedExchange(call)
+    host.isEdge = true
     this.#callsUnderWay += 1
     const exchange = new DeliveryExchange(host, call, this.#settings.pool.maxResponseSize, this.#log, this.#onSettled)
     if (this.#closed === undefined) exchange.begin()
@@ -93,7 +94,7 @@ export class Delivery {
     const now = performance.now()
     const health: DeliveryHealth = { breaker: {}, pool: {} }
     for (const host of this.#hosts.values()) {
-      if (host.breaker !== undefined) health.breaker[host.name] = host.breaker.report(now)
+      if (host.isEdge && host.breaker !== undefined) health.breaker[host.name] = host.breaker.report(now)
       health.pool[host.name] = host.report()
     }
     return health
@@ -119,7 +120,7 @@ export class Delivery {
     const hosts = [...this.#hosts.values(), ...this.#leaving]
     for (const host of hosts) host.endGrace()
     if (this.#callsUnderWay > 0) await new Promise<void>((resolve) => { this.#lastCallSettled = resolve })
-    await Promise.all(hosts.map((host) => host.destroy()))
+    for (const host of hosts) host.close()
   }
 
   readonly #onSettled = (): void => {

@@ -3,11 +3,11 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'
 import { channels } from '../diagnostics.ts'
 import { Breaker, type BreakerSettings } from './breaker.ts'
-import { ConnectionPool, type PooledRequest, type PoolSettings } from './pool.ts'
+import { ConnectionPool, type Connection, type PoolSettings } from './pool.ts'
 
 /** A call as its host sees it. */
 export interface Guest {
-  /** It is its turn: it is to dispatch itself, and to {@link Host.leave} when it is done with the connection. */
+  /** It is its turn: it is to send itself, and to {@link Host.leave} when that is over. */
   go (): void
   /** Ends what is left of it. */
   cut (): void
@@ -29,6 +29,8 @@ export class Host {
   /** Host name and port. */
   readonly name: string
   readonly breaker: Breaker | undefined
+  /** Whether calls of the Delivery API go there; the breaker of any other host is never asked. */
+  isEdge = false
   readonly #settings: HostSettings
   /** Most calls that may go on at once, most that may wait, most that may go on past their deadline. */
   readonly #limits: { running: number, waiting: number, stragglers: number }
@@ -80,15 +82,19 @@ export class Host {
     return true
   }
 
-  /** Hands a request to the connections. It may be done at once, or fail at once. */
-  dispatch (request: PooledRequest, handler: Dispatcher.DispatchHandler): void {
-    const { dispatcher } = this.#settings
-    // A copy of the headers: undici's ProxyAgent adds to them.
-    if (dispatcher !== undefined) dispatcher.dispatch({ ...request, headers: { ...request.headers } }, handler)
-    else this.#freshPool().dispatch(request, handler)
+  /** A connection for one request; none where a dispatcher was lent. */
+  connection (): Connection | undefined {
+    return this.#settings.dispatcher === undefined ? this.#freshPool().give() : undefined
   }
 
-  /** A call that was told to go has ended, and its connection is free or gone. */
+  /** Sends a request over its connection, or with the dispatcher that was lent. It may fail at once. */
+  dispatch (connection: Connection | undefined, request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    if (connection !== undefined) connection.dispatch(request, handler)
+    // A copy of the headers: undici's ProxyAgent adds to them.
+    else this.#settings.dispatcher?.dispatch({ ...request, headers: { ...request.headers } }, handler)
+  }
+
+  /** A call that was told to go has ended, and has given its connection back. */
   leave (guest: Guest): void {
     if (this.#stragglers.size > 0) this.#dismiss(guest)
     this.#running -= 1
@@ -124,11 +130,11 @@ export class Host {
     this.#closeIfGone()
   }
 
-  /** Closes all connections at once. Never rejects. */
-  async destroy (): Promise<void> {
-    this.#pool = undefined
-    await Promise.all(Array.from(this.#pools, (pool) => pool.destroy()))
+  /** Closes every connection, as soon as it is idle. */
+  close (): void {
+    for (const pool of this.#pools) pool.close()
     this.#pools.clear()
+    this.#pool = undefined
   }
 
   /** For a health page. */
@@ -139,7 +145,9 @@ export class Host {
   }
 
   #closeIfGone (): void {
-    if (this.#onGone !== undefined && this.idle) this.destroy().then(this.#onGone)
+    if (this.#onGone === undefined || !this.idle) return
+    this.close()
+    this.#onGone()
   }
 
   #dismiss (guest: Guest): void {
@@ -160,11 +168,9 @@ export class Host {
   #freshPool (): ConnectionPool {
     const old = this.#pool
     if (old !== undefined && performance.now() - old.madeAt < this.#settings.pool.maxAge) return old
-    const { pool, outside } = this.#settings
-    this.#pool = outside.runInAsyncScope(() => {
-      if (old !== undefined) old.close().then(() => this.#pools.delete(old))
-      return new ConnectionPool(this.origin, pool, outside)
-    })
+    old?.close()
+    for (const pool of this.#pools) if (pool.empty) this.#pools.delete(pool)
+    this.#pool = new ConnectionPool(this.origin, this.#settings.pool, this.#settings.outside)
     this.#pools.add(this.#pool)
     return this.#pool
   }

@@ -1,8 +1,8 @@
-/** Connections to one origin: undici's pool, and what has to be known about each connection beyond what undici tells. */
+/** Connections to one origin, on undici's `Client`. */
 import type { AsyncResource } from 'node:async_hooks'
 import type { EventEmitter } from 'node:events'
 import { Socket } from 'node:net'
-import { buildConnector, Client, Pool, type Dispatcher } from 'undici'
+import { buildConnector, Client, type Dispatcher } from 'undici'
 
 /** Connections to a host and the queue before them; each per host. */
 export interface PoolSettings {
@@ -20,116 +20,138 @@ export interface PoolSettings {
   maxQueue: number
 }
 
-/** Time to connect, in ms, where no call is left to give up on it. */
+/** Most time to connect, in ms; the call that waits for it is likely to give up before. */
 const CONNECT_TIMEOUT = 10_000
 
-/** The connection of one undici `Client`: sockets one after the other. */
+/**
+ * One connection: a client of undici's, which opens one socket after the other. It carries one request at a time, and that
+ * request's `Transfer` owns it until it calls {@link release}.
+ */
 export class Connection {
-  readonly #connector: buildConnector.connector
-  readonly #sockets: Set<Socket>
-  readonly #outside: AsyncResource
-  #connecting: Socket | undefined
+  readonly #pool: ConnectionPool
+  readonly #client: Client
+  #socket: Socket | undefined
+  #destroyed = false
   /** Answers that came over the present socket. With none it is fresh: its failure says something about the host. */
   served = 0
 
-  constructor (connector: buildConnector.connector, sockets: Set<Socket>, outside: AsyncResource) {
-    this.#connector = connector
-    this.#sockets = sockets
-    this.#outside = outside
-  }
-
-  /** Opens the next socket; not in the async context of the request that happens to need one, since it outlives that. */
-  readonly connect: buildConnector.connector = (options, callback) => {
-    this.served = 0
-    // undici's connector returns the socket that is connecting, although its type does not say so. Without it a call
-    // that gives up could not take its half-open connection along, and CONNECT_TIMEOUT would have to end it.
-    const socket: unknown = this.#outside.runInAsyncScope(this.#connector, undefined, options, (...result: Parameters<buildConnector.Callback>) => {
-      this.#connecting = undefined
-      callback(...result)
+  constructor (pool: ConnectionPool, origin: string, options: Client.Options, connect: Connect) {
+    this.#pool = pool
+    this.#client = new Client(origin, {
+      ...options,
+      connect: (target, callback) => {
+        this.served = 0
+        this.#socket = connect(target, callback)
+      }
     })
-    if (!(socket instanceof Socket)) return
-    this.#connecting = socket
-    this.#sockets.add(socket)
-    socket.once('close', () => this.#sockets.delete(socket))
+    const emitter: EventEmitter = this.#client
+    emitter.on('error', ignore)
   }
 
-  /** Ends an attempt to connect, if there is one. */
-  cancel (reason: Error): void {
-    this.#connecting?.destroy(reason)
+  /** Whether it has a socket, or is opening one. */
+  get open (): boolean {
+    return this.#socket !== undefined && !this.#socket.destroyed
   }
-}
 
-/** A request to a {@link ConnectionPool}. */
-export interface PooledRequest extends Dispatcher.DispatchOptions {
+  get destroyed (): boolean {
+    return this.#destroyed
+  }
+
+  dispatch (request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    this.#client.dispatch(request, handler)
+  }
+
+  /** Gives it back to its pool. */
+  release (): void {
+    this.#pool.take(this)
+  }
+
   /**
-   * Who sent it, and is told which connection the pool chose: undici carries one request at a time on each, so it is this
-   * request's own until it has `left`.
+   * Closes it for good; the request on it, if any, fails.
+   *
+   * A request that is given up takes its connection with it. If it were only aborted, undici would open another socket for
+   * it, which can take long where the host does not answer, and the next request would have to wait for that.
    */
-  sender: { connection: Connection | undefined, readonly left: boolean }
-}
-
-/** A client of undici's that tells a request which connection it is on. */
-class ConnectedClient extends Client {
-  readonly #connection: Connection
-
-  constructor (origin: URL, options: Client.Options, connection: Connection) {
-    super(origin, { ...options, connect: connection.connect })
-    this.#connection = connection
-  }
-
-  override dispatch (request: PooledRequest, handler: Dispatcher.DispatchHandler): boolean {
-    request.sender.connection = this.#connection
-    // `false` tells the pool to wait until this client has drained. That never comes after a request that was refused
-    // at once, for a bad path say: such a request would cost the pool this client.
-    return super.dispatch(request, handler) || request.sender.left
+  destroy (reason: Error): void {
+    if (this.#destroyed) return
+    this.#destroyed = true
+    this.#client.destroy(reason).catch(ignore)
+    // A socket that is still connecting is not the client's yet.
+    this.#socket?.destroy(reason)
   }
 }
 
-/** A pool of connections to one origin. */
+/** Opens a socket and returns it at once, while it is connecting. */
+type Connect = (...args: Parameters<buildConnector.connector>) => Socket | undefined
+
+/**
+ * Connections to one origin: as many as there are requests at one time, which {@link Host} limits.
+ *
+ * Not undici's `Pool`. That has a queue of its own, in which a request cannot be given up; it loses a client to a request
+ * that it refuses, and one to each failure to connect; it may put two requests on one client; and its `clientTtl` hangs
+ * (nodejs/undici#5144). With the queue in front of it, there is nothing left for it to do.
+ */
 export class ConnectionPool {
-  readonly #pool: Pool
-  readonly #sockets = new Set<Socket>()
+  readonly #origin: string
+  readonly #options: Client.Options
+  readonly #connect: Connect
+  readonly #all = new Set<Connection>()
+  /** The last one used is used first: the others may grow old and close. */
+  readonly #idle: Connection[] = []
+  #closing = false
   /** When it was made, in ms of `performance.now()`. */
   readonly madeAt = performance.now()
 
-  /** @param outside the async context in which sockets live */
+  /** @param outside the async context for sockets, which outlive the request that happens to need them first */
   constructor (origin: string, settings: PoolSettings, outside: AsyncResource) {
-    const connector = buildConnector({ allowH2: settings.allowH2, timeout: CONNECT_TIMEOUT })
-    // undici's `clientTtl` would replace connections one by one, but hangs at the cap (nodejs/undici#5144): see Host.
-    this.#pool = new Pool(origin, {
-      connections: settings.connections,
-      pipelining: 1,
-      allowH2: settings.allowH2,
-      keepAliveTimeout: settings.keepAliveTimeout,
-      keepAliveMaxTimeout: settings.keepAliveTimeout,
-      factory: (url, options) => new ConnectedClient(url, options, new Connection(connector, this.#sockets, outside))
-    })
-    const emitter: EventEmitter = this.#pool
-    emitter.on('error', ignore)
+    const { allowH2, keepAliveTimeout } = settings
+    this.#origin = origin
+    this.#options = { pipelining: 1, allowH2, keepAliveTimeout, keepAliveMaxTimeout: keepAliveTimeout }
+    const connector = buildConnector({ allowH2, timeout: CONNECT_TIMEOUT })
+    this.#connect = (target, callback) => {
+      // undici's connector returns the socket, although its type does not say so. Without it CONNECT_TIMEOUT would have to
+      // end an attempt that nobody waits for any more.
+      const socket: unknown = outside.runInAsyncScope(connector, undefined, target, callback)
+      return socket instanceof Socket ? socket : undefined
+    }
+  }
+
+  /** Whether all its connections are gone. */
+  get empty (): boolean {
+    return this.#all.size === 0
   }
 
   /** Sockets that are open or being opened. */
   get sockets (): number {
-    return this.#sockets.size
+    let sockets = 0
+    for (const connection of this.#all) if (connection.open) sockets += 1
+    return sockets
   }
 
-  dispatch (request: PooledRequest, handler: Dispatcher.DispatchHandler): void {
-    this.#pool.dispatch(request, handler)
+  /** A connection for one request. */
+  give (): Connection {
+    const idle = this.#idle.pop()
+    if (idle !== undefined) return idle
+    const connection = new Connection(this, this.#origin, this.#options, this.#connect)
+    this.#all.add(connection)
+    return connection
   }
 
-  /** Takes no more calls, lets those it has end, then closes its sockets. Never rejects. */
-  async close (): Promise<void> {
-    await this.#pool.close().catch(ignore)
-    await this.destroy()
+  /** Takes a connection back. */
+  take (connection: Connection): void {
+    if (this.#closing) connection.destroy(CLOSED)
+    if (connection.destroyed) this.#all.delete(connection)
+    else this.#idle.push(connection)
   }
 
-  /** Closes at once, with whatever is going on. Never rejects. */
-  async destroy (): Promise<void> {
-    await this.#pool.destroy().catch(ignore)
-    // A client that once failed to connect is no longer in undici's pool, which then does not close it.
-    for (const socket of this.#sockets) socket.destroy()
+  /** Closes every connection, as soon as it is idle. */
+  close (): void {
+    this.#closing = true
+    for (const connection of this.#idle.splice(0)) this.take(connection)
   }
 }
+
+const CLOSED = new Error('The pool is closed')
 
 /** Every failure reaches the call it belongs to; one that belongs to none must not end the process. */
 const ignore = () => {}

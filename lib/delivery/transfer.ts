@@ -7,9 +7,10 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { failure, type CallPhase, type TargetError, type TargetErrorCode } from '../errors.ts'
+import { unwatch, watch } from './abort-group.ts'
 import type { Guest, Host } from './host.ts'
 import { bytesReadBefore, describeNetworkError, isDeadSocket } from './network-error.ts'
-import type { Connection, PooledRequest } from './pool.ts'
+import type { Connection } from './pool.ts'
 
 /** What to send, and how long and how large it may get. */
 export interface TransferOrder {
@@ -44,21 +45,20 @@ const GIVEN_UP = new Error('The Target call was given up')
 export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHandler {
   /** Rejects with errors of this package only. A rejection that nobody looks at is no unhandled one. */
   readonly answer: Promise<Answer>
-  /** The connection it is on, set by the pool; unknown with a dispatcher that was lent. */
-  connection: Connection | undefined
-  /** Whether its connection is free again, or gone. */
-  left = false
   protected readonly host: Host
   protected attempts = 0
   protected phase: CallPhase = 'queue'
   readonly #order: TransferOrder
-  readonly #request: PooledRequest
+  readonly #request: Dispatcher.DispatchOptions
   readonly #startedAt = performance.now()
   #resolve!: (answer: Answer) => void
   #reject!: (error: TargetError) => void
   #timer: NodeJS.Timeout | undefined
   #controller: Dispatcher.DispatchController | undefined
+  /** The connection it is on; unknown with a dispatcher that was lent. */
+  #connection: Connection | undefined
   #settled = false
+  #left = false
   #retried = false
   #answering = false
   #status = 0
@@ -70,7 +70,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
     const { origin, path, method, headers, body } = order
     this.host = host
     this.#order = order
-    this.#request = { origin, path, method, headers, body, sender: this }
+    this.#request = { origin, path, method, headers, body }
     this.answer = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -102,7 +102,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
     if (!this.host.enter(this)) return this.fail('FST_TARGET_OVERLOAD', `the queue for ${this.host.name} is full`)
     if (this.#settled) return
     this.#timer = setTimeout(onDeadline, timeout, this)
-    signal?.addEventListener('abort', this)
+    if (signal !== undefined) watch(signal, this)
   }
 
   /** Gives it up: rejects with ABORTED unless it is settled, and nothing goes on. */
@@ -111,16 +111,12 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
     this.cut()
   }
 
-  /** The signal's listener. */
-  handleEvent (): void {
-    this.abort()
-  }
-
   /** Ends what is left of it: its place in the queue, its attempt to connect, or its request with the connection. */
   cut (): void {
-    if (this.left || this.host.forget(this)) return
-    if (this.#controller !== undefined) this.#controller.abort(GIVEN_UP)
-    else this.connection?.cancel(GIVEN_UP)
+    if (this.#left || this.host.forget(this)) return
+    // First the connection, so that undici does not open it again; then its request, which so ends at once.
+    this.#connection?.destroy(GIVEN_UP)
+    this.#controller?.abort(GIVEN_UP)
   }
 
   /** An error of this package with the facts of this call. */
@@ -139,7 +135,8 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   go (): void {
     this.phase = 'connect'
     try {
-      this.host.dispatch(this.#request, this)
+      this.#connection ??= this.host.connection()
+      this.host.dispatch(this.#connection, this.#request, this)
     } catch (error) {
       this.onResponseError(undefined, error)
     }
@@ -148,7 +145,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   onRequestStart (controller: Dispatcher.DispatchController): void {
     if (this.#settled) {
       // Given up while it was waiting for its connection. Throwing keeps that connection, aborting would destroy it.
-      if (this.connection !== undefined) throw GIVEN_UP
+      if (this.#connection !== undefined) throw GIVEN_UP
       controller.abort(GIVEN_UP)
       return
     }
@@ -177,14 +174,14 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   }
 
   onResponseEnd (): void {
-    if (this.connection !== undefined) this.connection.served += 1
+    if (this.#connection !== undefined) this.#connection.served += 1
     this.#leave()
     if (!this.#settled) this.#finish()
     else if (this.wantsLate) this.#finishLate()
   }
 
   onResponseError (_controller: unknown, error: unknown): void {
-    if (this.left) return
+    if (this.#left) return
     if (!this.#settled && this.#mayRetry(error)) return this.#retry()
     this.#leave()
     if (this.#settled) return
@@ -246,7 +243,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   #settle (answer: Answer | undefined, error: TargetError | undefined): void {
     this.#settled = true
     clearTimeout(this.#timer)
-    this.#order.signal?.removeEventListener('abort', this)
+    if (this.#order.signal !== undefined) unwatch(this.#order.signal, this)
     this.ended(answer, error)
     if (error === undefined) return this.#resolve(answer as Answer)
     this.answer.catch(ignore)
@@ -254,8 +251,9 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   }
 
   #leave (): void {
-    if (this.left) return
-    this.left = true
+    if (this.#left) return
+    this.#left = true
+    this.#connection?.release()
     this.host.leave(this)
   }
 
@@ -265,15 +263,14 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
    */
   #mayRetry (error: unknown): boolean {
     if (!this.#order.retryable || this.#retried || this.#answering) return false
-    return isDeadSocket(error) && (this.connection?.served ?? bytesReadBefore(error)) > 0
+    return isDeadSocket(error) && (this.#connection?.served ?? bytesReadBefore(error)) > 0
   }
 
-  /** In a later turn of the event loop, in which undici has noticed the other connections that died at the same time. */
+  /** On the same connection, which opens a fresh socket; but not while undici is still burying the old one. */
   #retry (): void {
     this.#retried = true
     this.#controller = undefined
-    this.connection = undefined
-    setImmediate(() => this.#settled ? this.#leave() : this.go())
+    setImmediate(() => this.go())
   }
 }
 

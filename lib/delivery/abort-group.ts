@@ -1,0 +1,41 @@
+/**
+ * Waiting for the callers' abort signals with one listener per signal.
+ *
+ * A signal that is shared by all calls of a process is common, and Node warns of a leak from the eleventh listener on.
+ */
+
+/** Something that can be given up. */
+export interface Abortable {
+  abort (): void
+}
+
+const groups = new WeakMap<AbortSignal, AbortGroup>()
+
+/** What is to be given up with one signal. */
+class AbortGroup {
+  readonly members = new Set<Abortable>()
+
+  /** The signal's listener. */
+  handleEvent (): void {
+    for (const member of this.members) member.abort()
+  }
+}
+
+/** Has `member` given up when the signal fires. */
+export function watch (signal: AbortSignal, member: Abortable): void {
+  let group = groups.get(signal)
+  if (group === undefined) {
+    group = new AbortGroup()
+    groups.set(signal, group)
+    signal.addEventListener('abort', group)
+  }
+  group.members.add(member)
+}
+
+/** Takes it back; after the last one no listener is left on the signal. */
+export function unwatch (signal: AbortSignal, member: Abortable): void {
+  const group = groups.get(signal)
+  if (group === undefined || !group.members.delete(member) || group.members.size > 0) return
+  groups.delete(signal)
+  signal.removeEventListener('abort', group)
+}
