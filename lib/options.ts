@@ -51,7 +51,7 @@ export interface TargetClientOptions {
   version?: string
   /** The SDK's telemetry rides on the next call to the edge; never a call of its own. Default `false`. */
   telemetryEnabled?: boolean
-  /** undici pool and queue, each per edge host. */
+  /** Connections and queue, each per edge host, on undici. */
   pool?: {
     /** Connections, and so calls in service at once. Default 128. */
     connections?: number

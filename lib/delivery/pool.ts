@@ -1,4 +1,7 @@
-/** Connections to one origin, on undici's `Client`. */
+/**
+ * Connections to one origin, on undici's `Client`. Not its `Pool`: that may put a second request on a client, which the abort
+ * of the first then kills, and a client whose connection failed leaves its list.
+ */
 import type { AsyncResource } from 'node:async_hooks'
 import type { EventEmitter } from 'node:events'
 import { Socket } from 'node:net'
