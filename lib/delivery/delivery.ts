@@ -14,6 +14,7 @@ import { DeliveryExchange, type DeliveryCall, type Exchange } from './exchange.t
 import { FailureLog } from '../failure-log.ts'
 import { Host, type HostSettings } from './host.ts'
 import type { PoolSettings } from './pool.ts'
+import { warmUp } from './warm-up.ts'
 
 export type { BreakerSettings, BreakerState } from './breaker.ts'
 export type { DownloadAnswer, DownloadOptions } from './download.ts'
@@ -59,6 +60,7 @@ export class Delivery {
     const { pool, breaker, dispatcher, logger } = settings
     this.#settings = { pool, breaker, dispatcher, outside: new AsyncResource('FASTIFY_ADOBE_TARGET') }
     this.#log = new FailureLog(logger)
+    if (dispatcher === undefined) warmUp()
   }
 
   /** Sends a call. Never throws; see {@link Exchange} for what becomes of it. */
