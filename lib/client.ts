@@ -6,16 +6,16 @@ import { randomUUID } from 'node:crypto'
 import { createAttributesProvider, type AttributesProvider } from './attributes.ts'
 import { addMboxes, checkCallOptions, type GetOffersOptions } from './call-options.ts'
 import { isLocationHint, locationHintOf, parseTargetCookie } from './cookies.ts'
-import type { ArtifactHealth } from './decisioning/artifact.ts'
 import type { CompiledArtifact } from './decisioning/compile.ts'
 import { remoteDependencies } from './decisioning/remote.ts'
 import { checkNotificationsRequest, checkOffersRequest, createDeliveryRequest } from './delivery-request.ts'
-import { Delivery, type DeliveryAnswer, type DeliveryHealth, type DeliverySettings } from './delivery/delivery.ts'
+import { Delivery, type DeliveryAnswer, type DeliverySettings } from './delivery/delivery.ts'
 import type { DecisioningMethod, Notification } from './delivery/schema/index.ts'
 import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
 import { asTargetError, failure, type TargetError } from './errors.ts'
 import { emitterOf, type TargetEvents } from './events.ts'
 import { ExperienceCloudVisitor } from './experience-cloud.ts'
+import { createHealth, type TargetHealth } from './health.ts'
 import { createResult, emptyResponse, type Answer, type TargetResult } from './offers.ts'
 import { OnDevice, type OnDeviceSettings } from './on-device.ts'
 import { Outbox, type OutboxSettings } from './outbox/outbox.ts'
@@ -34,19 +34,6 @@ export interface ClientSettings extends DeliverySettings, OnDeviceSettings, Edge
   telemetryEnabled: boolean
   notifications: OutboxSettings
   events: TargetEvents
-}
-
-/** How a client is. */
-export interface TargetHealth {
-  status: 'ok' | 'degraded' | 'down'
-  /** Circuit breakers by host. */
-  breaker: DeliveryHealth['breaker']
-  /** The rule artifact, where decisions are made on-device. `age` is ms since its origin last confirmed it. */
-  artifact?: ArtifactHealth
-  /** Notifications since the start: `accepted = pending + sent + failed + dropped`. */
-  outbox: { accepted: number, pending: number, sent: number, failed: number, dropped: number }
-  /** Calls and connections by host. */
-  pool: DeliveryHealth['pool']
 }
 
 /** Node's callback style. */
@@ -298,15 +285,13 @@ export class TargetClient {
    */
   health (): TargetHealth {
     const { decisioningMethod, notifications } = this.#settings
-    const { breaker, pool } = this.#delivery.health()
-    const { droppedLastMinute, ...outbox } = this.#outbox.report()
-    const { health: artifact } = this.#onDevice.artifact
-    const states = Object.values(breaker).map(({ state }) => state)
-    const down = (states.length > 0 && states.every((state) => state === 'open')) ||
-      (decisioningMethod === 'on-device' && artifact.version === undefined)
-    const degraded = states.some((state) => state !== 'closed') || droppedLastMinute || outbox.pending > 0.8 * notifications.maxQueue ||
-      (this.#artifactWanted && (artifact.state === 'stale' || artifact.state === 'failed'))
-    return { status: down ? 'down' : degraded ? 'degraded' : 'ok', breaker, ...(this.#artifactWanted && { artifact }), outbox, pool }
+    return createHealth({
+      decisioningMethod,
+      maxQueue: notifications.maxQueue,
+      delivery: this.#delivery.health(),
+      outbox: this.#outbox.report(),
+      artifact: this.#artifactWanted ? this.#onDevice.artifact.health : undefined
+    })
   }
 
   /**
