@@ -29,7 +29,8 @@ const ms = minutes * 60_000 / rounds
 
 const problems: string[] = []
 const problem = (text: string) => { if (!problems.includes(text)) problems.push(text) }
-process.on('warning', ({ name, message }) => { if (name !== 'ExperimentalWarning') problem(`a warning: ${message}`) })
+// Not what a newer Node says about how the tests are loaded, but what tells of a leak.
+process.on('warning', ({ name, message }) => { if (name !== 'ExperimentalWarning' && name !== 'DeprecationWarning') problem(`a warning: ${message}`) })
 
 const edgeProcess = startChild('edge-process')
 const { edge, origin } = await nextWord(edgeProcess)
