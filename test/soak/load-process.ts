@@ -31,7 +31,8 @@ async function browse (origin: string, paths: string[], dispatcher: Agent, end: 
   let cookie: string | undefined
   while (performance.now() < end) {
     cookie = await visit(origin + paths[Math.floor(Math.random() * paths.length)], dispatcher, Math.random() < 0.3 ? undefined : cookie)
-    await sleep(Math.random() * 40)
+    // A pace that the outbox can keep up with, with every tenth call failing and some of them hanging.
+    await sleep(Math.random() * 200)
   }
 }
 
