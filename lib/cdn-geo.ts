@@ -5,6 +5,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
+import { acceptablePlace } from './decisioning/geo.ts'
 import type { Geo } from './delivery/schema/index.ts'
 
 const HEADERS = {
@@ -15,24 +16,17 @@ const HEADERS = {
   longitude: ['x-geo-longitude', 'cf-iplongitude', 'cloudfront-viewer-longitude']
 } as const
 
-/** Limits of the Delivery API; the edge would refuse the whole request. Cloudflare's XX is "unknown". */
-const COUNTRY = /^(?!XX)[A-Za-z]{2}$/
-const STATE = /^[A-Za-z0-9]{1,3}$/
-
-/** What a trusted proxy's headers tell; undefined when they tell nothing. */
-export function cdnGeo (request: FastifyRequest): Geo | undefined {
-  if (request.ips === undefined) return undefined
-  const geo: Geo = {}
-  const countryCode = first(request.headers, HEADERS.countryCode)
-  const stateCode = first(request.headers, HEADERS.stateCode)
-  const city = first(request.headers, HEADERS.city)
-  const latitude = Number.parseFloat(first(request.headers, HEADERS.latitude) ?? '')
-  const longitude = Number.parseFloat(first(request.headers, HEADERS.longitude) ?? '')
-  if (countryCode !== undefined && COUNTRY.test(countryCode)) geo.countryCode = countryCode
-  if (stateCode !== undefined && STATE.test(stateCode)) geo.stateCode = stateCode
-  if (city !== undefined && city.length <= 50) geo.city = city
-  if (Number.isFinite(latitude)) geo.latitude = latitude
-  if (Number.isFinite(longitude)) geo.longitude = longitude
+/** What a trusted proxy's headers tell; undefined when they tell nothing. Cloudflare's XX is "unknown". */
+export function cdnGeo ({ ips, headers }: FastifyRequest): Geo | undefined {
+  if (ips === undefined) return undefined
+  const countryCode = first(headers, HEADERS.countryCode)
+  const geo = acceptablePlace({
+    countryCode: countryCode === 'XX' ? undefined : countryCode,
+    stateCode: first(headers, HEADERS.stateCode),
+    city: first(headers, HEADERS.city),
+    latitude: first(headers, HEADERS.latitude),
+    longitude: first(headers, HEADERS.longitude)
+  })
   return Object.keys(geo).length === 0 ? undefined : geo
 }
 

@@ -118,20 +118,6 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   app.decorateRequest(ARRIVAL, 0)
   if (!app.hasRequestDecorator(VISITORS)) app.decorateRequest(VISITORS, null)
 
-  let misconfigured: Error | undefined
-  const isAddedHead = headRouteDetector(app)
-  app.addHook('onRoute', (route) => {
-    const added = isAddedHead(route)
-    try {
-      const config = route.config as Record<string, unknown> | undefined
-      const plan = added ? false : compile(config?.[name], route.method, route.url)
-      route.config = { ...route.config, [PLAN]: plan } as typeof route.config
-    } catch (error) {
-      misconfigured ??= error as Error
-    }
-  })
-  app.addHook('onReady', (done) => done(misconfigured))
-
   app.addHook('onRequest', (request, reply, done) => {
     const decorated = request as Decorated
     decorated[REPLY] = reply
@@ -170,14 +156,27 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     const https = request.protocol === 'https'
     for (const cookie of shared.visitor.cookies) reply.header('set-cookie', serialize(cookie, https))
   }
-  // After all other hooks, which may still make the answer public: a route's own hooks come last.
+  const finishLast = (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error: null, payload: unknown) => void): void => {
+    finish(request, reply)
+    done(null, payload)
+  }
+
+  let misconfigured: Error | undefined
+  const isAddedHead = headRouteDetector(app)
   app.addHook('onRoute', (route) => {
-    route.onSend = [route.onSend ?? [], (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error: null, payload: unknown) => void) => {
-      finish(request, reply)
-      done(null, payload)
-    }].flat() as typeof route.onSend
-    route.config = { ...route.config, [FINISHED]: true } as typeof route.config
+    const config = route.config as Record<string, unknown> | undefined
+    let plan: RoutePlan = false
+    try {
+      if (!isAddedHead(route)) plan = compile(config?.[name], route.method, route.url)
+    } catch (error) {
+      misconfigured ??= error as Error
+    }
+    // A route's own hooks come after all others, which may still make the answer public.
+    route.onSend = [route.onSend ?? [], finishLast].flat() as typeof route.onSend
+    route.config = { ...route.config, [PLAN]: plan, [FINISHED]: true } as typeof route.config
   })
+  app.addHook('onReady', (done) => done(misconfigured))
+
   // 404s, and routes that were there before this plugin had loaded.
   app.addHook('onSend', (request, reply, payload, done) => {
     // Fastify waits for keep-alive clients before it closes its plugins; told so, they go.
@@ -203,6 +202,8 @@ function decorate (app: FastifyInstance, name: string, client: TargetClient, pro
     app.decorate(name as 'target', client)
     app.decorateRequest(name as 'target', property)
   } catch (cause) {
+    // Nobody else will: the hooks that close it are not there yet.
+    client.close()
     if (isTargetError(cause) || (cause as { code?: string }).code !== 'FST_ERR_DEC_ALREADY_PRESENT') throw cause
     throw failure('FST_TARGET_DECORATOR_PRESENT', `\`${name}\` is taken already; choose another name with the \`decorator\` option`, { cause })
   }

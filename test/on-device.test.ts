@@ -1,6 +1,7 @@
 /** Decisions on-device through the plugin and the client; the engine and the artifact's life have tests of their own. */
+import Fastify from 'fastify'
 import t from 'tap'
-import { createTargetClient, type TargetClientOptions, type TargetResult } from '../lib/index.ts'
+import fastifyAdobeTarget, { createTargetClient, type TargetClientOptions, type TargetResult } from '../lib/index.ts'
 import { client, cookiesOf, json, organizationId, sleep, startApp, startEdge, startServer, targetCookieOf } from './helper.ts'
 
 process.on('unhandledRejection', (error) => { throw error })
@@ -71,6 +72,17 @@ t.test('before there is an artifact: on-device gives fallbacks, hybrid asks the 
   t.ok(logged.length < 8)
 })
 
+t.test('a registration that fails leaves no polling behind', async (t) => {
+  let looks = 0
+  const host = await startServer(t, (_request, response) => { looks++; response.writeHead(404).end() })
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.decorate('target', {} as never)
+  await t.rejects(async () => await app.register(fastifyAdobeTarget, { client, organizationId, decisioningMethod: 'on-device', ...artifactOf(host) }), { code: 'FST_TARGET_DECORATOR_PRESENT' })
+  await sleep(1500)
+  t.ok(looks <= 1, `the artifact was asked for ${looks} times, and a retry comes after a second`)
+})
+
 t.test('hybrid goes to the edge only when something needs it', async (t) => {
   const edge = await startEdge(t)
   const target = clientOf(t, { decisioningMethod: 'hybrid', serverDomain: edge.host, ...artifactOf(edge.host) })
@@ -119,7 +131,7 @@ t.test('geo is looked up when the artifact asks for it, within the deadline, fai
   const host = await startServer(t, (request, response) => {
     if (request.url === '/v1/geo') {
       lookups++
-      if (answer === 'city') response.end(JSON.stringify({ 'x-geo-city': `city of ${request.headers['x-forwarded-for']}` }))
+      if (answer === 'city') response.end(JSON.stringify({ 'x-geo-city': `city of ${request.headers['x-forwarded-for']}${request.headers['x-forwarded-for'] === '2001:db8::1' ? ' '.repeat(50) : ''}` }))
     } else {
       response.end(JSON.stringify(artifact))
     }
@@ -134,6 +146,11 @@ t.test('geo is looked up when the artifact asks for it, within the deadline, fai
   t.equal(lookups, 1, 'remembered')
   t.equal(await cityFor({ city: 'Bergen' }), 'Bergen', 'what the caller says wins')
   t.ok(found.includes('city of 203.0.113.7'))
+  await until(() => target.health().outbox.pending === 0)
+  const notified = edge.notifications.length
+  t.equal(await cityFor({ ipAddress: '2001:db8::1' }), undefined, 'no city is that long')
+  await until(() => target.health().outbox.pending === 0)
+  t.equal(edge.notifications.length, notified + 1, 'and the edge does not refuse the impression for it')
   answer = 'hang'
   const asked = performance.now()
   t.equal(await cityFor({ ipAddress: '203.0.113.8' }), undefined, 'failing open')

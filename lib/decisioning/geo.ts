@@ -33,19 +33,35 @@ export function needsGeo (artifact: CompiledArtifact, context: Partial<Context> 
  * @param values by header name, in lower case; what is missing or malformed is left out
  */
 export function geoFromHeaders (values: Readonly<Record<string, unknown>>): Geo {
-  const geo: Geo = {}
   const ipAddress = text(values['x-forwarded-for'])
-  const latitude = Number.parseFloat(String(values['x-geo-latitude']))
-  const longitude = Number.parseFloat(String(values['x-geo-longitude']))
-  const countryCode = text(values['x-geo-country-code'])
-  const stateCode = text(values['x-geo-region-code'])
-  const city = text(values['x-geo-city'])
-  if (ipAddress !== undefined) geo.ipAddress = ipAddress
-  if (Number.isFinite(latitude)) geo.latitude = latitude
-  if (Number.isFinite(longitude)) geo.longitude = longitude
-  if (countryCode !== undefined) geo.countryCode = countryCode
-  if (stateCode !== undefined) geo.stateCode = stateCode
-  if (city !== undefined) geo.city = city
+  const place = acceptablePlace({
+    countryCode: text(values['x-geo-country-code']),
+    stateCode: text(values['x-geo-region-code']),
+    city: text(values['x-geo-city']),
+    latitude: values['x-geo-latitude'],
+    longitude: values['x-geo-longitude']
+  })
+  return ipAddress === undefined ? place : { ipAddress, ...place }
+}
+
+/**
+ * What of a place the edge accepts (Delivery API 1.0: countries of 2 letters, states of 1 to 3 letters and digits, cities of
+ * at most 50 characters). The rest is left out: the edge would refuse the whole request, or the impression, for one of them.
+ */
+export function acceptablePlace ({ countryCode, stateCode, city, latitude, longitude }: {
+  countryCode?: string | undefined
+  stateCode?: string | undefined
+  city?: string | undefined
+  latitude?: unknown
+  longitude?: unknown
+}): Geo {
+  const geo: Geo = {}
+  const degrees = { latitude: Number.parseFloat(String(latitude)), longitude: Number.parseFloat(String(longitude)) }
+  if (Number.isFinite(degrees.latitude)) geo.latitude = degrees.latitude
+  if (Number.isFinite(degrees.longitude)) geo.longitude = degrees.longitude
+  if (countryCode !== undefined && /^[A-Za-z]{2}$/.test(countryCode)) geo.countryCode = countryCode
+  if (stateCode !== undefined && /^[A-Za-z0-9]{1,3}$/.test(stateCode)) geo.stateCode = stateCode
+  if (city !== undefined && city !== '' && city.length <= 50) geo.city = city
   return geo
 }
 
