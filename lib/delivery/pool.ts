@@ -44,7 +44,10 @@ export class Connection {
       ...options,
       connect: (target, callback) => {
         this.served = 0
-        this.#socket = connect(target, callback)
+        const socket = connect(target, callback)
+        this.#socket = socket
+        // It may be idle for long after that closed, and must not keep it.
+        socket?.once('close', () => { if (this.#socket === socket) this.#socket = undefined })
       }
     })
     const emitter: EventEmitter = this.#client
@@ -53,7 +56,7 @@ export class Connection {
 
   /** Whether it has a socket, or is opening one. */
   get open (): boolean {
-    return this.#socket !== undefined && !this.#socket.destroyed
+    return this.#socket?.destroyed === false
   }
 
   get destroyed (): boolean {
