@@ -9,7 +9,7 @@ import { isLocationHint, locationHintOf, parseTargetCookie } from './cookies.ts'
 import type { CompiledArtifact } from './decisioning/compile.ts'
 import { remoteDependencies } from './decisioning/remote.ts'
 import { checkNotificationsRequest, checkOffersRequest, createDeliveryRequest } from './delivery-request.ts'
-import { Delivery, type DeliveryAnswer, type DeliverySettings } from './delivery/delivery.ts'
+import { Delivery, type DeliveryAnswer, type DeliverySettings, type Settled } from './delivery/delivery.ts'
 import type { DecisioningMethod, Notification } from './delivery/schema/index.ts'
 import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
 import { asTargetError, failure, type TargetError } from './errors.ts'
@@ -143,7 +143,7 @@ export class TargetClient {
     const deliveryRequest = createDeliveryRequest(request, {
       visitor, tntId: cookie.tntId, consumerId: options.consumerId, environmentId, propertyToken, logger
     })
-    const answer = await this.call({
+    const answer = await this.#answer({
       request: deliveryRequest,
       sessionId,
       locationHint,
@@ -153,53 +153,67 @@ export class TargetClient {
       // The caller who brings a signal decides alone when the call ends.
       grace: options.signal === undefined ? this.#settings.grace : 0,
       signal: options.signal
-    }).answer
+    })
     return createResult(answer, sessionId, locationHint, visitor.getState())
+  }
+
+  #answer (call: TargetCall): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      this.call(call, (answer, error) => {
+        if (answer === undefined) reject(error)
+        else resolve(answer)
+      })
+    })
   }
 
   /**
    * Makes one complete call: on-device where that is wanted and possible, else to the edge.
    *
+   * @param settled told once how it ended, maybe before this returns; must not throw
    * @internal
    */
-  call (call: TargetCall): RunningCall {
+  call (call: TargetCall, settled: Settled<Answer>): RunningCall {
     const { decisioningMethod } = call
     if (decisioningMethod !== 'server-side') this.loadArtifact()
     // One call sees one artifact, whatever arrives meanwhile.
     const artifact = call.kind === 'page' ? this.#onDevice.artifact.current : undefined
     if (artifact === undefined) {
-      return decisioningMethod === 'on-device'
-        ? failed(failure('FST_TARGET_NOT_READY', 'there is no rule artifact yet'))
-        : this.#ask(call, NOTHING_REMOTE)
+      if (decisioningMethod !== 'on-device') return this.#ask(call, NOTHING_REMOTE, settled)
+      settled(undefined, failure('FST_TARGET_NOT_READY', 'there is no rule artifact yet'))
+      return NOTHING_RUNNING
     }
     const remote = remoteDependencies(artifact, call.request)
-    return decisioningMethod === 'on-device' || (decisioningMethod === 'hybrid' && !remote.remoteNeeded)
-      ? this.#decide(call, artifact)
-      : this.#ask(call, remote)
+    if (decisioningMethod !== 'on-device' && (decisioningMethod !== 'hybrid' || remote.remoteNeeded)) return this.#ask(call, remote, settled)
+    this.#decide(call, artifact, settled)
+    return NOTHING_RUNNING
   }
 
-  #decide (call: TargetCall, artifact: CompiledArtifact): RunningCall {
-    if (this.#closed) return failed(failure('FST_TARGET_CLOSED', 'no decision is made any more'))
+  #decide (call: TargetCall, artifact: CompiledArtifact, settled: Settled<Answer>): void {
+    if (this.#closed) return settled(undefined, failure('FST_TARGET_CLOSED', 'no decision is made any more'))
     const started = performance.now()
-    const report = (answer: Answer) => {
+    const failed = (thrown: unknown) => settled(undefined, asTargetError(thrown))
+    const decided = (answer: Answer) => {
       this.#telemetry?.add({ ...answer, decisioningMethod: 'on-device', execution: performance.now() - started })
-      return answer
+      settled(answer, undefined)
     }
+    let answer: Answer | Promise<Answer>
     try {
-      const answer = this.#onDevice.decide(artifact, call)
-      return { answer: answer instanceof Promise ? answer.then(report) : Promise.resolve(report(answer)), abort () {} }
+      answer = this.#onDevice.decide(artifact, call)
     } catch (thrown) {
-      return failed(asTargetError(thrown))
+      return failed(thrown)
     }
+    if (answer instanceof Promise) answer.then(decided, failed)
+    else decided(answer)
   }
 
-  #ask (call: TargetCall, { remoteMboxes, remoteViews }: Pick<Answer, 'remoteMboxes' | 'remoteViews'>): RunningCall {
+  #ask (call: TargetCall, { remoteMboxes, remoteViews }: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): RunningCall {
     const request = this.#telemetry?.ride(call.request) ?? call.request
     let body: string
     try {
       body = JSON.stringify(request)
     } catch (cause) {
-      return failed(failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause }))
+      settled(undefined, failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause }))
+      return NOTHING_RUNNING
     }
     const toAnswer = ({ body, elapsed }: DeliveryAnswer): Answer => {
       const response = body ?? emptyResponse()
@@ -207,7 +221,7 @@ export class TargetClient {
       return { request, response, source: 'edge', remoteMboxes, remoteViews }
     }
     const { onLate } = call
-    const exchange = this.#delivery.send({
+    return this.#delivery.send({
       origin: this.#address.origin(call.locationHint),
       path: this.#address.path(call.sessionId),
       body,
@@ -219,8 +233,7 @@ export class TargetClient {
       retryable: true,
       signal: call.signal,
       onLate: onLate === undefined ? undefined : (late) => onLate(toAnswer(late))
-    })
-    return { answer: exchange.answer.then(toAnswer), abort: () => exchange.abort() }
+    }, (answer, error) => answer === undefined ? settled(undefined, error) : settled(toAnswer(answer), undefined))
   }
 
   /**
@@ -234,14 +247,14 @@ export class TargetClient {
 
   /** Sends notifications out of the outbox; resolves with the ids that were processed. */
   async #sendQueued (sender: NotificationSender, notifications: Notification[]): Promise<ReadonlySet<string>> {
-    const { response } = await this.call({
+    const { response } = await this.#answer({
       ...sender,
       request: { requestId: randomUUID(), ...sender.request, notifications },
       decisioningMethod: 'server-side',
       kind: 'notification',
       timeout: this.#settings.timeout,
       grace: 0
-    }).answer
+    })
     return new Set(response.status === 204
       ? notifications.map(({ id }) => id)
       : (response.notifications ?? []).map(({ id }) => id).filter((id) => id !== undefined))
@@ -318,12 +331,8 @@ export class TargetClient {
 
 const NOTHING_REMOTE = { remoteMboxes: [], remoteViews: [] }
 
-/** A call that failed before it began. */
-function failed (error: TargetError): RunningCall {
-  const answer = Promise.reject(error)
-  answer.catch(() => {})
-  return { answer, abort () {} }
-}
+/** A call that has ended, or cannot be ended. */
+const NOTHING_RUNNING: RunningCall = { abort () {} }
 
 /** Both styles of asynchronous methods; a callback is called outside the promise, so that its own errors stay its own. */
 function settle<Result> (promise: Promise<Result>, callback: TargetCallback<Result> | undefined): Promise<Result> | void {

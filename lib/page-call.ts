@@ -46,7 +46,8 @@ export class PageCall {
    */
   wait (maxWait: number | undefined): Promise<Waited> {
     return new Promise((resolve) => {
-      const timer = maxWait === undefined ? undefined : setTimeout(resolve, maxWait, 'max-wait')
+      if (maxWait === undefined) return this.#waiting.push(resolve)
+      const timer = setTimeout(resolve, maxWait, 'max-wait')
       this.#waiting.push((outcome) => {
         clearTimeout(timer)
         resolve(outcome)

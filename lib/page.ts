@@ -9,6 +9,7 @@ import type { DecisioningMethod } from './delivery/schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { asTargetError, failure } from './errors.ts'
 import { completeNotification, type Displayed, type NotificationForm } from './notifications.ts'
+import type { Answer } from './offers.ts'
 import { PageCall } from './page-call.ts'
 import { PageRequest, type PageRequestSettings } from './page-request.ts'
 import { EMPTY_PLAN, withoutMboxes, type RoutePlan, type TargetPlan } from './route-plan.ts'
@@ -163,6 +164,7 @@ export class Page {
 
   #sendNow (call: PageCall, plan: TargetPlan, timeout: number): void {
     const { client, grace, decisioningMethod } = this.#settings
+    const learn = (answer: Answer) => this.visitor.learn(answer.response)
     try {
       call.running = client.call({
         request: this.#pageRequest!.create(plan),
@@ -172,15 +174,14 @@ export class Page {
         kind: 'page',
         timeout,
         grace,
-        onLate: (answer) => this.visitor.learn(answer.response)
+        onLate: learn
+      }, (answer, error) => {
+        if (answer !== undefined) learn(answer)
+        call.settle(answer === undefined ? { error: error! } : { answer })
       })
     } catch (error) {
-      return call.settle({ error: asTargetError(error) })
+      call.settle({ error: asTargetError(error) })
     }
-    call.running.answer.then((answer) => {
-      this.visitor.learn(answer.response)
-      call.settle({ answer })
-    }, (error) => call.settle({ error: asTargetError(error) }))
   }
 
   #prepare (): PageRequest {

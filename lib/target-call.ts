@@ -22,8 +22,6 @@ export interface TargetCall {
 
 /** A call that is under way. */
 export interface RunningCall {
-  /** Rejects only with this package's errors. */
-  readonly answer: Promise<Answer>
   /** Ends the call: nobody waits for it any more. */
   abort (): void
 }

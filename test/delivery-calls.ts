@@ -26,12 +26,23 @@ export const callTo = (origin: string, more: Partial<DeliveryCall> = {}): Delive
   ...more
 })
 
+/** Sends a call; `answer` as a promise, whose rejection may go unseen. */
+export function send (delivery: Delivery, call: DeliveryCall): { answer: Promise<DeliveryAnswer>, abort (): void } {
+  let abort = () => {}
+  const answer = new Promise<DeliveryAnswer>((resolve, reject) => {
+    const exchange = delivery.send(call, (answered, error) => answered === undefined ? reject(error) : resolve(answered))
+    abort = () => exchange.abort()
+  })
+  answer.catch(() => {})
+  return { answer, abort }
+}
+
 /** How a call ended, and after how many ms. */
 export type Ending = { elapsed: number } & ({ answer: DeliveryAnswer, error?: never } | { error: TargetError, answer?: never })
 
 export async function endingOf (delivery: Delivery, call: DeliveryCall): Promise<Ending> {
   const start = performance.now()
-  const ending = await delivery.send(call).answer.then((answer) => ({ answer }), (error: TargetError) => ({ error }))
+  const ending = await send(delivery, call).answer.then((answer) => ({ answer }), (error: TargetError) => ({ error }))
   return { ...ending, elapsed: performance.now() - start }
 }
 

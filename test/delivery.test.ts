@@ -12,7 +12,7 @@ import type { Delivery, DeliveryAnswer } from '../lib/delivery/delivery.ts'
 import { edgeMessage } from '../lib/delivery/edge-message.ts'
 import { channels } from '../lib/diagnostics.ts'
 import type { TargetError } from '../lib/errors.ts'
-import { BREAKER, callTo, endingOf, hostOf, network, POOL, TIMEOUT, until } from './delivery-calls.ts'
+import { BREAKER, callTo, endingOf, hostOf, network, POOL, send, TIMEOUT, until } from './delivery-calls.ts'
 import { bytes, FaultServer, fillBacklog, freezableServer, good, GOOD, http, type Behaviour } from './fault-server.ts'
 
 /** Room for a machine that is busy with other tests; the promise is 20 ms. */
@@ -85,7 +85,7 @@ t.test('an answer that came while the event loop was held up is taken', async (t
   const call = callTo(`http://127.0.0.1:${server.port}`, { timeout: 100 })
   t.equal((await endingOf(delivery, call)).answer?.status, 200)
   await delay(20)
-  const { answer } = delivery.send(call)
+  const { answer } = send(delivery, call)
   await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
   for (const end = performance.now() + 300; performance.now() < end;);
   t.equal((await answer).status, 200)
@@ -97,9 +97,9 @@ t.test('nobody looks at a failed call: no unhandled rejection', async (t) => {
   process.on('unhandledRejection', collect)
   t.teardown(() => { process.off('unhandledRejection', collect) })
   const { delivery, origin } = await setUp(t, (socket) => socket.destroy())
-  delivery.send(callTo(origin))
-  delivery.send(callTo('nonsense'))
-  delivery.send(callTo(origin)).abort()
+  send(delivery, callTo(origin))
+  send(delivery, callTo('nonsense'))
+  send(delivery, callTo(origin)).abort()
   await until(() => delivery.health().pool[new URL(origin).host]!.running === 0)
   await delay(20)
   t.same(unhandled, [])
@@ -275,11 +275,11 @@ t.test('queue', async (t) => {
 
   t.test('a call that gave up waiting leaves its place', async (t) => {
     const { delivery, origin, pool } = await setUp(t, hang, { pool: { ...POOL, connections: 1, maxQueue: 2 }, breaker: false })
-    const holder = delivery.send(callTo(origin, { timeout: 1000, grace: 0 }))
+    const holder = send(delivery, callTo(origin, { timeout: 1000, grace: 0 }))
     const first = [endingOf(delivery, callTo(origin, { timeout: 30 })), endingOf(delivery, callTo(origin, { timeout: 30 }))]
     t.same(codesOf(await Promise.all(first)), ['TIMEOUT', 'TIMEOUT'])
     t.equal(pool().waiting, 0)
-    const exchange = delivery.send(callTo(origin))
+    const exchange = send(delivery, callTo(origin))
     t.equal(pool().waiting, 1)
     exchange.abort()
     t.equal(pool().waiting, 0)
@@ -325,7 +325,7 @@ t.test('queue', async (t) => {
 t.test('giving up', async (t) => {
   t.test('abort', async (t) => {
     const { server, delivery, origin, pool } = await setUp(t, hang)
-    const exchange = delivery.send(callTo(origin, { grace: 5000 }))
+    const exchange = send(delivery, callTo(origin, { grace: 5000 }))
     await until(() => server.requests.length === 1)
     const [socket] = server.sockets
     exchange.abort()
@@ -337,7 +337,7 @@ t.test('giving up', async (t) => {
 
   t.test('abort after the deadline ends the grace', async (t) => {
     const { delivery, origin, pool } = await setUp(t, hang)
-    const exchange = delivery.send(callTo(origin, { timeout: 20, grace: 5000 }))
+    const exchange = send(delivery, callTo(origin, { timeout: 20, grace: 5000 }))
     await t.rejects(exchange.answer, { code: 'FST_TARGET_TIMEOUT' })
     t.equal(pool().stragglers, 1)
     exchange.abort()
@@ -346,7 +346,7 @@ t.test('giving up', async (t) => {
 
   t.test('abort after the answer does nothing', async (t) => {
     const { server, delivery, origin } = await setUp(t)
-    const exchange = delivery.send(callTo(origin))
+    const exchange = send(delivery, callTo(origin))
     await exchange.answer
     exchange.abort()
     await delay(20)
@@ -365,7 +365,7 @@ t.test('giving up', async (t) => {
       for (let i = 0; i < 150; i++) {
         number += 1
         const hurried = number % 7 === 0
-        const exchange = delivery.send(callTo(origin, hurried ? { timeout: 1, grace: 3 } : { timeout: 5000 }))
+        const exchange = send(delivery, callTo(origin, hurried ? { timeout: 1, grace: 3 } : { timeout: 5000 }))
         const aborted = number % 5 === 0
         if (aborted) setTimeout(() => exchange.abort(), number % 3)
         const [code] = codesOf([await exchange.answer.then(() => ({}), (error: TargetError) => ({ error }))])
@@ -381,7 +381,7 @@ t.test('giving up', async (t) => {
   t.test('the caller\'s signal', async (t) => {
     const { delivery, origin, pool } = await setUp(t, hang)
     const controller = new AbortController()
-    const { answer } = delivery.send(callTo(origin, { signal: controller.signal }))
+    const { answer } = send(delivery, callTo(origin, { signal: controller.signal }))
     t.equal(getEventListeners(controller.signal, 'abort').length, 1)
     controller.abort(new Error('changed my mind'))
     await t.rejects(answer, { code: 'FST_TARGET_ABORTED', cause: { message: 'changed my mind' } })
@@ -413,7 +413,7 @@ t.test('giving up', async (t) => {
     await endingOf(delivery, callTo(origin, { signal }))
     server.behave = hang
     await endingOf(delivery, callTo(origin, { signal, timeout: 20 }))
-    delivery.send(callTo(origin, { signal })).abort()
+    send(delivery, callTo(origin, { signal })).abort()
     await endingOf(delivery, callTo(origin, { signal, path: '/with space' }))
     t.equal(getEventListeners(signal, 'abort').length, 0)
   })
@@ -564,7 +564,7 @@ t.test('breaker', async (t) => {
     for (let i = 0; i < BREAKER.failures; i++) await endingOf(delivery, callTo(origin))
     await delay(BREAKER.cooldown + 20)
     server.behave = hang
-    const probe = delivery.send(callTo(origin))
+    const probe = send(delivery, callTo(origin))
     probe.abort()
     server.behave = good
     t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
@@ -686,7 +686,7 @@ t.test('pool', async (t) => {
     const store = new AsyncLocalStorage<string>()
     const { delivery, origin } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 80))
     const seen = await new Promise((resolve) => {
-      store.run('a request', () => delivery.send(callTo(origin, { timeout: 30, grace: 2000, onLate: () => resolve(store.getStore()) })))
+      store.run('a request', () => send(delivery, callTo(origin, { timeout: 30, grace: 2000, onLate: () => resolve(store.getStore()) })))
     })
     t.equal(seen, undefined)
     const inside = await store.run('another', async () => {
@@ -704,7 +704,7 @@ t.test('pool', async (t) => {
       }
       errors.subscribe(listener)
     })
-    store.run('a third', () => hanging.delivery.send(callTo(hanging.origin, { timeout: 30, grace: 30 })))
+    store.run('a third', () => send(hanging.delivery, callTo(hanging.origin, { timeout: 30, grace: 30 })))
     t.equal(await grace, undefined, 'nor is the end of the grace')
   })
 })
@@ -731,7 +731,7 @@ t.test('a dispatcher that was lent', async (t) => {
     server.behave = good
     t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
     server.behave = hang
-    const exchange = delivery.send(callTo(origin))
+    const exchange = send(delivery, callTo(origin))
     exchange.abort()
     await t.rejects(exchange.answer, { code: 'FST_TARGET_ABORTED' })
     t.ok(await until(() => pool().running === 0))
@@ -888,7 +888,7 @@ t.test('being watched', async (t) => {
     for (let i = 0; i < 20; i++) await endingOf(delivery, callTo(origin))
     server.behave = bytes(http('502 Oops', ''))
     for (let i = 0; i < 20; i++) await endingOf(delivery, callTo(origin))
-    delivery.send(callTo(origin)).abort()
+    send(delivery, callTo(origin)).abort()
     t.match(lines, [
       [{ err: { code: 'FST_TARGET_HTTP' } }, 'Target answered with an error: 500: broken'],
       [{ err: { code: 'FST_TARGET_HTTP' } }, 'Target answered with an error: 502']

@@ -7,10 +7,10 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'
 import type { TargetLogger } from '../diagnostics.ts'
-import { failure } from '../errors.ts'
+import { failure, type TargetError } from '../errors.ts'
 import type { BreakerSettings, BreakerState } from './breaker.ts'
 import { Download, type DownloadAnswer, type DownloadOptions } from './download.ts'
-import { DeliveryExchange, type DeliveryCall, type Exchange } from './exchange.ts'
+import { DeliveryExchange, type DeliveryAnswer, type DeliveryCall, type Exchange, type Settled } from './exchange.ts'
 import { FailureLog } from '../failure-log.ts'
 import { Host, type HostSettings } from './host.ts'
 import type { PoolSettings } from './pool.ts'
@@ -18,7 +18,7 @@ import { warmUp } from './warm-up.ts'
 
 export type { BreakerSettings, BreakerState } from './breaker.ts'
 export type { DownloadAnswer, DownloadOptions } from './download.ts'
-export type { DeliveryAnswer, DeliveryCall, Exchange } from './exchange.ts'
+export type { DeliveryAnswer, DeliveryCall, Exchange, Settled } from './exchange.ts'
 export type { PoolSettings } from './pool.ts'
 
 /** How to talk to edges. */
@@ -63,13 +63,20 @@ export class Delivery {
     if (dispatcher === undefined) warmUp()
   }
 
-  /** Sends a call. Never throws; see {@link Exchange} for what becomes of it. */
-  send (call: DeliveryCall): Exchange {
+  /**
+   * Sends a call. Never throws.
+   *
+   * @param settled a function and not a promise, since every page comes through here
+   */
+  send (call: DeliveryCall, settled: Settled<DeliveryAnswer>): Exchange {
     const host = this.#host(call.origin)
-    if (host === undefined) return refusedExchange(call)
+    if (host === undefined) {
+      settled(undefined, addressFailure(call))
+      return NO_EXCHANGE
+    }
     host.isEdge = true
     this.#callsUnderWay += 1
-    const exchange = new DeliveryExchange(host, call, this.#settings.pool.maxResponseSize, this.#log, this.#onSettled)
+    const exchange = new DeliveryExchange(host, call, this.#settings.pool.maxResponseSize, this.#log, settled, this.#onSettled)
     if (this.#closed === undefined) exchange.begin()
     else exchange.close()
     return exchange
@@ -84,11 +91,16 @@ export class Delivery {
     const target = URL.canParse(String(url)) ? new URL(url) : undefined
     const host = target && this.#host(target.origin)
     if (target === undefined || host === undefined) return Promise.reject(failure('FST_TARGET_INVALID_REQUEST', 'not an http or https URL'))
-    const download = new Download(host, target, options, (settled) => this.#downloads.delete(settled))
-    this.#downloads.add(download)
-    if (this.#closed === undefined) download.begin()
-    else download.close()
-    return download.answer
+    return new Promise((resolve, reject) => {
+      const download = new Download(host, target, options, (settled, answer, error) => {
+        this.#downloads.delete(settled)
+        if (answer === undefined) reject(error)
+        else resolve(answer)
+      })
+      this.#downloads.add(download)
+      if (this.#closed === undefined) download.begin()
+      else download.close()
+    })
   }
 
   /** A plain object, made without I/O; also after `close()`. */
@@ -159,10 +171,10 @@ export class Delivery {
 
 const precedes = (a: Host, b: Host): boolean => a.idle === b.idle ? a.usedAt < b.usedAt : a.idle
 
-/** For a call that has no host to go to. */
-function refusedExchange ({ requestId, origin }: DeliveryCall): Exchange {
+/** A call to no address at all. */
+function addressFailure ({ requestId, origin }: DeliveryCall): TargetError {
   const meta = { requestId, phase: 'request' as const, attempts: 0, elapsed: 0, host: origin }
-  const answer = Promise.reject(failure('FST_TARGET_INVALID_REQUEST', 'the edge\'s address is no http or https origin', { meta }))
-  answer.catch(() => {})
-  return { answer, abort: () => {} }
+  return failure('FST_TARGET_INVALID_REQUEST', 'the edge\'s address is no http or https origin', { meta })
 }
+
+const NO_EXCHANGE: Exchange = { abort () {} }

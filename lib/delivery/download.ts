@@ -25,9 +25,10 @@ export interface DownloadAnswer {
 /** See the top of the file. */
 export class Download extends Transfer<DownloadAnswer> {
   protected readonly wantsLate = false
-  readonly #onSettled: (download: Download) => void
+  readonly #settled: (download: Download, answer: DownloadAnswer | undefined, error: TargetError | undefined) => void
 
-  constructor (host: Host, url: URL, options: DownloadOptions, onSettled: (download: Download) => void) {
+  /** @param settled told once how it ended */
+  constructor (host: Host, url: URL, options: DownloadOptions, settled: (download: Download, answer: DownloadAnswer | undefined, error: TargetError | undefined) => void) {
     const { maxSize, timeout, signal } = options
     super(host, {
       origin: url.origin,
@@ -40,7 +41,7 @@ export class Download extends Transfer<DownloadAnswer> {
       maxSize,
       signal
     })
-    this.#onSettled = onSettled
+    this.#settled = settled
   }
 
   /** Ends it because the client is closed. */
@@ -53,8 +54,8 @@ export class Download extends Transfer<DownloadAnswer> {
     return { status, headers, body }
   }
 
-  protected override ended (_answer: DownloadAnswer | undefined, _error: TargetError | undefined): void {
-    this.#onSettled(this)
+  protected override ended (answer: DownloadAnswer | undefined, error: TargetError | undefined): void {
+    this.#settled(this, answer, error)
   }
 
   protected override late (): void {}

@@ -32,7 +32,7 @@ export interface DeliveryCall {
   retryable: boolean
   /** The caller's own; no listener stays on it. */
   signal?: AbortSignal | undefined
-  /** The answer came within `grace`, after `answer` had rejected with TIMEOUT. */
+  /** The answer came within `grace`, after the call had ended with TIMEOUT. */
   onLate?: ((answer: DeliveryAnswer) => void) | undefined
 }
 
@@ -49,11 +49,12 @@ export interface DeliveryAnswer {
   elapsed: number
 }
 
+/** Told once how a call ended: with an answer, or with an error of this package. At once if it could not begin. Must not throw. */
+export type Settled<Answer> = (answer: Answer | undefined, error: TargetError | undefined) => void
+
 /** A call under way. */
 export interface Exchange {
-  /** Rejects with errors of this package only. A rejection that nobody looks at is no unhandled one. */
-  readonly answer: Promise<DeliveryAnswer>
-  /** The client left: rejects with ABORTED, and nothing goes on. */
+  /** The client left: ends with ABORTED, and nothing goes on. */
   abort (): void
 }
 
@@ -72,15 +73,17 @@ const HEADERS = Object.freeze({
 export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchange {
   readonly #call: DeliveryCall
   readonly #log: FailureLog
+  readonly #settled: Settled<DeliveryAnswer>
   readonly #onSettled: () => void
   #passage: Passage | undefined
   #retryAfter = 0
 
-  constructor (host: Host, call: DeliveryCall, maxSize: number, log: FailureLog, onSettled: () => void) {
+  constructor (host: Host, call: DeliveryCall, maxSize: number, log: FailureLog, settled: Settled<DeliveryAnswer>, onSettled: () => void) {
     const { origin, path, body, timeout, grace, retryable, requestId, signal } = call
     super(host, { origin, path, method: 'POST', headers: HEADERS, body, timeout, grace, retryable, maxSize, requestId, signal })
     this.#call = call
     this.#log = log
+    this.#settled = settled
     this.#onSettled = onSettled
   }
 
@@ -137,6 +140,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchan
       if (error.code !== 'FST_TARGET_ABORTED' && error.code !== 'FST_TARGET_CLOSED') this.#log.report(error)
     }
     this.#onSettled()
+    this.#settled(answer, error)
   }
 
   #answer (status: number, body: DeliveryResponse | undefined): DeliveryAnswer {

@@ -43,16 +43,12 @@ const GIVEN_UP = new Error('The Target call was given up')
 
 /** See the top of the file. */
 export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHandler {
-  /** Rejects with errors of this package only. A rejection that nobody looks at is no unhandled one. */
-  readonly answer: Promise<Answer>
   protected readonly host: Host
   protected attempts = 0
   protected phase: CallPhase = 'queue'
   readonly #order: TransferOrder
   readonly #request: Dispatcher.DispatchOptions
   readonly #startedAt = performance.now()
-  #resolve!: (answer: Answer) => void
-  #reject!: (error: TargetError) => void
   #timer: NodeJS.Timeout | undefined
   #controller: Dispatcher.DispatchController | undefined
   /** The connection it is on; unknown with a dispatcher that was lent. */
@@ -71,16 +67,12 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
     this.host = host
     this.#order = order
     this.#request = { origin, path, method, headers, body }
-    this.answer = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
   }
 
   /** Makes the result of a complete answer. Throws an error of this package, made with {@link failure}. */
   protected abstract read (status: number, headers: IncomingHttpHeaders, body: Buffer): Answer
 
-  /** It is settled: with an answer or an error. */
+  /** It is settled: with an answer, or with an error of this package. Must not throw. */
   protected abstract ended (answer: Answer | undefined, error: TargetError | undefined): void
 
   /** Whether an answer after the deadline is wanted. */
@@ -105,7 +97,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
     if (signal !== undefined) watch(signal, this)
   }
 
-  /** Gives it up: rejects with ABORTED unless it is settled, and nothing goes on. */
+  /** Gives it up: ends with ABORTED unless it is settled, and nothing goes on. */
   abort (): void {
     if (!this.#settled) this.fail('FST_TARGET_ABORTED', 'its caller gave up', this.#order.signal?.reason)
     this.cut()
@@ -245,9 +237,6 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
     clearTimeout(this.#timer)
     if (this.#order.signal !== undefined) unwatch(this.#order.signal, this)
     this.ended(answer, error)
-    if (error === undefined) return this.#resolve(answer as Answer)
-    this.answer.catch(ignore)
-    this.#reject(error)
   }
 
   #leave (): void {
@@ -279,5 +268,3 @@ function onDeadline (transfer: { readonly overdue: number, expire (): void }): v
   if (transfer.overdue > HELD_UP) setImmediate(() => transfer.expire())
   else transfer.expire()
 }
-
-const ignore = () => {}

@@ -2,11 +2,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { Delivery } from '../../../lib/delivery/delivery.ts'
+import { send } from '../../delivery-calls.ts'
 
 const [, , reviving, modern] = process.argv as [string, string, string, string]
 const pool = { connections: 1, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: true, maxResponseSize: 1024 * 1024, maxQueue: 100 }
 const delivery = new Delivery({ pool, breaker: false, logger: console })
-const call = (origin: string) => delivery.send({
+const call = (origin: string) => send(delivery, {
   origin, path: '/rest/v1/delivery', body: '{}', requestId: 'r', kind: 'page', timeout: 5000, breakerTimeout: 5000, grace: 0, retryable: true
 }).answer
 
