@@ -49,7 +49,10 @@ export interface RawCookies {
 const SESSION_ID = /^[!-.0->@-~]{1,128}$/
 // A dot in a `tntId` parts it from its location hint (Delivery API 1.0); with any other the edge refuses the request.
 const TNT_ID = /^[!-\-/-~]{1,117}(\.\d{1,4}_\d{1,5})?$/
-const EXPIRES = /^\d{1,12}$/
+/** Most digits of an expiry, epoch seconds. */
+const EXPIRY_DIGITS = 12
+/** `#`, counted from the digit 0. */
+const HASH = 0x23 - 0x30
 const HINT = /^\d{1,4}$/
 
 /** A session id that the edge accepts. */
@@ -104,6 +107,19 @@ function unquote (value: string): string {
   return trimmed.length > 1 && trimmed.startsWith('"') && trimmed.endsWith('"') ? trimmed.slice(1, -1) : trimmed
 }
 
+/** Epoch seconds, up to a `#` or the end; -1 when it is none. */
+function expiryOf (text: string, from: number, end: number): number {
+  let expires = 0
+  let at = from
+  for (; at < end; at++) {
+    const digit = text.charCodeAt(at) - 0x30
+    if (digit === HASH) break
+    if (digit < 0 || digit > 9) return -1
+    expires = expires * 10 + digit
+  }
+  return at === from || at - from > EXPIRY_DIGITS ? -1 : expires
+}
+
 /**
  * Reads `mbox` cookies. Of several parts of one name the one that expires last wins: at.js sets its cookie on the
  * registrable domain, a server often on its host, and a browser sends both.
@@ -118,17 +134,25 @@ export function parseTargetCookie (values: readonly string[], now = Math.ceil(Da
   for (const value of values) {
     const text = value.includes('#') ? value : decode(value)
     if (text === undefined) continue
-    for (const part of text.split('|')) {
-      const [name, encoded, expires] = part.split('#')
-      if (encoded === undefined || expires === undefined || !EXPIRES.test(expires) || Number(expires) < now) continue
-      const content = decode(encoded)
+    let end: number
+    for (let start = 0; start < text.length; start = end + 1) {
+      end = text.indexOf('|', start)
+      if (end === -1) end = text.length
+      const isSession = text.startsWith('session#', start)
+      if (!isSession && !text.startsWith('PC#', start)) continue
+      const from = start + (isSession ? 8 : 3)
+      const to = text.indexOf('#', from)
+      if (to === -1 || to >= end) continue
+      const expires = expiryOf(text, to + 1, end)
+      if (expires < now || expires <= (isSession ? sessionExpires : deviceExpires)) continue
+      const content = decode(text.slice(from, to))
       if (content === undefined) continue
-      if (name === 'session' && Number(expires) > sessionExpires && SESSION_ID.test(content)) {
+      if (isSession && SESSION_ID.test(content)) {
         parts.sessionId = content
-        sessionExpires = Number(expires)
-      } else if (name === 'PC' && Number(expires) > deviceExpires && TNT_ID.test(content)) {
+        sessionExpires = expires
+      } else if (!isSession && TNT_ID.test(content)) {
         parts.tntId = content
-        deviceExpires = Number(expires)
+        deviceExpires = expires
       }
     }
   }
@@ -139,10 +163,7 @@ export function parseTargetCookie (values: readonly string[], now = Math.ceil(Da
  * The location hint in a `tntId` such as `1234.35_0`: `35`.
  */
 export function locationHintOf (tntId: string | undefined): string | undefined {
-  const parts = tntId?.split('.')
-  if (parts?.length !== 2) return undefined
-  const [cluster, node, ...rest] = parts[1]!.split('_')
-  return node !== undefined && rest.length === 0 && isLocationHint(cluster) ? cluster : undefined
+  return tntId === undefined || !tntId.includes('.') ? undefined : /^[^.]*\.(\d{1,4})_[^._]*$/.exec(tntId)?.[1]
 }
 
 /** The cluster in an `edgeHost` such as `mboxedge35.tt.omtrdc.net`: `35`. */

@@ -18,13 +18,16 @@ export interface EdgeAddressSettings {
 export class EdgeAddress {
   readonly #settings: EdgeAddressSettings
   readonly #scheme: string
+  /** Of visitors without a location hint, or of all. */
+  readonly #origin: string
   readonly #start: string
   readonly #end: string
 
   constructor (settings: EdgeAddressSettings) {
-    const { secure, organizationId, version } = settings
+    const { secure, organizationId, version, serverDomain, client } = settings
     this.#settings = settings
     this.#scheme = secure ? 'https://' : 'http://'
+    this.#origin = this.#scheme + (serverDomain ?? `${client}.tt.omtrdc.net`)
     this.#start = `/rest/v1/delivery?imsOrgId=${encodeURIComponent(organizationId)}&sessionId=`
     this.#end = version === undefined ? '' : `&version=${encodeURIComponent(version)}`
   }
@@ -33,9 +36,9 @@ export class EdgeAddress {
    * @param locationHint a cluster number, checked to be one before it gets here
    */
   origin (locationHint: string | undefined): string {
-    const { serverDomain, client } = this.#settings
-    if (serverDomain !== undefined) return this.#scheme + serverDomain
-    return `${this.#scheme}${locationHint === undefined ? client : `mboxedge${locationHint}`}.tt.omtrdc.net`
+    return locationHint === undefined || this.#settings.serverDomain !== undefined
+      ? this.#origin
+      : `${this.#scheme}mboxedge${locationHint}.tt.omtrdc.net`
   }
 
   /** What the edge accepts as a session id needs no more than `encodeURIComponent`; the rest is the edge's to refuse. */

@@ -71,8 +71,9 @@ export class PageRequest {
   /** What all requests of the page have in common. Not before {@link pending} is done. */
   base (): DeliveryRequest {
     const { propertyToken, environmentId } = this.#settings
+    const { id, experienceCloud } = this.#visitor.parts
     this.#context ??= contextOf(this.#request, this.#additions)
-    const request: DeliveryRequest = { ...this.#visitor.parts, context: this.#context }
+    const request: DeliveryRequest = { id, experienceCloud, context: this.#context }
     if (environmentId !== undefined) request.environmentId = environmentId
     if (propertyToken !== undefined) request.property = { token: propertyToken }
     return request
@@ -80,22 +81,29 @@ export class PageRequest {
 
   /** The complete request for a plan. Not before {@link pending} is done. */
   create (plan: TargetPlan): DeliveryRequest {
-    const base = this.base()
-    const { context, experienceCloud, ...members } = plan.members
-    const request: DeliveryRequest = {
-      requestId: randomUUID(),
-      // Carried from the first try on, so that a repeated one is not counted twice.
-      impressionId: randomUUID(),
-      ...base,
-      ...members
-    }
-    if (context !== undefined) request.context = mergeContext(base.context, context)
-    if (experienceCloud !== undefined) {
-      request.experienceCloud = { ...base.experienceCloud, ...experienceCloud, analytics: { ...base.experienceCloud?.analytics, ...experienceCloud.analytics } }
-    }
+    const request = this.base()
+    request.requestId = randomUUID()
+    // Carried from the first try on, so that a repeated one is not counted twice.
+    request.impressionId = randomUUID()
+    if (plan.members !== undefined) this.#join(request, plan.members)
     if (plan.execute !== undefined) request.execute = this.#withParameters(plan.execute)
     if (plan.prefetch !== undefined) request.prefetch = this.#withParameters(plan.prefetch)
     return request
+  }
+
+  /** What of the request's JSON was there before: the plan's own, unless the page adds to its mboxes. */
+  jsonOf (plan: TargetPlan): string | undefined {
+    return this.#parameters === undefined && this.#profileParameters === undefined ? plan.json : undefined
+  }
+
+  /** Puts what a route fixes over what the request tells. */
+  #join (request: DeliveryRequest, { context, experienceCloud, ...members }: NonNullable<TargetPlan['members']>): void {
+    Object.assign(request, members)
+    if (context !== undefined) request.context = mergeContext(request.context, context)
+    if (experienceCloud !== undefined) {
+      const { analytics } = request.experienceCloud ?? {}
+      request.experienceCloud = { ...request.experienceCloud, ...experienceCloud, analytics: { ...analytics, ...experienceCloud.analytics } }
+    }
   }
 
   /** Adds the page's parameters to every mbox, page load and view; what an mbox says itself wins. */

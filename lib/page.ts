@@ -168,6 +168,7 @@ export class Page {
     try {
       call.running = client.call({
         request: this.#pageRequest!.create(plan),
+        json: this.#pageRequest!.jsonOf(plan),
         sessionId: this.visitor.sessionId,
         locationHint: this.visitor.locationHint,
         decisioningMethod: plan.decisioningMethod ?? decisioningMethod,

@@ -39,7 +39,10 @@ export type TargetRouteConfig = boolean | TargetRequestForm | ((request: Fastify
 export interface TargetPlan {
   readonly execute?: ExecuteRequest
   readonly prefetch?: PrefetchRequest
-  readonly members: Partial<FixedMembers>
+  /** None in most plans. */
+  readonly members?: Partial<FixedMembers>
+  /** `execute` and `prefetch` as the end of a request's JSON: `,"execute":{…},"prefetch":{…}}`. */
+  readonly json?: string
   /** Names of the mboxes in it. */
   readonly mboxes: ReadonlySet<string>
   readonly pageLoad: boolean
@@ -51,7 +54,7 @@ export interface TargetPlan {
 }
 
 /** Asks for nothing. */
-export const EMPTY_PLAN: TargetPlan = Object.freeze({ members: {}, mboxes: new Set<string>(), pageLoad: false, views: new Set<string>() })
+export const EMPTY_PLAN: TargetPlan = Object.freeze({ mboxes: new Set<string>(), pageLoad: false, views: new Set<string>() })
 
 /** What a route does: nothing, one request for all, one made for each, or (undefined) only what is asked for. */
 export type RoutePlan = false | TargetPlan | ((request: FastifyRequest) => TargetPlan) | undefined
@@ -108,7 +111,8 @@ export function compileRequest (form: TargetRequestForm, where: string): TargetP
   }
   return {
     ...plan,
-    members,
+    ...(Object.keys(members).length > 0 && { members }),
+    json: endOfJson(plan, where),
     mboxes: names,
     pageLoad,
     views: views.some((view) => view.name === undefined) ? 'all' : new Set(views.map((view) => view.name!)),
@@ -133,6 +137,15 @@ function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, where: st
   }
 }
 
+/** See {@link TargetPlan.json}. */
+function endOfJson (plan: Pick<TargetPlan, 'execute' | 'prefetch'>, where: string): string {
+  try {
+    return `,${JSON.stringify(plan).slice(1)}`
+  } catch (cause) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', `${where} is not JSON`, { cause })
+  }
+}
+
 /** A plan without the mboxes that some call has already; undefined when nothing is left to ask. */
 export function withoutMboxes (plan: TargetPlan, known: ReadonlyMap<string, unknown>): TargetPlan | undefined {
   if (![...plan.mboxes].some((name) => known.has(name))) return plan
@@ -142,6 +155,7 @@ export function withoutMboxes (plan: TargetPlan, known: ReadonlyMap<string, unkn
   const rest = <Part extends { mboxes?: MboxRequest[] }>(part: Part): Part => ({ ...part, mboxes: part.mboxes?.filter(({ name }) => mboxes.has(name)) })
   return {
     ...plan,
+    json: undefined,
     mboxes,
     ...(plan.execute !== undefined && { execute: rest(plan.execute) }),
     ...(plan.prefetch !== undefined && { prefetch: rest(plan.prefetch) })

@@ -7,6 +7,8 @@ import type { Answer } from './offers.ts'
 /** A call to be made. */
 export interface TargetCall {
   request: DeliveryRequest
+  /** `execute` and `prefetch` of the request as the end of its JSON, where that is there already. */
+  json?: string | undefined
   sessionId: string
   locationHint: string | undefined
   decisioningMethod: DecisioningMethod
