@@ -6,6 +6,8 @@ import { attributesOf, expectAttributes, type AttributesExpectation, type Attrib
 import type { DeliveryResponse, MboxResponse, PageLoadResponse, View } from './delivery/schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
+import type { VisitorState } from './experience-cloud.ts'
+import { createScript, serverStateOf, type ScriptOptions, type ServerState } from './hand-over.ts'
 import { clickNotifications, displayNotifications, isNotificationForm, type Displayed, type NotificationForm } from './notifications.ts'
 import {
   createResult, failedOffer, fallbackOffer, mboxEntries, offerOf, pageLoadEntries,
@@ -158,6 +160,34 @@ export class RequestTarget {
     const valid = forms.filter(isNotificationForm)
     if (valid.length < forms.length) this.#settings.logger.error('Target: %d malformed notification left out', forms.length - valid.length)
     this.#page.notify(valid)
+  }
+
+  /**
+   * For at.js 2.2 and later, as `window.targetGlobalSettings.serverState`: what it applies, the executed page load and the
+   * prefetched views, of the first call that asks for them, and nothing private. undefined before the answer, after a
+   * failed one, and where neither was asked for.
+   */
+  serverState (): ServerState | undefined {
+    return serverStateOf(this.#page.calls)
+  }
+
+  /**
+   * For VisitorAPI.js: `Visitor.getInstance('<organization id>', { serverState })`. With the supplemental data id of the
+   * page's calls once there is one, and the customer ids that the app gave in the Visitor API form.
+   */
+  visitorState (): VisitorState {
+    return this.#page.visitor.visitorState
+  }
+
+  /**
+   * An inline script element for the page's head, after VisitorAPI.js and before at.js: adds `serverState()` to
+   * `window.targetGlobalSettings`, which stay as they are otherwise, and gives `visitorState()` to `Visitor` where that is
+   * loaded. Safe inside HTML whatever the offers hold. An empty string before the answer and after a failed one.
+   *
+   * @throws FST_TARGET_INVALID_OPTIONS at the call, when `nonce` is not of the characters of a nonce
+   */
+  script (options: ScriptOptions = {}): string {
+    return createScript(this.#page.calls, this.visitorState(), options)
   }
 
   /** Times so far. */
