@@ -8,6 +8,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import fastifyAdobeTarget from 'fastify-adobe-target'
 import { client, organizationId } from './account.ts'
+import { browserRoutes } from './browser.ts'
 import { CheckoutFlagsSchema } from './checkout-flags.ts'
 import { renderPage } from './page.ts'
 import { fetchProducts } from './products.ts'
@@ -54,6 +55,7 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
     serverTiming: true
   })
   await app.register(sampleRoutes)
+  await app.register(browserRoutes, { edge })
 
   // Clicks by event token, so one count for each variant. Only tokens that Target took get in here.
   const clicks = new Map<string, number>()

@@ -31,6 +31,7 @@ if (once) {
         "Count a click"         counted by Target for this variant
 
   The products take 80 ms and Target 60 ms: the end of the page shows what Target added.
+  With at.js, decided on the server: ${shop.address}/product
   As JSON: ${shop.address}/executeMbox?mbox=hero,banner
   Ctrl-C closes the shop.
 `)

@@ -79,8 +79,11 @@ if(v)if(v.getInstance)Object.keys(s.visitorState).forEach(function(o){v.getInsta
 }catch(e){console.error(e)}
 }`.replaceAll('\n', '')
 
-/** What ends a string in single quotes or could begin something of HTML's; JSON has escaped control characters and lone surrogates. */
-const UNSAFE = /[\\'<>&\u2028\u2029]/g
+/**
+ * What ends a string in single quotes, could begin something of HTML's, or has no place in XML. JSON has escaped the other
+ * control characters and lone surrogates.
+ */
+const UNSAFE = /[\\'<>&\x7f-\x9f\u2028\u2029\ufffe\uffff]/g
 
 const escape = (character: string) => character === '\\' ? '\\\\' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 
