@@ -57,7 +57,7 @@ export function createScript (calls: readonly PageCall[], visitorState: VisitorS
     return ''
   }
   const start = nonce === undefined ? '<script>' : `<script nonce="${nonce}">`
-  return `${start}(${TAKE_OVER})(JSON.parse('${data.replace(UNSAFE, escape)}'))</script>`
+  return `${start}(${TAKE_OVER})(JSON.parse('${data.replace(UNSAFE, escaped)}'))</script>`
 }
 
 /**
@@ -85,7 +85,7 @@ if(v)if(v.getInstance)Object.keys(s.visitorState).forEach(function(o){v.getInsta
  */
 const UNSAFE = /[\\'<>&\x7f-\x9f\u2028\u2029\ufffe\uffff]/g
 
-const escape = (character: string) => character === '\\' ? '\\\\' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+const escaped = (character: string) => character === '\\' ? '\\\\' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 
 /** `base64-value` of Content Security Policy Level 3. */
 const isNonce = (nonce: unknown): boolean => typeof nonce === 'string' && /^[A-Za-z0-9+/_-]+={0,2}$/.test(nonce)

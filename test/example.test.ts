@@ -9,8 +9,10 @@ import net, { type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { startBrowser, withoutBrowser } from './chromium.ts'
 
 const run = promisify(execFile)
 
@@ -60,6 +62,7 @@ class Browser {
   }
 }
 
+const until = async (holds: () => boolean) => { for (let wait = 0; wait < 500 && !holds(); wait++) await sleep(10) }
 const experienceOf = (page: string, mbox: string) => new RegExp(`data-mbox="${mbox}" data-experience="([^"]+)"`).exec(page)?.[1]
 const tokenOf = (page: string) => /name="token" value="([^"]+)"/.exec(page)![1]!
 
@@ -280,6 +283,28 @@ t.test('sample routes', async (t) => {
     t.equal(id.tntId, tntId)
     t.equal(execute.mboxes[0].options[0].responseTokens['experience.name'], experienceOf(page, 'hero'))
   })
+})
+
+t.test('GET /product: decided on the server, applied in the browser', { skip: withoutBrowser }, async (t) => {
+  const browser = await startBrowser(t)
+  const page = await browser.newPage()
+  const problems: string[] = []
+  page.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()) })
+  page.on('pageerror', (error) => problems.push(error.message))
+  const told = edge.nextRequest()
+  const response = await page.goto(`${address}/product`)
+  t.match(response!.headers()['content-security-policy'], /script-src 'nonce-[\w+/]{22}=='/)
+  t.match(response!.headers()['cache-control'], 'private')
+  await page.waitForSelector('#sizes + .advice')
+  t.equal(await page.textContent('#promise'), 'Ordered by noon, sent today')
+  t.match((await told).body, { execute: { pageLoad: {} }, prefetch: { views: [{}] } }, 'asked by the server')
+  await until(() => edge.notifications.length === 1)
+  t.match(edge.notifications, [{ type: 'display', view: { name: 'product' } }], 'shown, and told so by the browser')
+  await page.click('#promise')
+  await until(() => edge.notifications.length === 2)
+  t.match(edge.notifications[1], { type: 'click' })
+  t.equal(edge.requests.filter(({ body }) => body.execute !== undefined).length, 1, 'the browser asks for nothing')
+  t.same(problems, [])
 })
 
 t.test('--once reports and ends', async (t) => {

@@ -367,7 +367,7 @@ t.test('a nonce is one of a policy, or an error at the call', async (t) => {
 /** Sends a page that has the hand-over and at.js in its head and allows nothing without the nonce. */
 async function sendPage (reply: FastifyReply, target: RequestTarget, serverDomain: string, head = ''): Promise<FastifyReply> {
   const nonce = 'bm9uY2U='
-  const settings = { clientCode: client, imsOrgId: organizationId, serverDomain, secureOnly: false, overrideMboxEdgeServer: false, pageLoadEnabled: true, viewsEnabled: true, telemetryEnabled: false, cspScriptNonce: nonce, cspStyleNonce: nonce }
+  const settings = { clientCode: client, imsOrgId: organizationId, serverDomain, secureOnly: false, overrideMboxEdgeServer: false, pageLoadEnabled: true, viewsEnabled: true, telemetryEnabled: false, timeout: 3000, decisioningMethod: 'server-side', cspScriptNonce: nonce, cspStyleNonce: nonce }
   return await reply.type('text/html; charset=utf-8')
     .header('content-security-policy', `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; connect-src http://${serverDomain}; img-src data:; base-uri 'none'`)
     .send(`<!doctype html><html><head><title>quiet</title><link rel="icon" href="data:,">
@@ -423,7 +423,7 @@ t.test('in a browser', { skip: withoutBrowser }, async (t) => {
     t.equal(told.filter(({ body }) => body.execute !== undefined || body.prefetch !== undefined).length, 0, `${decisioningMethod}: the browser asks for nothing`)
     t.match(told[0]?.body.notifications, [{ type: 'display', view: { name: 'product' }, tokens: [String] }], 'it tells that the view is shown')
     t.equal(await page.evaluate('given === targetGlobalSettings'), true, 'the page\'s settings are the same object')
-    t.match(await page.evaluate('visitors'), [[organizationId, { serverState: { [organizationId]: { sdid: { supplementalDataIDCurrent: String } } } }, false]], 'Visitor was there first')
+    t.match(await page.evaluate('visitors[0]'), [organizationId, { serverState: { [organizationId]: { sdid: { supplementalDataIDCurrent: String } } } }, false], 'Visitor has it before at.js runs')
     t.equal(await page.evaluate('!targetGlobalSettings.serverState.response.execute.mboxes'), true)
     t.same([problems, await violations()], [[], []])
   }
