@@ -2,10 +2,11 @@
  * What a page hands over to Adobe's own libraries in the browser: to at.js the answer that is there already, so that it
  * asks for none itself; to VisitorAPI.js the visitor's state, so that its Analytics hits join Target's.
  *
- * The state has what at.js (2.2 to 2.11) reads and nothing else. at.js takes it only if `request` and `response` have
- * members; of the request it reads `requestId`, of the response `id.tntId`, the executed page load, the prefetched views
- * and the clicks beside them. Mboxes it takes out before it looks. What the server knows of the visitor, such as IP,
- * customer ids, parameters and traces, stays on the server.
+ * The state has what at.js 2.11 reads and nothing else. Like every at.js since 2.2, it takes a state only if `request` and
+ * `response` have members; of the request it reads `requestId`, of the response `id.tntId`, the executed page load, the
+ * prefetched views and the clicks beside them. Mboxes it takes out before it looks. What the server knows of the visitor,
+ * such as IP, customer ids, parameters and traces, stays on the server; so do a view's parameters, which at.js would repeat
+ * when it tells the view's display.
  */
 import type { DeliveryRequest, DeliveryResponse, PageLoadResponse, View } from './delivery/schema/index.ts'
 import { failure } from './errors.ts'
