@@ -21,7 +21,7 @@ export async function startEdge (t: Test, options: EdgeOptions = {}): Promise<Ta
   const edge = createEdge({ client, organizationId, ...options })
   t.teardown(() => edge.close())
   await edge.listen({ port: 0, host: '127.0.0.1' })
-  return Object.assign(edge, { host: hostOf(edge.server) })
+  return edge
 }
 
 /** An HTTP server of the test's own in place of the edge. */

@@ -5,7 +5,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Faults } from './faults.ts'
 
 export interface ArtifactRouteOptions {
-  artifact: object
+  /** The artifact to serve; the same object while it is the same. */
+  artifact: () => object
   /** When given, other clients' artifacts are not found. */
   client: string | undefined
   /** Without it there is no `rules.bin`, whose key it is a part of. */
@@ -13,20 +14,17 @@ export interface ArtifactRouteOptions {
   faults: Faults
 }
 
+interface File { type: string, etag: string, content: Buffer }
 interface Params { client: string, environment: string, file: string }
 
 const environments = ['production', 'staging', 'development']
 
 export function artifactRoutes (app: FastifyInstance, { artifact, client, organizationId, faults }: ArtifactRouteOptions) {
-  const json = Buffer.from(JSON.stringify(artifact))
-  const hash = createHash('sha256').update(json).digest('hex')
-  const files = new Map<string, { type: string, etag: string, content: Buffer }>()
-  files.set('rules.json', { type: 'application/json; charset=utf-8', etag: `"${hash}"`, content: json })
-  if (organizationId !== undefined) {
-    files.set('rules.bin', { type: 'application/octet-stream', etag: `"${hash}-bin"`, content: obfuscated(json, organizationId, hash.slice(0, 32)) })
-  }
+  let made = artifact()
+  let files = filesOf(made, organizationId)
 
   const serve = async (request: FastifyRequest, reply: FastifyReply) => {
+    if (made !== artifact()) files = filesOf(made = artifact(), organizationId)
     const params = request.params as Params
     const file = files.get(params.file)
     if (file === undefined || !environments.includes(params.environment) || (client !== undefined && params.client !== client)) {
@@ -41,6 +39,17 @@ export function artifactRoutes (app: FastifyInstance, { artifact, client, organi
   app.get('/:client/:environment/v1/:file', faults.hooks('artifact'), serve)
   app.get('/:client/:environment/v1/:propertyToken/:file', faults.hooks('artifact'), serve)
   app.get('/v1/geo', faults.hooks('geo'), async (request) => whereabouts(request))
+}
+
+function filesOf (artifact: object, organizationId: string | undefined): Map<string, File> {
+  const json = Buffer.from(JSON.stringify(artifact))
+  const hash = createHash('sha256').update(json).digest('hex')
+  const files = new Map<string, File>()
+  files.set('rules.json', { type: 'application/json; charset=utf-8', etag: `"${hash}"`, content: json })
+  if (organizationId !== undefined) {
+    files.set('rules.bin', { type: 'application/octet-stream', etag: `"${hash}-bin"`, content: obfuscated(json, organizationId, hash.slice(0, 32)) })
+  }
+  return files
 }
 
 /** The same place for everyone; the address is the one asked about, or the sender's. */

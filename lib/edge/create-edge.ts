@@ -3,17 +3,21 @@
  */
 import { inspect } from 'node:util'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, type FastifyServerOptions } from 'fastify'
-import { compileArtifact, type CompiledArtifact } from '../decisioning/compile.ts'
 import type { Notification } from '../delivery/schema/index.ts'
 import { failure } from '../errors.ts'
-import { activityTokens } from './answer.ts'
 import { artifactRoutes } from './artifact-route.ts'
 import { deliveryRoute } from './delivery-route.ts'
 import { Faults, type FaultKind, type FaultOptions } from './faults.ts'
+import type { FixedContent, FixedOfferOptions } from './fixed-offers.ts'
+import { hostOf } from './host.ts'
 import { Pauses } from './pauses.ts'
+import { locationOf, type Place } from './place.ts'
 import { Recorder, type RecordedRequest } from './recorder.ts'
+import { Rules } from './rules.ts'
 import { sampleArtifact } from './sample-artifact.ts'
 import { EventTokens } from './tokens.ts'
+import { visitorFor, type Variant, type VariantVisitor } from './visitor-for.ts'
+import { Watch } from './watch.ts'
 
 export interface EdgeOptions {
   /**
@@ -33,6 +37,36 @@ export interface EdgeOptions {
 
 /** A Fastify app with a test kit. */
 export type TargetEdge = FastifyInstance & {
+  /** Host and port, for the plugin's `serverDomain`. Throws FST_TARGET_NOT_READY before it listens. */
+  readonly host: string
+  /**
+   * Fixes what a place answers from the next request on, before the artifact's own rules: html for a string, json for an
+   * object, actions for a list, nothing for null. A later offer `when` the parameters fit, or for the visitor, wins over an
+   * earlier one; one without `when` and `visitor` is for all others. On-device after the artifact was fetched again.
+   *
+   * Its activity is named after the place, its experiences are A, B, … in the order in which they were fixed.
+   *
+   * Throws FST_TARGET_INVALID_OPTIONS.
+   */
+  offer (place: Place, content: FixedContent, options?: FixedOfferOptions): void
+  /**
+   * A visitor who falls into an experience of an A/B activity, at the edge and on-device: the same each time. With an audience,
+   * who is in that. The edge must have the `client` of the app.
+   *
+   * Throws FST_TARGET_INVALID_OPTIONS when the artifact has no such experience.
+   */
+  visitorFor (variant: Variant): VariantVisitor
+  /** How often offers of a place were displayed: executed or notified, once for an `impressionId`. Throws FST_TARGET_INVALID_OPTIONS. */
+  displays (place: Place): number
+  /** How often clicks of a place were notified, once for a notification's id. Throws FST_TARGET_INVALID_OPTIONS. */
+  clicks (place: Place): number
+  /**
+   * Resolves when the condition holds: judged now and each time the edge got or answered a delivery request.
+   *
+   * Rejects with FST_TARGET_TIMEOUT after `timeout` ms (default 5000), with FST_TARGET_CLOSED when the edge is closed, or with
+   * what the condition throws.
+   */
+  until (condition: () => unknown, options?: { timeout?: number }): Promise<void>
   /** The delivery requests that arrived with a JSON body, refused ones too, oldest first; the last 10,000. */
   readonly requests: readonly RecordedRequest[]
   /** The notifications that were accepted, oldest first, repeated ones too; the last 100,000. */
@@ -41,7 +75,7 @@ export type TargetEdge = FastifyInstance & {
   impressions (activityId?: number | string): number
   /** Resolves with the next delivery request to arrive. */
   nextRequest (): Promise<RecordedRequest>
-  /** Forgets what was recorded and counted, and ends all faults. */
+  /** Forgets what was recorded and counted, and ends all faults and fixed offers. */
   reset (): void
   /** Makes requests fail from now on; see `FaultKind`. Throws FST_TARGET_INVALID_OPTIONS. */
   fault (kind: FaultKind, options?: FaultOptions): void
@@ -81,15 +115,16 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   const pauses = new Pauses()
   const faults = new Faults(pauses)
   const tokens = new EventTokens(artifact)
-  const { meta, responseTokens } = tokens.artifact as { meta?: { clientCode?: unknown }, responseTokens?: unknown }
-  const listed = Array.isArray(responseTokens) ? responseTokens.map(String) : []
+  const { meta } = tokens.artifact as { meta?: { clientCode?: unknown } }
+  const client = options.client ?? String(meta?.clientCode ?? 'local')
+  const rules = new Rules(tokens, (problem) => app.log.warn(problem))
+  const watch = new Watch()
 
-  let compiled: CompiledArtifact
-  app.addHook('onReady', async () => {
-    const report = (problem: string) => app.log.warn(problem)
-    compiled = await compileArtifact({ ...tokens.artifact, responseTokens: [...new Set([...listed, ...activityTokens])] }, { report })
+  app.addHook('onReady', async () => { await rules.ready() })
+  app.addHook('preClose', async () => {
+    pauses.end()
+    watch.end()
   })
-  app.addHook('preClose', async () => pauses.end())
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const status = error.statusCode ?? 500
@@ -104,18 +139,25 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   app.addContentTypeParser(['application/json', 'text/plain'], { parseAs: 'string' }, app.getDefaultJsonParser('ignore', 'ignore'))
 
   deliveryRoute(app, {
-    client: options.client ?? String(meta?.clientCode ?? 'local'),
+    client,
     organizationId,
-    artifact: () => compiled,
-    responseTokens: new Set(listed),
+    artifactFor: (id) => rules.compiledFor(id),
+    responseTokens: rules.responseTokens,
     tokens,
     recorder,
+    watch,
     faults,
     delay: () => pauses.wait(typeof latency === 'function' ? latency() : latency)
   })
-  artifactRoutes(app, { artifact: tokens.artifact, client: options.client, organizationId, faults })
+  artifactRoutes(app, { artifact: () => rules.served, client: options.client, organizationId, faults })
 
-  return Object.assign(app, {
+  const located = (place: Place, method: string) => locationOf(place, rules.globalMbox, method)
+  const edge = Object.assign(app, {
+    offer: (place: Place, content: FixedContent, offerOptions?: FixedOfferOptions) => rules.offer(place, content, offerOptions),
+    visitorFor: (variant: Variant) => visitorFor(tokens.artifact, client, variant),
+    displays: (place: Place) => recorder.displays(located(place, 'edge.displays()')),
+    clicks: (place: Place) => recorder.clicks(located(place, 'edge.clicks()')),
+    until: (condition: () => unknown, untilOptions?: { timeout?: number }) => watch.until(condition, untilOptions),
     requests: recorder.requests,
     notifications: recorder.notifications,
     impressions: (activityId?: number | string) => recorder.impressions(activityId),
@@ -123,9 +165,12 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
     reset: () => {
       recorder.reset()
       faults.clear()
+      rules.reset()
     },
     fault: (kind: FaultKind, faultOptions?: FaultOptions) => faults.set(kind, faultOptions)
   })
+  // Not enumerable: who prints or compares an edge must not ask for it.
+  return Object.defineProperty(edge, 'host', { get: () => hostOf(app.addresses()) }) as typeof edge & { readonly host: string }
 }
 
 function checkOptions (options: EdgeOptions) {

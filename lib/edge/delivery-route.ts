@@ -6,9 +6,11 @@ import { decide } from '../decisioning/decide.ts'
 import { DeliveryQuery, DeliveryRequest, type DeliveryResponse, type Notification, type VisitorId } from '../delivery/schema/index.ts'
 import { completeAnswer } from './answer.ts'
 import type { Faults } from './faults.ts'
+import { notifiedLocation } from './place.ts'
 import type { Recorder } from './recorder.ts'
 import { refusal } from './refusal.ts'
 import type { EventTokens } from './tokens.ts'
+import type { Watch } from './watch.ts'
 
 /** The cluster this edge claims to be: the suffix of the `tntId`s it gives, and its host name. */
 const cluster = '35'
@@ -18,46 +20,54 @@ export interface DeliveryRouteOptions {
   client: string
   /** When given, requests for another organization are refused. */
   organizationId: string | undefined
-  /** The artifact, compiled by the time the edge is ready. */
-  artifact: () => CompiledArtifact
+  /** The artifact that a visitor is decided by. */
+  artifactFor: (id: VisitorId) => Promise<CompiledArtifact>
   /** The response tokens that the artifact lists. */
   responseTokens: ReadonlySet<string>
   tokens: EventTokens
   recorder: Recorder
+  watch: Watch
   faults: Faults
   /** Waits as long as the edge is to take. */
   delay: () => Promise<void>
 }
 
 export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptions) {
-  const { recorder } = options
+  const { recorder, watch } = options
   const fault = options.faults.hooks('delivery')
 
   app.post<{ Body: DeliveryRequest, Querystring: DeliveryQuery }>('/rest/v1/delivery', {
     schema: { querystring: DeliveryQuery, body: DeliveryRequest },
     preValidation: [
-      async ({ body, query, headers }) => recorder.record({ body, query: { ...query }, headers, time: Date.now() }),
+      async ({ body, query, headers }) => {
+        recorder.record({ body, query: { ...query }, headers, time: Date.now() })
+        watch.check()
+      },
       fault.preValidation
     ],
-    onSend: fault.onSend
+    onSend: fault.onSend,
+    // Once the answer is out: who waited may close the edge.
+    onResponse: async () => watch.check()
   }, async ({ body, query }, reply) => {
     const wrong = options.organizationId !== undefined && query.imsOrgId !== options.organizationId
     const message = wrong ? 'unknown imsOrgId' : refusal(body, options.tokens)
     if (message !== undefined) return reply.code(400).send({ status: 400, message })
-    const answer = respond(body, options)
+    const id = visitorId(body.id)
+    const answer = respond({ ...body, id }, await options.artifactFor(id), options)
     await options.delay()
     return body.context.beacon === true ? reply.code(204).send() : answer
   })
 }
 
-function respond (body: DeliveryRequest, { client, artifact, responseTokens, tokens, recorder }: DeliveryRouteOptions): DeliveryResponse {
-  const id = visitorId(body.id)
-  const compiled = artifact()
-  const { response, notifications: impressions } = decide(compiled, { ...body, id }, { client })
+function respond (body: DeliveryRequest & { id: VisitorId }, compiled: CompiledArtifact, { client, responseTokens, tokens, recorder }: DeliveryRouteOptions): DeliveryResponse {
+  const { id } = body
+  const { response, notifications: impressions } = decide(compiled, body, { client })
   completeAnswer(response, body, tokens, responseTokens, compiled.globalMbox)
 
   const impressionId = body.impressionId ?? randomUUID()
   const countDisplays = (of: Notification, underId: string) => {
+    const location = notifiedLocation(of, compiled.globalMbox)
+    if (location !== undefined) recorder.display(underId, location)
     for (const token of of.tokens ?? []) {
       const facts = tokens.facts(token)
       if (facts?.kind === 'display') recorder.count(underId, facts.activityId)
@@ -67,7 +77,10 @@ function respond (body: DeliveryRequest, { client, artifact, responseTokens, tok
   for (const impression of impressions) countDisplays(impression, impressionId)
   for (const notification of body.notifications ?? []) {
     const isNew = recorder.accept(notification)
-    if (isNew && notification.type === 'display') countDisplays(notification, notification.impressionId ?? body.impressionId ?? notification.id)
+    if (!isNew) continue
+    if (notification.type === 'display') countDisplays(notification, notification.impressionId ?? body.impressionId ?? notification.id)
+    const location = notifiedLocation(notification, compiled.globalMbox)
+    if (notification.type === 'click' && location !== undefined) recorder.click(location)
   }
 
   const { requestId, execute, prefetch } = response

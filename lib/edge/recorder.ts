@@ -1,6 +1,7 @@
 /** What the edge has seen: requests, notifications and impressions, for tests to look at. */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Notification } from '../delivery/schema/index.ts'
+import type { Location } from './place.ts'
 
 /** A delivery request that reached the edge with a JSON body, answered or not. */
 export interface RecordedRequest {
@@ -44,6 +45,9 @@ export class Recorder {
   readonly #notificationIds = new RecentIds()
   readonly #impressionKeys = new RecentIds()
   readonly #impressions = new Map<string, number>()
+  readonly #displayKeys = new RecentIds()
+  readonly #displays = new Map<string, number>()
+  readonly #clicks = new Map<string, number>()
   #waiting: Array<(request: RecordedRequest) => void> = []
 
   record (request: RecordedRequest) {
@@ -68,6 +72,27 @@ export class Recorder {
     }
   }
 
+  /** Counts a display of a place, once for one impression id. */
+  display (impressionId: string, location: Location) {
+    const key = keyOf(location)
+    if (this.#displayKeys.add(`${key}:${impressionId}`)) this.#displays.set(key, this.displays(location) + 1)
+  }
+
+  /** Counts a click. */
+  click (location: Location) {
+    this.#clicks.set(keyOf(location), this.clicks(location) + 1)
+  }
+
+  /** Displays of a place. */
+  displays (location: Location): number {
+    return this.#displays.get(keyOf(location)) ?? 0
+  }
+
+  /** Clicks of a place. */
+  clicks (location: Location): number {
+    return this.#clicks.get(keyOf(location)) ?? 0
+  }
+
   /** Impressions of one activity, or of all. */
   impressions (activityId?: number | string): number {
     if (activityId !== undefined) return this.#impressions.get(String(activityId)) ?? 0
@@ -86,5 +111,10 @@ export class Recorder {
     this.#notificationIds.clear()
     this.#impressionKeys.clear()
     this.#impressions.clear()
+    this.#displayKeys.clear()
+    this.#displays.clear()
+    this.#clicks.clear()
   }
 }
+
+const keyOf = ({ kind, name }: Location) => `${kind}/${name}`

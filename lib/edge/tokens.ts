@@ -28,20 +28,29 @@ export const stateOf = (kind: 'mbox' | 'view' | 'pageLoad', name = '') => digest
 
 /** An artifact whose every rule names activity and experience and whose every option and metric has an event token, and what each token stands for. */
 export class EventTokens {
-  /** The artifact with tokens: a copy, the one that was given is left as it was. */
+  /** The artifact with tokens. */
   readonly artifact: object
   readonly #facts = new Map<string, TokenFacts>()
   readonly #clicks = new Map<string, Map<string, Metric>>()
 
-  /** Tokens of the artifact are kept; missing ones are made from activity, experience and kind. */
   constructor (artifact: object) {
+    this.artifact = this.read(artifact)
+  }
+
+  /**
+   * Adds what another artifact has; what was read before stays known.
+   *
+   * @returns it with tokens: a copy, the one that was given is left as it was. Its own tokens are kept; missing ones are made
+   * from activity, experience and kind
+   */
+  read (artifact: object): object {
     const copy = structuredClone(artifact) as { rules?: { mboxes?: Record<string, unknown>, views?: Record<string, unknown> } }
     for (const locations of [copy.rules?.mboxes, copy.rules?.views]) {
       for (const [location, rules] of Object.entries(locations ?? {})) {
         if (Array.isArray(rules)) rules.forEach((rule: Rule, position) => this.#read(location, rule, position))
       }
     }
-    this.artifact = copy
+    return copy
   }
 
   /** What a token stands for; undefined if it is none of this edge's. */
