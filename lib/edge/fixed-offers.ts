@@ -86,7 +86,7 @@ function conditionsOf (when: unknown): FixedOffer['when'] {
   if (!isPlain(when)) throw refused(`needs mbox parameters as when, not ${show(when)}`)
   return Object.entries(when).map(([name, value]) => {
     // The first are not to be found by a condition, the others are never sent.
-    if (name.split('.').includes('') || name.startsWith('profile.')) throw refused(`cannot tell by "${name}": it is no name of an mbox parameter`)
+    if (name.split('.').includes('') || name.startsWith('profile.') || name.length > 128) throw refused(`cannot tell by "${name}": it is no name of an mbox parameter`)
     if (!['string', 'number', 'boolean'].includes(typeof value)) throw refused(`needs a text, a number or a boolean as value of "${name}", not ${show(value)}`)
     return [name, String(value)]
   })

@@ -12,7 +12,9 @@ export interface Location {
   name: string
 }
 
-const isName = (value: unknown): value is string => typeof value === 'string' && value.trim() !== '' && value.length <= 250
+/** Longer names are refused by the edge: those of mboxes in notifications, those of views everywhere. */
+const longest = { mbox: 250, view: 128 }
+const isName = (value: unknown, most: number): value is string => typeof value === 'string' && value.trim() !== '' && value.length <= most
 
 /**
  * Finds a place in an artifact: the page load is there under the name of its global mbox.
@@ -21,9 +23,9 @@ const isName = (value: unknown): value is string => typeof value === 'string' &&
  * @throws FST_TARGET_INVALID_OPTIONS when it is no place
  */
 export function locationOf (place: Place, globalMbox: string, method: string): Location {
-  if (isName(place)) return { kind: 'mboxes', name: place }
+  if (isName(place, longest.mbox)) return { kind: 'mboxes', name: place }
   if (typeof place === 'object' && place !== null && Object.keys(place).length === 1) {
-    if ('view' in place && isName(place.view)) return { kind: 'views', name: place.view }
+    if ('view' in place && isName(place.view, longest.view)) return { kind: 'views', name: place.view }
     if ('pageLoad' in place && place.pageLoad === true) return { kind: 'mboxes', name: globalMbox }
   }
   throw failure('FST_TARGET_INVALID_OPTIONS', `${method} needs an mbox name, { view: name } or { pageLoad: true }, not ${inspect(place, { depth: 1 })}`)
