@@ -39,7 +39,7 @@ const rule = (activity: number, name: string, html: string, condition: unknown =
   condition,
   consequence: { name, options: [{ type: 'html', content: html }], metrics: [] }
 })
-const artifactOf = (mboxes: Record<string, object[]>, more: object = {}) => ({ version: '1.0.0', responseTokens: ['activity.name'], localMboxes: Object.keys(mboxes), rules: { mboxes, views: {} }, ...more })
+const artifactOf = (mboxes: Record<string, object[]>, more: object = {}) => ({ version: '1.0.0', responseTokens: ['experience.name'], localMboxes: Object.keys(mboxes), rules: { mboxes, views: {} }, ...more })
 
 t.test('the kind of an offer follows from its content, and its place is any', async (t) => {
   const edge = await startEdge(t)
@@ -96,12 +96,17 @@ t.test('who gets which: later before earlier where `when` fits, the one without 
   t.equal(await content(edge, 'a', { member: 'gold', size: '3' }), 'both')
   t.equal(await content(edge, 'a', { member: 'gold', size: '4' }), 'gold', 'all of them must be equal')
   t.equal(await content(edge, 'a', { member: 'gold', 'cart.empty': 'true' }), undefined, 'nothing, whatever else would fit')
+  const experiences = async () => await Promise.all(([{}, { member: 'gold' }, { member: 'gold', size: '3' }] as Record<string, string>[])
+    .map(async (parameters) => (await executed(edge, 'a', parameters)).options[0].responseTokens['experience.name']))
+  const before = await experiences()
+  t.same(before, ['Experience C', 'Experience B', 'Experience D'], 'in the order in which they were fixed')
   edge.offer('a', 'gold again', { when: { member: 'gold' } })
   edge.offer('a', 'default again', {})
   edge.offer('a', 'both again', { when: { size: 3, member: 'gold' } })
   t.equal(await content(edge, 'a', { member: 'gold' }), 'gold again', 'the same case: it takes the place')
   t.equal(await content(edge, 'a'), 'default again')
   t.equal(await content(edge, 'a', { member: 'gold', size: '3' }), 'both again', 'in whatever order it is named')
+  t.same(await experiences(), before, 'as the same experience')
   edge.reset()
   t.equal(await content(edge, 'a', { member: 'gold', size: '3' }), 'own gold', 'reset forgets all')
 })
@@ -229,6 +234,10 @@ t.test('on-device and hybrid: the artifact has them, under another ETag', async 
   t.same(await seen(hybrid, 'own?user=ann'), ['for Ann', 'edge', 'matched'], 'only the edge knows visitors')
   t.same(await seen(hybrid, 'own?user=bob'), ['fallback', 'default', 'no-offer'])
   t.same(await seen(device, 'own?user=ann'), ['fallback', 'default', 'no-offer'], 'on-device decides without')
+  edge.offer({ view: 'v' }, 'for Ann', { visitor: { thirdPartyId: 'ann' } })
+  const served = await json(await fetch(location))
+  t.same([served.localMboxes, served.remoteMboxes, served.localViews, served.remoteViews], [['far', 'new'], ['own'], [], ['v']])
+  t.notMatch(JSON.stringify(served), /Ann|ann"/)
   edge.reset()
   t.equal(await etag(), first)
 })
@@ -323,8 +332,12 @@ t.test('displays and clicks are counted once, by place', async (t) => {
   t.strictSame([edge.displays('hero'), edge.clicks('hero')], [3, 2])
   await deliver(edge, { notifications: [{ ...display, id: 'v', mbox: undefined, view: { name: 'hero' } }, { ...click, id: 'p', mbox: undefined, pageLoad: {} }, { ...click, id: 'n', mbox: undefined }] })
   t.strictSame([edge.displays('hero'), edge.displays({ view: 'hero' }), edge.clicks({ pageLoad: true }), edge.clicks('hero')], [3, 1, 1, 2], 'a view is no mbox')
+  for (let batch = 0; batch < 11; batch++) {
+    await deliver(edge, { notifications: Array.from({ length: 1000 }, (_, at): Notification => ({ ...click, id: `${batch}-${at}`, mbox: { name: `${batch}-${at}` }, tokens: [] })) })
+  }
+  t.strictSame([edge.clicks('0-0'), edge.clicks('10-999')], [0, 1], 'places are forgotten, so that made up ones do not fill the memory')
   edge.reset()
-  t.strictSame([edge.displays('hero'), edge.clicks('hero')], [0, 0])
+  t.strictSame([edge.displays('hero'), edge.clicks('hero'), edge.clicks('10-999')], [0, 0, 0])
   await deliver(edge, { execute: { mboxes }, impressionId: 'one' })
   t.equal(edge.displays('hero'), 1)
   for (const place of ['', ' ', 5, null, undefined, {}, [], { view: 1 }, { view: 'a', pageLoad: true }, { pageLoad: false }, { mbox: 'a' }, 'x'.repeat(251), { view: 'x'.repeat(129) }]) {

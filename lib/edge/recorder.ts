@@ -19,6 +19,7 @@ export interface RecordedRequest {
 const keptRequests = 10_000
 const keptNotifications = 100_000
 const keptIds = 200_000
+const keptPlaces = 10_000
 
 /** A set that forgets its oldest members. */
 class RecentIds {
@@ -37,6 +38,24 @@ class RecentIds {
   }
 }
 
+/** Counts by place; the places that were counted first are forgotten first. */
+class PlaceCounts {
+  readonly #counts = new Map<string, number>()
+
+  add (key: string) {
+    this.#counts.set(key, this.of(key) + 1)
+    if (this.#counts.size > keptPlaces) this.#counts.delete(this.#counts.keys().next().value as string)
+  }
+
+  of (key: string): number {
+    return this.#counts.get(key) ?? 0
+  }
+
+  clear () {
+    this.#counts.clear()
+  }
+}
+
 export class Recorder {
   /** The last 10,000 requests, oldest first. */
   readonly requests: RecordedRequest[] = []
@@ -46,8 +65,8 @@ export class Recorder {
   readonly #impressionKeys = new RecentIds()
   readonly #impressions = new Map<string, number>()
   readonly #displayKeys = new RecentIds()
-  readonly #displays = new Map<string, number>()
-  readonly #clicks = new Map<string, number>()
+  readonly #displays = new PlaceCounts()
+  readonly #clicks = new PlaceCounts()
   #waiting: Array<(request: RecordedRequest) => void> = []
 
   record (request: RecordedRequest) {
@@ -75,22 +94,22 @@ export class Recorder {
   /** Counts a display of a place, once for one impression id. */
   display (impressionId: string, location: Location) {
     const key = keyOf(location)
-    if (this.#displayKeys.add(`${key}:${impressionId}`)) this.#displays.set(key, this.displays(location) + 1)
+    if (this.#displayKeys.add(`${key}:${impressionId}`)) this.#displays.add(key)
   }
 
   /** Counts a click. */
   click (location: Location) {
-    this.#clicks.set(keyOf(location), this.clicks(location) + 1)
+    this.#clicks.add(keyOf(location))
   }
 
   /** Displays of a place. */
   displays (location: Location): number {
-    return this.#displays.get(keyOf(location)) ?? 0
+    return this.#displays.of(keyOf(location))
   }
 
   /** Clicks of a place. */
   clicks (location: Location): number {
-    return this.#clicks.get(keyOf(location)) ?? 0
+    return this.#clicks.of(keyOf(location))
   }
 
   /** Impressions of one activity, or of all. */
