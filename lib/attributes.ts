@@ -2,7 +2,7 @@
  * Attributes: the json offers of an mbox as one object, checked against what the page expects.
  */
 import { TypeGuard, type Static, type TSchema } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
+import { contentCheck, defaultsOf, isObject } from './content-check.ts'
 import type { DeliveryResponse } from './delivery/schema/index.ts'
 import { failure } from './errors.ts'
 import type { TargetResult } from './offers.ts'
@@ -20,10 +20,11 @@ export interface AttributesProvider {
 }
 
 /** Adds properties, never a prototype: content is JSON of a third party and may carry `__proto__`. */
-function assign (target: Record<string, unknown>, source: object): void {
+export function assignAttributes (target: Record<string, unknown>, source: object): Record<string, unknown> {
   for (const [key, value] of Object.entries(source)) {
     if (key !== '__proto__') target[key] = value
   }
+  return target
 }
 
 /** Attributes by mbox name: prefetched first, so that executed ones win. */
@@ -32,10 +33,8 @@ function attributesByMbox (response: DeliveryResponse): Map<string, Record<strin
   for (const { name, options } of [...response.prefetch?.mboxes ?? [], ...response.execute?.mboxes ?? []]) {
     if (typeof name !== 'string') continue
     for (const { type, content } of options ?? []) {
-      if (type !== 'json' || typeof content !== 'object' || content === null || Array.isArray(content)) continue
-      const attributes = byMbox.get(name) ?? {}
-      assign(attributes, content)
-      byMbox.set(name, attributes)
+      if (type !== 'json' || !isObject(content)) continue
+      byMbox.set(name, assignAttributes(byMbox.get(name) ?? {}, content))
     }
   }
   return byMbox
@@ -67,51 +66,36 @@ export type AttributesExpectation = TSchema | Record<string, unknown>
 /** The attributes a page gets for what it expects. */
 export type AttributesFor<Expectation> = Expectation extends TSchema ? Static<Expectation> : Expectation
 
-// By schema: schemas are module constants of the app, and the map does not keep them alive.
-const checkedSchemas = new WeakMap<object, string>()
-
-/** Checks once that a schema can be filled from its own defaults. */
-function defaultsOf (schema: TSchema): unknown {
-  const known = checkedSchemas.get(schema)
-  if (known !== undefined) return JSON.parse(known)
-  const defaults = Value.Default(schema, {})
-  const problem = Value.Errors(schema, defaults).First()
-  if (problem !== undefined) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', `the schema given to attributes() cannot be filled from its own defaults: ${problem.path || '/'} ${problem.message}; give each required property a default`)
-  }
-  checkedSchemas.set(schema, JSON.stringify(defaults))
-  return defaults
-}
-
 /** From merged json offers (undefined: none) to attributes, and what did not fit where they did not. */
-export type AttributesReader<Attributes> = (offered: Record<string, unknown> | undefined) => { attributes: Attributes, problem?: string }
+export type AttributesReading<Attributes> = (offered: Record<string, unknown> | undefined) => { attributes: Attributes, problem?: string }
+
+// By schema: schemas are module constants of the app, and the map does not keep them alive.
+const readings = new WeakMap<object, AttributesReading<unknown>>()
 
 /**
  * Prepares the reading of attributes. Called before the answer is there, so that a wrong schema shows at once.
  *
  * @throws FST_TARGET_INVALID_OPTIONS when a schema cannot be filled from its defaults
  */
-export function expectAttributes<Expectation extends AttributesExpectation> (expectation: Expectation): AttributesReader<AttributesFor<Expectation>> {
-  if (!TypeGuard.IsSchema(expectation)) {
-    return (offered) => {
-      const attributes = { ...expectation as Record<string, unknown> }
-      if (offered !== undefined) assign(attributes, offered)
-      return { attributes: attributes as AttributesFor<Expectation> }
-    }
+export function expectAttributes<Expectation extends AttributesExpectation> (expectation: Expectation): AttributesReading<AttributesFor<Expectation>> {
+  const known = readings.get(expectation) ?? (TypeGuard.IsSchema(expectation) ? readBy(expectation) : undefined)
+  if (known !== undefined) return known as AttributesReading<AttributesFor<Expectation>>
+  return (offered) => ({ attributes: assignAttributes({ ...expectation as Record<string, unknown> }, offered ?? {}) as AttributesFor<Expectation> })
+}
+
+function readBy (schema: TSchema): AttributesReading<unknown> {
+  const { content: defaults, problem = isObject(defaults) ? undefined : '/ expected object' } = defaultsOf(schema, {})
+  if (problem !== undefined) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', `the schema given to attributes() cannot be filled from its own defaults: ${problem}; give each required property a default`)
   }
-  const schema: TSchema = expectation
-  const defaults = defaultsOf(schema)
-  return (offered) => {
-    if (offered === undefined) return { attributes: defaults as AttributesFor<Expectation> }
-    const instead = (problem: string) => ({ attributes: defaults as AttributesFor<Expectation>, problem })
-    try {
-      // The response stays as it came: defaults are written into a copy.
-      const attributes = Value.Default(schema, structuredClone(offered))
-      const problem = Value.Errors(schema, attributes).First()
-      return problem === undefined ? { attributes: attributes as AttributesFor<Expectation> } : instead(`${problem.path || '/'} ${problem.message}`)
-    } catch {
-      // JSON.parse takes thousands of levels that a copy cannot.
-      return instead('/ is nested too deep')
-    }
+  const check = contentCheck(schema)
+  // A copy: what a page does with its attributes must not show in another's.
+  const instead = (problem?: string) => ({ attributes: structuredClone(defaults), problem })
+  const reading: AttributesReading<unknown> = (offered) => {
+    if (offered === undefined) return instead()
+    const { content, problem } = check(offered)
+    return problem === undefined ? { attributes: content } : instead(problem)
   }
+  readings.set(schema, reading)
+  return reading
 }

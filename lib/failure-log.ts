@@ -5,7 +5,10 @@ import type { TargetError } from './errors.ts'
 /** Least time between two lines about the same kind of failure, in ms. */
 const INTERVAL = 10_000
 
-/** Kinds are error codes with their status, so there are never many of them. */
+/** Kinds that are told apart. Past that, what is new counts as one kind: names may come from anywhere. */
+const MOST_KINDS = 1000
+
+/** Kinds are error codes with their status, unless a report names its own. */
 export class FailureLog {
   readonly #logger: TargetLogger
   readonly #kinds = new Map<string, { loggedAt: number, unlogged: number }>()
@@ -19,9 +22,10 @@ export class FailureLog {
    *
    * @param message the line, without visitor data; by default the error's own
    * @param count how many of a kind are reported at once
+   * @param name of the kind
    */
-  report (error: TargetError, message: string = error.message, count = 1): void {
-    const name = `${error.code} ${error.meta?.status ?? ''}`
+  report (error: TargetError, message: string = error.message, count = 1, name = `${error.code} ${error.meta?.status ?? ''}`): void {
+    if (this.#kinds.size >= MOST_KINDS && !this.#kinds.has(name)) name = error.code
     const now = performance.now()
     const kind = this.#kinds.get(name)
     if (kind !== undefined && now - kind.loggedAt < INTERVAL) {

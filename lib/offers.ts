@@ -9,25 +9,8 @@ import type {
 import type { TargetError, TargetErrorCode } from './errors.ts'
 import type { VisitorState } from './experience-cloud.ts'
 
-/**
- * Types of content by mbox name, for `content` and `offer`. Empty here; augment it:
- *
- * ```ts
- * declare module 'fastify-adobe-target' {
- *   interface TargetMboxes { hero: string, flags: { express: boolean } }
- * }
- * ```
- */
-export interface TargetMboxes {}
-
 /** Content of an option: a string for html, a URL for redirect and dynamic, an object for json, a list for actions. */
 export type OfferContent = string | Record<string, unknown> | unknown[]
-
-/** A declared mbox name, or any other. */
-export type MboxName = keyof TargetMboxes | (string & {})
-
-/** The declared type of an mbox's content; any content for a name that was not declared. */
-export type MboxContent<Name> = Name extends keyof TargetMboxes ? TargetMboxes[Name] : OfferContent
 
 /** Where an offer comes from. */
 export type OfferSource = 'edge' | 'on-device' | 'default'
@@ -103,7 +86,7 @@ export function failedOffer<Fallback> (fallback: Fallback, error: TargetError): 
 }
 
 /** Whether an option has something to show. */
-const hasContent = (option: Option) => option.content !== undefined && option.content !== null
+export const hasContent = (option: Option) => option.content !== undefined && option.content !== null
 
 /** The offer that some entries of a response make together: executed ones come first. */
 export function offerOf<Fallback> (entries: readonly Entry[], source: 'edge' | 'on-device', fallback: Fallback): Offer<OfferContent, Fallback> {

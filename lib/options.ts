@@ -11,6 +11,7 @@ import type { DecisioningMethod } from './delivery/schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import type { TargetEvents } from './events.ts'
+import { declareMboxes, type DeclaredMboxes, type MboxDefinitions } from './mboxes.ts'
 import { callback, checkOptions, count, flag, fn, milliseconds, oneOf, strict, text, wait, withMethods } from './option-check.ts'
 import type { TargetRequestForm } from './route-plan.ts'
 import type { VisitorDetails } from './visitor.ts'
@@ -107,6 +108,14 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
   global?: boolean
   /** Default request, for `global` and for `config: { target: true }`; the same forms as a route's. */
   request?: TargetRequestForm | ((request: FastifyRequest) => TargetRequestForm)
+  /** Schema of the content and fallback, by mbox name: once for all routes. */
+  mboxes?: MboxDefinitions
+  /**
+   * Whether Target may be asked about this visitor, e.g. by consent; asked once per request, when anything is to be
+   * started. `false`: no call, no cookie, no notification, fallbacks with `opted-out`; likewise if it throws or rejects.
+   * Default: always.
+   */
+  enabled?: (request: FastifyRequest) => boolean | Promise<boolean>
   /** What the app knows of the visitor, e.g. from its session. */
   visitor?: (request: FastifyRequest) => VisitorDetails | undefined | null | Promise<VisitorDetails | undefined | null>
   /** More Delivery API `context`, merged over what is read from the request; `null` takes a part away. */
@@ -179,6 +188,8 @@ const PluginOptionsSchema = Type.Object({
   hook: Type.Optional(oneOf(['onRequest', 'preParsing', 'preValidation', 'preHandler', false], 'onRequest, preParsing, preValidation, preHandler or false')),
   global: Type.Optional(flag),
   request: Type.Optional(Type.Any()),
+  mboxes: Type.Optional(Type.Any()),
+  enabled: Type.Optional(fn),
   visitor: Type.Optional(fn),
   context: Type.Optional(fn),
   parameters: Type.Optional(fn),
@@ -239,10 +250,11 @@ export function resolveClientOptions (given: TargetClientOptions): ClientSetting
 }
 
 /** The plugin's options, checked and with their defaults. */
-export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait' | 'request' | 'visitor' | 'context' | 'parameters' | 'profileParameters'> {
+export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait' | 'request' | 'enabled' | 'visitor' | 'context' | 'parameters' | 'profileParameters'> {
   client: ClientSettings
   hook: NonNullable<FastifyAdobeTargetOptions['hook']>
   global: boolean
+  mboxes: DeclaredMboxes
   cookies: CookieSettings | false
   serverTiming: boolean
   decorator: string
@@ -265,6 +277,8 @@ export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: 
     hook: options.hook ?? 'onRequest',
     global: options.global ?? false,
     request: options.request,
+    mboxes: declareMboxes(options.mboxes),
+    enabled: options.enabled,
     visitor: options.visitor,
     context: options.context,
     parameters: options.parameters,

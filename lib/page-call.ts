@@ -3,11 +3,14 @@
  */
 import { failure, type TargetError } from './errors.ts'
 import type { Answer } from './offers.ts'
-import type { TargetPlan } from './route-plan.ts'
+import { EMPTY_PLAN, type TargetPlan } from './route-plan.ts'
 import type { RunningCall } from './target-call.ts'
 
-/** How a call ended. */
-export type Outcome = { answer: Answer, error?: undefined } | { answer?: undefined, error: TargetError }
+/** How a call ended, or that there was none: Target may not be asked about this visitor. */
+export type Outcome =
+  { answer: Answer, error?: undefined, optedOut?: undefined } |
+  { answer?: undefined, error: TargetError, optedOut?: undefined } |
+  { answer?: undefined, error?: undefined, optedOut: true }
 
 /** What waiting for a call gave: how it ended, or that the wait was over before. */
 export type Waited = Outcome | 'max-wait'
@@ -62,3 +65,7 @@ export class PageCall {
     this.settle({ error: failure('FST_TARGET_ABORTED', 'the client left') })
   }
 }
+
+/** Stands for every call where Target may not be asked. */
+export const REFUSED_CALL = new PageCall(EMPTY_PLAN)
+REFUSED_CALL.settle({ optedOut: true })

@@ -24,8 +24,8 @@ export interface RequestFunctions {
 export interface PageRequestSettings extends RequestFunctions {
   propertyToken?: string
   environmentId?: number
-  /** Told when one of the app's functions failed. */
-  functionFailed (name: string, error: unknown): void
+  /** Told when one of the app's functions failed, and what it is taken as. */
+  functionFailed (name: string, error: unknown, taken?: string): void
 }
 
 /** The requests of one page. */

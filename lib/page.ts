@@ -5,18 +5,19 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetClient } from './client.ts'
+import { askConsent, type ConsentSettings } from './consent.ts'
 import type { DecisioningMethod } from './delivery/schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { asTargetError, failure } from './errors.ts'
 import { completeNotification, type Displayed, type NotificationForm } from './notifications.ts'
 import type { Answer } from './offers.ts'
-import { PageCall } from './page-call.ts'
+import { PageCall, REFUSED_CALL } from './page-call.ts'
 import { PageRequest, type PageRequestSettings } from './page-request.ts'
 import { EMPTY_PLAN, withoutMboxes, type RoutePlan, type TargetPlan } from './route-plan.ts'
 import type { Visitor } from './visitor.ts'
 
 /** What all pages of a plugin instance share. */
-export interface PageSettings extends PageRequestSettings {
+export interface PageSettings extends PageRequestSettings, ConsentSettings {
   client: TargetClient
   /** ms for a whole call. */
   timeout: number
@@ -33,6 +34,8 @@ export class Page {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #routePlan: RoutePlan
+  /** What the app says, once it was asked. */
+  #consent: boolean | Promise<boolean> | undefined
   readonly #calls: PageCall[] = []
   /** The call that has an mbox, by name. */
   readonly #byMbox = new Map<string, PageCall>()
@@ -51,9 +54,14 @@ export class Page {
     this.visitor = visitor
   }
 
-  /** Whether anything was or is to be sent for this page. */
+  /** Whether anything was or is to be sent for this page, and may be. */
   get used (): boolean {
-    return this.#calls.length > 0 || this.#pageRequest !== undefined
+    return this.#consent === true && (this.#calls.length > 0 || this.#pageRequest !== undefined)
+  }
+
+  /** The first call, or what stands for it. */
+  get first (): PageCall | undefined {
+    return this.#consent === false ? REFUSED_CALL : this.#calls[0]
   }
 
   /** The calls so far, the first of them first. */
@@ -71,7 +79,7 @@ export class Page {
   start (): this {
     if (this.#routeStarted) return this
     this.#routeStarted = true
-    if (!this.#mayStart || this.#routePlan === undefined) return this
+    if (!this.#mayStart || this.#routePlan === undefined || !this.#consents()) return this
     try {
       const plan = typeof this.#routePlan === 'function' ? this.#routePlan(this.#request) : this.#routePlan
       if (plan !== false) this.#startCall(plan)
@@ -84,12 +92,13 @@ export class Page {
   /** Starts a call for what no call has yet. */
   startMore (plan: TargetPlan): void {
     const more = withoutMboxes(plan, this.#byMbox)
-    if (more !== undefined && this.#mayStart) this.#startCall(more)
+    if (more !== undefined && this.#mayStart && this.#consents()) this.#startCall(more)
   }
 
   /** The call that asks for something, if one does. */
   callWith (what: Displayed): PageCall | undefined {
     this.start()
+    if (this.#consent === false) return REFUSED_CALL
     if (typeof what === 'string') return this.#byMbox.get(what)
     return 'view' in what
       ? this.#calls.find(({ plan }) => plan.views === 'all' || plan.views.has(what.view))
@@ -101,6 +110,7 @@ export class Page {
     const known = this.callWith(mbox)
     // A name that the edge refuses would take all others of the tick with it.
     if (known !== undefined || !this.#mayStart || typeof mbox !== 'string' || mbox.trim() === '') return known
+    if (!this.#consents()) return REFUSED_CALL
     const { call, mboxes } = this.#gathering ??= this.#gather()
     mboxes.push(mbox)
     this.#byMbox.set(mbox, call)
@@ -109,14 +119,36 @@ export class Page {
 
   /** Queues notifications; what is missing in them is filled in. */
   notify (forms: NotificationForm[]): void {
-    if (forms.length === 0) return
+    if (forms.length === 0 || !this.#consents()) return
     this.#impressionId ??= randomUUID()
     const notifications = forms.map((form) => completeNotification(form, this.#impressionId!))
     const { sessionId, locationHint } = this.visitor
-    const page = this.#prepare()
-    const add = () => this.#settings.client.notify({ key: sessionId, request: page.base(), sessionId, locationHint }, notifications)
-    if (page.pending === undefined) add()
-    else page.pending.then(add)
+    const add = () => this.#settings.client.notify({ key: sessionId, request: this.#pageRequest!.base(), sessionId, locationHint }, notifications)
+    const pending = this.#prepare()
+    if (pending === undefined) add()
+    else pending.then((ready) => { if (ready) add() })
+  }
+
+  /** Whether Target may be asked about this visitor; asked of the app once, when something is to be started. */
+  #consents (): boolean | Promise<boolean> {
+    if (this.#consent !== undefined) return this.#consent
+    // The function may itself ask for offers.
+    this.#consent = false
+    const consent = askConsent(this.#settings, this.#request)
+    this.#consent = typeof consent === 'boolean'
+      ? consent
+      : consent.then((consents) => {
+        this.#consent = consents
+        if (!consents) this.#refuse()
+        return consents
+      })
+    return this.#consent
+  }
+
+  /** Ends what waited for consent as if it had never begun. */
+  #refuse (): void {
+    for (const call of this.#calls.splice(0)) call.settle({ optedOut: true })
+    this.#byMbox.clear()
   }
 
   #gather () {
@@ -149,16 +181,21 @@ export class Page {
 
   /** Sends a call, at once unless one of the app's functions needs time. The deadline counts from here in any case. */
   #send (call: PageCall, plan: TargetPlan): void {
+    if (call.outcome !== undefined) return
     const timeout = plan.timeout ?? this.#settings.timeout
-    const { pending } = this.#prepare()
+    const early = this.#consent instanceof Promise
+    const pending = this.#prepare()
     if (pending === undefined) return this.#sendNow(call, plan, timeout)
     const deadline = performance.now() + timeout
     const timer = setTimeout(() => call.settle({
       error: failure('FST_TARGET_TIMEOUT', `the app's own functions were not done within ${timeout} ms`, { meta: { phase: 'request', attempts: 0, elapsed: timeout } })
     }), timeout)
-    pending.then(() => {
+    pending.then((ready) => {
       clearTimeout(timer)
-      if (call.outcome === undefined) this.#sendNow(call, plan, Math.max(1, deadline - performance.now()))
+      if (!ready || call.outcome !== undefined) return
+      // Without a cookie it would be a visitor who never comes back, and nobody sees what is decided now.
+      if (early && !this.#mayStart && !call.needed) return call.settle({ error: failure('FST_TARGET_ABORTED', 'the response was sent before `enabled` had answered') })
+      this.#sendNow(call, plan, Math.max(1, deadline - performance.now()))
     })
   }
 
@@ -185,8 +222,14 @@ export class Page {
     }
   }
 
-  #prepare (): PageRequest {
+  /**
+   * Puts together what all requests of the page have in common; undefined when that is done at once.
+   *
+   * @returns whether Target may be asked, when that is known and the app's functions are done; never rejects
+   */
+  #prepare (): Promise<boolean> | undefined {
+    if (this.#consent instanceof Promise) return this.#consent.then((consents) => consents && (this.#prepare() ?? true))
     this.#pageRequest ??= new PageRequest(this.#settings, this.#request, this.visitor)
-    return this.#pageRequest
+    return this.#pageRequest.pending?.then(() => true)
   }
 }

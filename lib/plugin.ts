@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import { TargetClient } from './client.ts'
 import { cookieSerializer } from './cookies.ts'
 import { failure, isTargetError } from './errors.ts'
+import { contentReporter } from './mboxes.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions } from './options.ts'
 import { Page } from './page.ts'
 import { RequestTarget } from './request-target.ts'
@@ -56,10 +57,15 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     environmentId,
     decisioningMethod,
     logger,
-    functionFailed (place: string, error: unknown) {
+    contentFailed: contentReporter(logger),
+    functionFailed (place: string, error: unknown, taken = 'absent') {
       if (failed.has(place)) return
       failed.add(place)
-      logger.error(error, `Target: \`${place}\` failed and is taken as absent; further failures of it are not logged`)
+      try {
+        logger.error(error, `Target: \`${place}\` failed and is taken as ${taken}; further failures of it are not logged`)
+      } catch {
+        // A logger that throws is treated as absent: there is nowhere left to say so.
+      }
     }
   }
 

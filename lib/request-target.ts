@@ -2,16 +2,17 @@
  * `request.target`: starts the page's call, answers what handlers ask, falls back when there is nothing, keeps the time.
  * One object per request; nothing in it outlives the request but a call in its grace.
  */
-import { attributesOf, expectAttributes, type AttributesExpectation, type AttributesFor, type AttributesReader } from './attributes.ts'
+import type { AttributesExpectation, AttributesFor } from './attributes.ts'
 import type { DeliveryResponse, MboxResponse, PageLoadResponse, View } from './delivery/schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import type { VisitorState } from './experience-cloud.ts'
 import { createScript, serverStateOf, type ScriptOptions, type ServerState } from './hand-over.ts'
+import { PageMboxes, type AttributesName, type AttributesReader, type MboxContent, type MboxName, type MboxOtherwise, type MboxSettings } from './mboxes.ts'
 import { clickNotifications, displayNotifications, isNotificationForm, type Displayed, type NotificationForm } from './notifications.ts'
 import {
   createResult, failedOffer, fallbackOffer, mboxEntries, offerOf, pageLoadEntries,
-  type Answer, type MboxContent, type MboxName, type MboxOffer, type Offer, type OfferContent, type OfferSource,
+  type Answer, type MboxOffer, type Offer, type OfferContent, type OfferSource,
   type TargetResult, type ViewOffer
 } from './offers.ts'
 import type { PageCall, Outcome, Waited } from './page-call.ts'
@@ -19,7 +20,7 @@ import type { Page } from './page.ts'
 import { compileRequest, type TargetRequestForm } from './route-plan.ts'
 
 /** What all requests of a plugin instance share. */
-export interface RequestTargetSettings {
+export interface RequestTargetSettings extends MboxSettings {
   /** ms an ask may hold the handler; undefined: until the call's deadline. */
   maxWait?: number
   logger: TargetLogger
@@ -47,6 +48,7 @@ export class RequestTarget {
   #openSince = 0
   #waited = 0
   #result: TargetResult | undefined
+  #pageMboxes: PageMboxes | undefined
 
   /**
    * @param arrival of the request, on the clock of `performance.now()`
@@ -62,9 +64,9 @@ export class RequestTarget {
    * Content of the first option that has any, over all entries of that name, executed before prefetched: a string for
    * html, an object for json, a list for actions, a URL for redirect (see `offer().type`). Never rejects.
    *
-   * @param fallback what to resolve with where Target has no content. Default: undefined
+   * @param fallback what to resolve with where Target has no content that fits. Default: as declared in the option `mboxes`
    */
-  async content<Name extends MboxName, Fallback = undefined> (mbox: Name, fallback?: Fallback): Promise<MboxContent<Name> | Fallback> {
+  async content<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxContent<Name> | Fallback> {
     return (await this.offer(mbox, fallback)).content
   }
 
@@ -72,26 +74,33 @@ export class RequestTarget {
    * The whole offer of an mbox. Asking twice gives the same answer without a second call; an mbox that was not in the
    * route's config is asked for in one more call, with all others asked for in the same tick. Never rejects.
    */
-  async offer<Name extends MboxName, Fallback = undefined> (mbox: Name, fallback?: Fallback): Promise<MboxOffer<MboxContent<Name>, Fallback>> {
+  async offer<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxOffer<MboxContent<Name>, Fallback>> {
     const offer = await this.#offer(this.#page.callFor(mbox), fallback, (answer) => mboxEntries(answer.response, mbox))
-    return { mbox, ...offer } as MboxOffer<MboxContent<Name>, Fallback>
+    return { mbox, ...this.#settings.mboxes.has(mbox) ? this.#mboxes.offer(mbox, offer, fallback as Fallback) : offer } as MboxOffer<MboxContent<Name>, Fallback>
   }
 
   /**
-   * The json offers of an mbox as one object. With a TypeBox object schema: defaulted, checked and typed, and content
-   * that does not fit gives the schema's own defaults as a whole; with an object: laid over it. Never rejects.
+   * The json offers of an mbox as one object. As declared in the option `mboxes`, or with a second argument: a TypeBox
+   * object schema, for attributes that are defaulted, checked and typed, where content that does not fit gives the
+   * schema's own defaults as a whole; or an object that they are laid over. Never rejects.
    *
-   * @throws FST_TARGET_INVALID_OPTIONS at the call, when the schema cannot be filled from its own defaults
+   * @throws FST_TARGET_INVALID_OPTIONS at the call, when the schema cannot be filled from its own defaults, or there is
+   *   neither a second argument nor a schema of an object in `mboxes`
    */
-  attributes<const Expectation extends AttributesExpectation> (mbox: MboxName, schemaOrDefaults: Expectation): Promise<AttributesFor<Expectation>> {
-    return this.#attributes(mbox, expectAttributes(schemaOrDefaults))
+  attributes<Name extends AttributesName> (mbox: Name): Promise<MboxContent<Name>>
+  attributes<const Expectation extends AttributesExpectation> (mbox: MboxName, schemaOrDefaults: Expectation): Promise<AttributesFor<Expectation>>
+  attributes (mbox: string, schemaOrDefaults?: AttributesExpectation): Promise<unknown> {
+    return this.#attributes(mbox, this.#mboxes.attributes(mbox, schemaOrDefaults))
   }
 
-  async #attributes<Attributes> (mbox: string, read: AttributesReader<Attributes>): Promise<Attributes> {
+  async #attributes (mbox: string, read: AttributesReader): Promise<unknown> {
     const answer = answerOf(await this.#wait(this.#page.callFor(mbox), this.#maxWait))
-    const { attributes, problem } = read(answer === undefined ? undefined : attributesOf(answer.response, mbox))
-    if (problem !== undefined) this.#settings.logger.error({ mbox, problem }, 'Target attributes do not fit their schema; its defaults are used')
-    return attributes
+    return read(answer?.response)
+  }
+
+  get #mboxes (): PageMboxes {
+    this.#pageMboxes ??= new PageMboxes(this.#settings)
+    return this.#pageMboxes
   }
 
   /** The page load's offer. Never rejects. */
@@ -115,11 +124,12 @@ export class RequestTarget {
   /**
    * The SDK's `getOffers` result of the page's first call, configured or started; extra asks are not in it.
    *
-   * @throws (rejects) an error of this package; INVALID_REQUEST where nothing was requested
+   * @throws (rejects) an error of this package; INVALID_REQUEST where nothing was requested, or may be
    */
   async result (): Promise<TargetResult> {
-    const outcome = await this.#wait(this.#page.start().calls[0], undefined)
+    const outcome = await this.#wait(this.#page.start().first, undefined)
     if (typeof outcome !== 'object') throw failure('FST_TARGET_INVALID_REQUEST', 'nothing was requested for this page')
+    if (outcome.optedOut) throw failure('FST_TARGET_INVALID_REQUEST', 'Target may not be asked for this visitor: the option `enabled` says so')
     if (outcome.answer === undefined) throw outcome.error
     const { sessionId, locationHint, visitorState } = this.#page.visitor
     this.#result ??= createResult(outcome.answer, sessionId, locationHint, visitorState)
@@ -228,6 +238,7 @@ export class RequestTarget {
     const instead = fallback as Fallback
     if (waited === undefined) return fallbackOffer(instead, 'not-requested')
     if (waited === 'max-wait') return fallbackOffer(instead, 'max-wait')
+    if (waited.optedOut) return fallbackOffer(instead, 'opted-out')
     return waited.answer === undefined ? failedOffer(instead, waited.error) : offerOf(entries(waited.answer), waited.answer.source, instead)
   }
 

@@ -17,8 +17,8 @@ const importsOf = (file: string) => [...read('lib', file).matchAll(/^(?:import|e
 
 t.test('imports point down the list that is the way of a request', async (t) => {
   const order = [
-    'index', 'plugin', 'create-target-client', 'options', 'option-check', 'request-target', 'hand-over', 'page', 'page-request', 'page-call', 'route-plan', 'visitor', 'context', 'cdn-geo', 'client', 'call-options', 'on-device', 'target-call', 'edge-address', 'health', 'events',
-    'attributes', 'notifications', 'offers', 'delivery-request', 'experience-cloud', 'cookies', 'telemetry', 'delivery/', 'decisioning/', 'outbox/', 'failure-log', 'delivery/schema/', 'diagnostics', 'errors'
+    'index', 'plugin', 'create-target-client', 'options', 'option-check', 'request-target', 'hand-over', 'mboxes', 'page', 'consent', 'page-request', 'page-call', 'route-plan', 'visitor', 'context', 'cdn-geo', 'client', 'call-options', 'on-device', 'target-call', 'edge-address', 'health', 'events',
+    'attributes', 'content-check', 'notifications', 'offers', 'delivery-request', 'experience-cloud', 'cookies', 'telemetry', 'delivery/', 'decisioning/', 'outbox/', 'failure-log', 'delivery/schema/', 'diagnostics', 'errors'
   ]
   const rank = (file: string) => {
     const name = file.replace(/\.ts$/, '')
@@ -115,14 +115,15 @@ t.test('apps outside the repository', async (t) => {
   writeFileSync(join(folder, 'app.ts'), `
 import Fastify from 'fastify'
 import { Type } from '@sinclair/typebox'
-import fastifyAdobeTarget, { createTargetClient, errors, schemas, type Offer, type TargetResult } from 'fastify-adobe-target'
+import fastifyAdobeTarget, { createTargetClient, errors, schemas, type MboxDefinitions, type MboxTypes, type Offer, type TargetResult } from 'fastify-adobe-target'
 import { createEdge, type TargetEdge } from 'fastify-adobe-target/edge'
+const mboxes = { title: { schema: Type.String(), fallback: '' }, limits: { schema: Type.Object({ size: Type.Number({ default: 1 }) }) } } satisfies MboxDefinitions
 declare module 'fastify-adobe-target' {
-  interface TargetMboxes { greeting: string, flags: { express: boolean } }
+  interface TargetMboxes extends MboxTypes<typeof mboxes> { greeting: string, flags: { express: boolean } }
 }
 const Flags = Type.Object({ express: Type.Boolean({ default: false }), limit: Type.Number({ default: 1 }) })
 const app = Fastify()
-await app.register(fastifyAdobeTarget, { client: 'acmeclient', organizationId: '1234567890@AdobeOrg', timeout: 500 })
+await app.register(fastifyAdobeTarget, { client: 'acmeclient', organizationId: '1234567890@AdobeOrg', timeout: 500, mboxes, enabled: (request) => request.headers['sec-gpc'] !== '1' })
 // @ts-expect-error no such option
 app.register(fastifyAdobeTarget, { client: 'acmeclient', organizationId: '1234567890@AdobeOrg', tiemout: 500 })
 app.get('/', { config: { target: { execute: { mboxes: ['greeting', { name: 'cart', parameters: { size: '3' } }] }, maxWait: 50 } } }, async (request) => {
@@ -132,9 +133,13 @@ app.get('/', { config: { target: { execute: { mboxes: ['greeting', { name: 'cart
   const plain: { size: number } = await request.target.attributes('flags', { size: 1 as number })
   const offer: Offer = await request.target.offer('other')
   const result: TargetResult = await request.target.result()
+  const title: string = await request.target.content('title')
+  const limits: { size: number } = await request.target.attributes('limits')
+  // @ts-expect-error nothing says what its attributes are
+  request.target.attributes('greeting')
   // @ts-expect-error a string is no number
   const wrong: number = await request.target.content('greeting', 'hello')
-  return { greeting, flags, express, limit, plain, offer, result, wrong, waited: request.target.timing.waited satisfies number }
+  return { title, limits, greeting, flags, express, limit, plain, offer, result, wrong, waited: request.target.timing.waited satisfies number }
 })
 // @ts-expect-error a number of ms
 app.get('/wrong', { config: { target: { execute: { mboxes: ['greeting'] }, maxWait: '50' } } }, async () => '')

@@ -383,7 +383,7 @@ t.test('attributes: checked, defaulted, typed', async (t) => {
     plain: { express: true, limit: 10 }
   })
   t.equal(({} as { polluted?: boolean }).polluted, undefined)
-  t.match(logged.map(({ msg }) => msg), [/do not fit their schema/])
+  t.match(logged.map(({ msg }) => msg), [/does not fit its schema/])
 })
 
 t.test('page load and views', async (t) => {

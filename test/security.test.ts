@@ -330,7 +330,7 @@ t.test('findings of the fuzzing', async (t) => {
     app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.attributes('hero', Type.Object({ express: Type.Boolean({ default: false }) })))
   })
   t.same(await json(await fetch(nested)), { express: false }, 'an offer that nests too deep to be copied gives the defaults')
-  t.match(logged, [{ msg: /do not fit/ }])
+  t.match(logged, [{ msg: /does not fit/ }])
 
   const { url: named, logged: refusals } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', { config: { target: (request) => ({ execute: { pageLoad: { parameters: { [(request.query as { name: string }).name]: 'v' } } } }) } }, async (request) => (await request.target.pageLoad()).reason)
