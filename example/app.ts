@@ -52,7 +52,8 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
     organizationId,
     serverDomain: edge,
     secure: false,
-    serverTiming: true
+    serverTiming: true,
+    notificationsRoute: true // the page's script tells of clicks and displays there
   })
   await app.register(sampleRoutes)
   await app.register(browserRoutes, { edge })
@@ -62,7 +63,8 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
 
   app.get<{ Querystring: Static<typeof PageQuery> }>('/', {
     schema: { querystring: PageQuery },
-    config: { target: ['hero', 'banner', 'checkout-flags'] }
+    // What is executed counts as seen; the banner is prefetched, and counts once the page's script saw it.
+    config: { target: { execute: { mboxes: ['hero', 'checkout-flags'] }, prefetch: { mboxes: ['banner'] } } }
   }, async (request, reply) => {
     const { target, arrival } = request
     const elapsed = () => performance.now() - arrival

@@ -44,7 +44,7 @@ export function renderPage (model: PageModel): string {
 <style>${style}</style>
 </head>
 <body>
-${markup(banner)}
+${place('banner', banner.options[0]?.eventToken, markup(banner))}
 <header class="top">
   <a class="top__logo" href="/">${logo} Ridge &amp; Burn</a>
   <p class="top__promise">${flags.express ? 'Express delivery: here tomorrow' : 'Delivery in three days'} · free from €${flags.freeShippingFrom}</p>
@@ -54,7 +54,7 @@ ${markup(banner)}
   </nav>
 </header>
 <main>
-${markup(hero, defaultHero)}
+${place('hero', click?.token, markup(hero, defaultHero))}
 <section class="shelf" aria-labelledby="shelf-title">
   <h2 id="shelf-title">Winter shelf</h2>
   <ul class="products">${products.map((product) => card(product, flags))}</ul>
@@ -86,7 +86,7 @@ ${markup(hero, defaultHero)}
   </div>
 </section>
 <a class="pill" href="#behind">Target held this page <b>${timeline.target.waited.toFixed(1)} ms</b></a>
-${click && script}
+${script}
 </body>
 </html>
 `.toString()
@@ -97,11 +97,26 @@ const inTurn = ({ asked, listed, target }: Timeline) => `${(listed - asked + (ta
 
 const current = html` aria-current="page"`
 
-/** The hero's own button counts as well, where there is JavaScript. */
+/** What Target shows in an mbox, with the event token that its script notifies. */
+const place = (mbox: string, token: string | undefined, content: Html | undefined) =>
+  token === undefined ? content : html`<div id="${mbox}" data-token="${token}">${content}</div>`
+
+/** Where there is JavaScript: a click on the hero's own button counts, and the banner's display once somebody can see it. */
 const script = html`<script>
-document.addEventListener('click', (event) => {
-  if (event.target.closest('[data-click]')) document.getElementById('click').requestSubmit()
+const notify = (type, place) => navigator.sendBeacon('/target/notifications', JSON.stringify({
+  notifications: [{ type, mbox: { name: place.id }, tokens: [place.dataset.token] }]
+}))
+const [hero, banner] = ['hero', 'banner'].map((id) => document.getElementById(id))
+hero?.addEventListener('click', (event) => {
+  if (!event.target.closest('[data-click]')) return
+  notify('click', hero)
+  document.querySelector('#click output').textContent = 'Your click on the hero was sent to Target'
 })
+if (banner) new IntersectionObserver(([{ isIntersecting }], observer) => {
+  if (!isIntersecting) return
+  observer.disconnect()
+  notify('display', banner)
+}).observe(banner)
 </script>`
 
 function card ({ id, name, text, price, listPrice }: Product, { showSavings }: CheckoutFlags): Html {

@@ -28,7 +28,9 @@ if (once) {
   Try   reload                  the same visitor keeps the same hero
         "New visitor"           drops the cookies: maybe the other hero
         "Gold member"           another banner, by the address: ?member=gold
-        "Count a click"         counted by Target for this variant
+        "Count a click"         counted by Target for this variant; the hero's own button as well
+        a QA link               pins the second hero until ${shop.address}/?at_preview_token=
+        ${shop.edge.qaLink(`${shop.address}/`, { activities: [410001], previewIndexes: [{ activityIndex: 1, experienceIndex: 2 }] })}
 
   The products take 80 ms and Target 60 ms: the end of the page shows what Target added.
   With at.js, decided on the server: ${shop.address}/product

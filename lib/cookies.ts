@@ -12,6 +12,9 @@ export const TARGET_COOKIE = 'mbox'
 /** Name of the cookie that holds the location hint. The Node SDK's `TargetClient.TargetLocationHintCookieName`. */
 export const LOCATION_HINT_COOKIE = 'mboxEdgeCluster'
 
+/** Name of the cookie that holds QA mode, as at.js names it. */
+export const QA_MODE_COOKIE = 'at_qa_mode'
+
 /** Name of the cookie in which Adobe's VisitorAPI.js keeps the Experience Cloud id of an organization. */
 export const getVisitorCookieName = (organizationId: string) => `AMCV_${organizationId}`
 
@@ -43,6 +46,7 @@ export interface RawCookies {
   locationHint?: string
   /** Value of `AMCV_<organizationId>`. */
   visitor?: string
+  qaMode?: string
 }
 
 // The session id goes into a query string and the edge refuses white space, `?` and `/` in it (Delivery API 1.0).
@@ -61,7 +65,8 @@ export const isSessionId = (value: unknown): value is string => typeof value ===
 /** A location hint is a cluster number. Anything else must never get into a host name. */
 export const isLocationHint = (value: unknown): value is string => typeof value === 'string' && HINT.test(value)
 
-function decode (text: string): string | undefined {
+/** The text of a percent-encoded value; undefined when it is none. */
+export function decodeCookie (text: string): string | undefined {
   if (!text.includes('%')) return text
   try {
     return decodeURIComponent(text)
@@ -86,8 +91,8 @@ export function readCookieHeader (header: string | undefined, visitorCookieNames
     if (end === -1) end = header.length
     while (header.charCodeAt(start) === 0x20 || header.charCodeAt(start) === 0x09) start++
     const first = header.charCodeAt(start)
-    // All names in question begin with `m` or `A`, and most cookies of a page do not.
-    if (first === 0x6d || first === 0x41) {
+    // All names in question begin with `m`, `A` or `a`, and most cookies of a page do not.
+    if (first === 0x6d || first === 0x41 || first === 0x61) {
       // Looked for once and not from each cookie: a header of many without one would take quadratic time.
       if (equals < start) equals = header.indexOf('=', start)
       if (equals !== -1 && equals < end) {
@@ -95,6 +100,7 @@ export function readCookieHeader (header: string | undefined, visitorCookieNames
         if (name === TARGET_COOKIE) cookies.target.push(unquote(header.slice(equals + 1, end)))
         else if (name === LOCATION_HINT_COOKIE) cookies.locationHint ??= unquote(header.slice(equals + 1, end))
         else if (visitorCookieNames.includes(name)) cookies.visitor ??= unquote(header.slice(equals + 1, end))
+        else if (name === QA_MODE_COOKIE) cookies.qaMode ??= unquote(header.slice(equals + 1, end))
       }
     }
     start = end + 1
@@ -132,7 +138,7 @@ export function parseTargetCookie (values: readonly string[], now = Math.ceil(Da
   let sessionExpires = -1
   let deviceExpires = -1
   for (const value of values) {
-    const text = value.includes('#') ? value : decode(value)
+    const text = value.includes('#') ? value : decodeCookie(value)
     if (text === undefined) continue
     let end: number
     for (let start = 0; start < text.length; start = end + 1) {
@@ -145,7 +151,7 @@ export function parseTargetCookie (values: readonly string[], now = Math.ceil(Da
       if (to === -1 || to >= end) continue
       const expires = expiryOf(text, to + 1, end)
       if (expires < now || expires <= (isSession ? sessionExpires : deviceExpires)) continue
-      const content = decode(text.slice(from, to))
+      const content = decodeCookie(text.slice(from, to))
       if (content === undefined) continue
       if (isSession && SESSION_ID.test(content)) {
         parts.sessionId = content

@@ -63,6 +63,10 @@ export const errors = {
   FST_TARGET_ABORTED: define('FST_TARGET_ABORTED', 'The Target call was aborted: %s', 500),
   /** The client was closed before. */
   FST_TARGET_CLOSED: define('FST_TARGET_CLOSED', 'The Target client is closed: %s', 503),
+  /** A page of another origin called the `notificationsRoute`. */
+  FST_TARGET_FOREIGN_ORIGIN: define('FST_TARGET_FOREIGN_ORIGIN', 'Refused: %s', 403),
+  /** A body that the `notificationsRoute` does not take. */
+  FST_TARGET_INVALID_NOTIFICATIONS: define('FST_TARGET_INVALID_NOTIFICATIONS', 'Invalid notifications: %s', 400),
   /** The name is taken by another decorator; choose another one with the `decorator` option. */
   FST_TARGET_DECORATOR_PRESENT: define('FST_TARGET_DECORATOR_PRESENT', 'Cannot decorate: %s', 500)
 } as const

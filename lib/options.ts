@@ -126,6 +126,13 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
   profileParameters?: (request: FastifyRequest) => Record<string, unknown> | undefined | null | Promise<Record<string, unknown> | undefined | null>
   /** Attributes of the cookies, or `false` to write none. Default: `Path=/; SameSite=Lax`, `Secure` on https, no domain, not `HttpOnly`. */
   cookies?: CookieSettings | false
+  /** Target's QA links and the cookie that keeps them for the visit count. Default `true`. */
+  qa?: boolean
+  /**
+   * A route that takes clicks and displays from the page's own scripts: `true` for `POST /target/notifications`, or a path.
+   * Default `false`.
+   */
+  notificationsRoute?: boolean | string
   /** Adds the `Server-Timing` header. Default `false`. */
   serverTiming?: boolean
   /** Name on the instance, on the request and in the route's config. Default `target`. */
@@ -202,6 +209,8 @@ const PluginOptionsSchema = Type.Object({
     httpOnly: Type.Optional(flag),
     partitioned: Type.Optional(flag)
   }, strict)], { description: '{ domain, path, secure, sameSite, httpOnly, partitioned }, or false' })),
+  qa: Type.Optional(flag),
+  notificationsRoute: Type.Optional(Type.Union([Type.Boolean(), Type.String({ pattern: '^/[!"$-)+-9;->@-~]*$' })], { description: 'true, false or a path that begins with /' })),
   serverTiming: Type.Optional(flag),
   decorator: Type.Optional(text('^[A-Za-z_$][\\w$]*$', 'a JavaScript name'))
 }, strict)
@@ -256,6 +265,9 @@ export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait
   global: boolean
   mboxes: DeclaredMboxes
   cookies: CookieSettings | false
+  qa: boolean
+  /** Its path, where there is to be one. */
+  notificationsRoute: string | undefined
   serverTiming: boolean
   decorator: string
 }
@@ -284,6 +296,8 @@ export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: 
     parameters: options.parameters,
     profileParameters: options.profileParameters,
     cookies: options.cookies ?? {},
+    qa: options.qa ?? true,
+    notificationsRoute: options.notificationsRoute === true ? '/target/notifications' : options.notificationsRoute || undefined,
     serverTiming: options.serverTiming ?? false,
     decorator: options.decorator ?? 'target'
   }

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { contextOf, mergeContext, type ContextAdditions } from './context.ts'
-import type { Context, DeliveryRequest, Parameters, RequestDetails } from './delivery/schema/index.ts'
+import type { Context, DeliveryRequest, Parameters, QAMode, RequestDetails } from './delivery/schema/index.ts'
 import type { TargetPlan } from './route-plan.ts'
 import type { Visitor, VisitorDetails } from './visitor.ts'
 
@@ -69,19 +69,20 @@ export class PageRequest {
   }
 
   /** What all requests of the page have in common. Not before {@link pending} is done. */
-  base (): DeliveryRequest {
+  base (qaMode?: QAMode): DeliveryRequest {
     const { propertyToken, environmentId } = this.#settings
     const { id, experienceCloud } = this.#visitor.parts
     this.#context ??= contextOf(this.#request, this.#additions)
     const request: DeliveryRequest = { id, experienceCloud, context: this.#context }
     if (environmentId !== undefined) request.environmentId = environmentId
     if (propertyToken !== undefined) request.property = { token: propertyToken }
+    if (qaMode !== undefined) request.qaMode = qaMode
     return request
   }
 
   /** The complete request for a plan. Not before {@link pending} is done. */
-  create (plan: TargetPlan): DeliveryRequest {
-    const request = this.base()
+  create (plan: TargetPlan, qaMode?: QAMode): DeliveryRequest {
+    const request = this.base(qaMode)
     request.requestId = randomUUID()
     // Carried from the first try on, so that a repeated one is not counted twice.
     request.impressionId = randomUUID()

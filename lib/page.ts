@@ -6,13 +6,14 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetClient } from './client.ts'
 import { askConsent, type ConsentSettings } from './consent.ts'
-import type { DecisioningMethod } from './delivery/schema/index.ts'
+import type { DecisioningMethod, QAMode } from './delivery/schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { asTargetError, failure } from './errors.ts'
 import { completeNotification, type Displayed, type NotificationForm } from './notifications.ts'
 import type { Answer } from './offers.ts'
 import { PageCall, REFUSED_CALL } from './page-call.ts'
 import { PageRequest, type PageRequestSettings } from './page-request.ts'
+import { freezeQaMode, QA_ENDED, readQaVisit, type QaVisit } from './qa-mode.ts'
 import { EMPTY_PLAN, withoutMboxes, type RoutePlan, type TargetPlan } from './route-plan.ts'
 import type { Visitor } from './visitor.ts'
 
@@ -24,12 +25,15 @@ export interface PageSettings extends PageRequestSettings, ConsentSettings {
   /** ms a call may go on after its deadline. */
   grace: number
   decisioningMethod: DecisioningMethod
+  /** Whether QA links count. */
+  qa: boolean
   logger: TargetLogger
 }
 
 /** The calls of one page. */
 export class Page {
   readonly visitor: Visitor
+  #qaVisit: QaVisit | undefined
   readonly #settings: PageSettings
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
@@ -40,6 +44,8 @@ export class Page {
   /** The call that has an mbox, by name. */
   readonly #byMbox = new Map<string, PageCall>()
   #routeStarted = false
+  /** QA mode that the route itself fixes. */
+  #routeQaMode: QAMode | undefined
   /** Mboxes asked for in this tick that no call has. */
   #gathering: { call: PageCall, mboxes: string[] } | undefined
   #pageRequest: PageRequest | undefined
@@ -52,16 +58,32 @@ export class Page {
     this.#reply = reply
     this.#routePlan = routePlan
     this.visitor = visitor
+    this.#qaVisit = settings.qa ? readQaVisit(request.originalUrl, visitor.qaCookie) : undefined
   }
 
   /** Whether anything was or is to be sent for this page, and may be. */
   get used (): boolean {
-    return this.#consent === true && (this.#calls.length > 0 || this.#pageRequest !== undefined)
+    return this.#consent === true && (this.#calls.length > 0 || this.#impressionId !== undefined)
+  }
+
+  /** Whether the app lets Target know of this visitor, as far as that is known. */
+  get enabled (): boolean {
+    return this.#consents() === true
   }
 
   /** The first call, or what stands for it. */
   get first (): PageCall | undefined {
     return this.#consent === false ? REFUSED_CALL : this.#calls[0]
+  }
+
+  /** QA mode as the page's address or the visitor's cookie has it. */
+  get qaVisit (): QaVisit | undefined {
+    return this.#qaVisit
+  }
+
+  /** The QA mode in force. */
+  get qaMode (): QAMode | undefined {
+    return this.#routeQaMode ?? this.#qaVisit?.mode
   }
 
   /** The calls so far, the first of them first. */
@@ -82,7 +104,9 @@ export class Page {
     if (!this.#mayStart || this.#routePlan === undefined || !this.#consents()) return this
     try {
       const plan = typeof this.#routePlan === 'function' ? this.#routePlan(this.#request) : this.#routePlan
-      if (plan !== false) this.#startCall(plan)
+      if (plan === false) return this
+      if (plan.members?.qaMode !== undefined) this.#routeQaMode = freezeQaMode(plan.members.qaMode)
+      this.#startCall(plan)
     } catch (error) {
       this.#settings.functionFailed('config', error)
     }
@@ -123,7 +147,10 @@ export class Page {
     this.#impressionId ??= randomUUID()
     const notifications = forms.map((form) => completeNotification(form, this.#impressionId!))
     const { sessionId, locationHint } = this.visitor
-    const add = () => this.#settings.client.notify({ key: sessionId, request: this.#pageRequest!.base(), sessionId, locationHint }, notifications)
+    const { qaMode } = this
+    // What is under one key in one tick shares a call, and QA mode is the call's.
+    const key = qaMode === undefined ? sessionId : `${sessionId} ${JSON.stringify(qaMode)}`
+    const add = () => this.#settings.client.notify({ key, request: this.#pageRequest!.base(qaMode), sessionId, locationHint }, notifications)
     const pending = this.#prepare()
     if (pending === undefined) add()
     else pending.then((ready) => { if (ready) add() })
@@ -149,6 +176,15 @@ export class Page {
   #refuse (): void {
     for (const call of this.#calls.splice(0)) call.settle({ optedOut: true })
     this.#byMbox.clear()
+  }
+
+  /** Queues notifications of a visitor who is known, by cookies or to the app; those of nobody count for nobody. */
+  notifyIfKnown (forms: NotificationForm[]): void {
+    if (!this.#consents()) return
+    const pending = this.#prepare()
+    const notify = () => { if (this.visitor.isKnown) this.notify(forms) }
+    if (pending === undefined) notify()
+    else pending.then((ready) => { if (ready) notify() })
   }
 
   #gather () {
@@ -203,18 +239,22 @@ export class Page {
     const { client, grace, decisioningMethod } = this.#settings
     const learn = (answer: Answer) => this.visitor.learn(answer.response)
     try {
+      const request = this.#pageRequest!.create(plan, this.qaMode)
       call.running = client.call({
-        request: this.#pageRequest!.create(plan),
+        request,
         json: this.#pageRequest!.jsonOf(plan),
         sessionId: this.visitor.sessionId,
         locationHint: this.visitor.locationHint,
-        decisioningMethod: plan.decisioningMethod ?? decisioningMethod,
+        // Rule artifacts hold nothing of QA mode.
+        decisioningMethod: request.qaMode !== undefined ? 'server-side' : plan.decisioningMethod ?? decisioningMethod,
         kind: 'page',
         timeout,
         grace,
         onLate: learn
       }, (answer, error) => {
         if (answer !== undefined) learn(answer)
+        // The token is no longer one of Target's, or never was: the visitor shall not be left without offers for it.
+        else if (this.#qaVisit?.mode !== undefined && error!.meta?.status === 400) this.#qaVisit = QA_ENDED
         call.settle(answer === undefined ? { error: error! } : { answer })
       })
     } catch (error) {

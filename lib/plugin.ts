@@ -7,8 +7,10 @@ import { TargetClient } from './client.ts'
 import { cookieSerializer } from './cookies.ts'
 import { failure, isTargetError } from './errors.ts'
 import { contentReporter } from './mboxes.ts'
+import { addNotificationsRoute } from './notifications-route.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions } from './options.ts'
 import { Page } from './page.ts'
+import { keepPrivate, mayBeQaLink, readQaVisit, writeQaCookie, type QaVisit } from './qa-mode.ts'
 import { RequestTarget } from './request-target.ts'
 import { compileForm, compileRoute, type RoutePlan, type TargetRouteConfig } from './route-plan.ts'
 import { Visitor, visitorSettings } from './visitor.ts'
@@ -151,16 +153,25 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     }
     return true
   }
-  const finish = (request: FastifyRequest, reply: FastifyReply): void => {
+  const isQaLink = (request: FastifyRequest): boolean => options.qa && mayBeQaLink(request.originalUrl)
+  const finish = (request: FastifyRequest, reply: FastifyReply): QaVisit | undefined => {
     const target = (request as Decorated)[TARGET] as RequestTarget | null
-    if (target === null || !target.used) return
+    const used = target !== null && target.used
+    // A link may lead to a page without offers, or to a redirect that drops the query string.
+    const qaVisit = used ? target.qaVisit : isQaLink(request) && planOf(request) !== false && targetOf(request).enabled ? readQaVisit(request.originalUrl, undefined) : undefined
+    if (qaVisit !== undefined) {
+      keepPrivate(reply)
+      if (serialize !== undefined) writeQaCookie(reply, serialize(qaVisit.cookie, request.protocol === 'https'))
+    }
+    if (!used) return qaVisit
     if (options.serverTiming) addServerTiming(reply, target)
-    if (isForAll(request, reply)) return
+    if (isForAll(request, reply)) return qaVisit
     const shared = sharedVisitor(request)
-    if (serialize === undefined || shared.written) return
+    if (serialize === undefined || shared.written) return qaVisit
     shared.written = true
     const https = request.protocol === 'https'
     for (const cookie of shared.visitor.cookies) reply.header('set-cookie', serialize(cookie, https))
+    return qaVisit
   }
   const finishLast = (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error: null, payload: unknown) => void): void => {
     finish(request, reply)
@@ -187,12 +198,23 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   app.addHook('onSend', (request, reply, payload, done) => {
     // Fastify waits for keep-alive clients before it closes its plugins; told so, they go.
     if (closing) reply.header('connection', 'close')
-    if ((request as Decorated)[TARGET] !== null && !(FINISHED in request.routeOptions.config)) {
-      finish(request, reply)
-      beforeHead(reply, () => { if (isForAll(request, reply)) removeCookies(reply, sharedVisitor(request).visitor.cookies.map(({ name }) => name)) })
+    if (((request as Decorated)[TARGET] !== null || isQaLink(request)) && !(FINISHED in request.routeOptions.config)) {
+      const qaVisit = finish(request, reply)
+      beforeHead(reply, () => {
+        if (qaVisit !== undefined) keepPrivate(reply)
+        else if (isForAll(request, reply)) removeCookies(reply, sharedVisitor(request).visitor.cookies.map(({ name }) => name))
+      })
     }
     done(null, payload)
   })
+
+  if (options.notificationsRoute !== undefined) {
+    addNotificationsRoute(app, {
+      path: options.notificationsRoute,
+      decorator: name,
+      notify: (request, notifications) => targetOf(request).notifyIfKnown(notifications)
+    })
+  }
 
   app.addHook('preClose', (done) => {
     closing = true

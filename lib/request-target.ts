@@ -3,7 +3,7 @@
  * One object per request; nothing in it outlives the request but a call in its grace.
  */
 import type { AttributesExpectation, AttributesFor } from './attributes.ts'
-import type { DeliveryResponse, MboxResponse, PageLoadResponse, View } from './delivery/schema/index.ts'
+import type { DeliveryResponse, MboxResponse, PageLoadResponse, QAMode, View } from './delivery/schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import type { VisitorState } from './experience-cloud.ts'
@@ -17,6 +17,7 @@ import {
 } from './offers.ts'
 import type { PageCall, Outcome, Waited } from './page-call.ts'
 import type { Page } from './page.ts'
+import type { QaVisit } from './qa-mode.ts'
 import { compileRequest, type TargetRequestForm } from './route-plan.ts'
 
 /** What all requests of a plugin instance share. */
@@ -200,6 +201,14 @@ export class RequestTarget {
     return createScript(this.#page.calls, this.visitorState(), options)
   }
 
+  /**
+   * The QA mode of this page, frozen: from a QA link of Target's, from the cookie such a link left, or fixed by the route.
+   * Undefined for everybody else.
+   */
+  get qaMode (): QAMode | undefined {
+    return this.#page.qaMode
+  }
+
   /** Times so far. */
   get timing (): TargetTiming {
     const first = this.#page.calls[0]
@@ -211,12 +220,39 @@ export class RequestTarget {
   }
 
   /**
+   * Whether the app lets Target know of this visitor.
+   *
+   * @internal
+   */
+  get enabled (): boolean {
+    return this.#page.enabled
+  }
+
+  /**
    * Whether a call was made for this page, or is to be made.
    *
    * @internal
    */
   get used (): boolean {
     return this.#page.used
+  }
+
+  /**
+   * What the page's address or the visitor's cookie says about QA mode.
+   *
+   * @internal
+   */
+  get qaVisit (): QaVisit | undefined {
+    return this.#page.qaVisit
+  }
+
+  /**
+   * Queues notifications from a browser; those of a visitor whom nobody knows are left out.
+   *
+   * @internal
+   */
+  notifyIfKnown (forms: NotificationForm[]): void {
+    this.#page.notifyIfKnown(forms)
   }
 
   /**

@@ -44,7 +44,11 @@ export class Visitor {
   readonly sessionId: string
   /** Cluster number of the edge that knows this visitor: of the `tntId`, else the cookie's, else the configured one. */
   readonly locationHint: string | undefined
+  /** Raw value of the cookie that holds QA mode. */
+  readonly qaCookie: string | undefined
   readonly #experienceCloud: ExperienceCloudVisitor
+  /** Whether the cookies name a visitor. A session alone names nobody. */
+  readonly #came: boolean
   readonly #ecid: string | undefined
   #tntId: string | undefined
   #edgeCluster: string | undefined
@@ -64,11 +68,22 @@ export class Visitor {
     this.#experienceCloud = new ExperienceCloudVisitor(settings.organizationId, cookies.visitor)
     const ecid = this.#experienceCloud.getVisitorValues().MCMID
     this.#ecid = ecid !== undefined && ecid.length <= MAX_ID_LENGTH ? ecid : undefined
+    this.qaCookie = cookies.qaMode
+    this.#came = parts.tntId !== undefined || this.#ecid !== undefined
+  }
+
+  /** Whether anybody knows this visitor: Target by its cookies, or the app. Not so of one whose only id is made here. */
+  get isKnown (): boolean {
+    const { thirdPartyId, marketingCloudVisitorId, customerIds } = this.#details ?? {}
+    return this.#came || Boolean(thirdPartyId || marketingCloudVisitorId) || Object.keys(customerIds ?? {}).length > 0
   }
 
   /** Takes what the app knows. Only before the first call; later ones keep the identity of the first. */
   identify (details: VisitorDetails | undefined): void {
-    if (this.#parts === undefined) this.#details = details
+    if (this.#parts !== undefined) return
+    // Read here, where a failure is the app's: what it gives may be any object.
+    const { thirdPartyId, marketingCloudVisitorId, customerIds } = details ?? {}
+    this.#details = { thirdPartyId, marketingCloudVisitorId, customerIds }
   }
 
   /**

@@ -169,6 +169,27 @@ t.test('without Target the page has its defaults, and the report says so', async
   t.same(problems, ['hero', 'banner', 'checkout-flags'].map((mbox) => `50 of 50 visitors got no offer for ${mbox}`))
 })
 
+t.test('in a browser: the banner counts when it is seen, the hero when its button is clicked', { skip: withoutBrowser, timeout: 60_000 }, async (t) => {
+  const tab = await (await startBrowser(t)).newPage()
+  const problems: string[] = []
+  tab.on('pageerror', (error) => problems.push(String(error)))
+  const heard = async (count: number) => { for (let wait = 0; wait < 500 && edge.notifications.length < count; wait++) await sleep(10) }
+  await tab.goto(address)
+  await heard(1)
+  t.match(edge.notifications, [{ type: 'display', mbox: { name: 'banner' } }])
+  t.equal(edge.impressions(410002), 1)
+  await tab.click('.hero__action')
+  await heard(2)
+  t.match(edge.notifications[1], { type: 'click', mbox: { name: 'hero' }, tokens: [await tab.locator('#hero').getAttribute('data-token')] })
+  t.equal(await tab.textContent('#click output'), 'Your click on the hero was sent to Target')
+  t.equal(edge.requests.length, 3, 'the page\'s call and two notifications')
+  t.equal(new Set(edge.requests.map(({ body }) => body.id.tntId.split('.')[0])).size, 1, 'of one visitor')
+
+  await tab.goto(edge.qaLink(`${address}/`, { activities: [410001], previewIndexes: [{ activityIndex: 1, experienceIndex: 2 }] }))
+  t.equal(await tab.locator('.hero--b').count(), 1, 'a QA link pins the hero')
+  t.same(problems, [])
+})
+
 t.test('what is put into a page is escaped', async (t) => {
   t.equal(String(html`<p title="${'"\'&'}">${['<b>', new Html('<i>'), undefined, 3]}</p>`), '<p title="&quot;&#39;&amp;">&lt;b&gt;<i>3</p>')
 })

@@ -3,6 +3,7 @@
  */
 import { inspect } from 'node:util'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import type { CompiledArtifact } from '../decisioning/compile.ts'
 import type { Notification } from '../delivery/schema/index.ts'
 import { failure } from '../errors.ts'
 import { artifactRoutes } from './artifact-route.ts'
@@ -12,6 +13,7 @@ import type { FixedContent, FixedOfferOptions } from './fixed-offers.ts'
 import { hostOf } from './host.ts'
 import { Pauses } from './pauses.ts'
 import { locationOf, type Place } from './place.ts'
+import { Qa, type QaLink } from './qa.ts'
 import { Recorder, type RecordedRequest } from './recorder.ts'
 import { Rules } from './rules.ts'
 import { sampleArtifact } from './sample-artifact.ts'
@@ -77,6 +79,8 @@ export type TargetEdge = FastifyInstance & {
   nextRequest (): Promise<RecordedRequest>
   /** Forgets what was recorded and counted, and ends all faults and fixed offers. */
   reset (): void
+  /** Makes a QA link of an address for activities of the artifact, as Target's "Activity QA" does. Throws FST_TARGET_INVALID_OPTIONS. */
+  qaLink (url: string, link: QaLink): string
   /** Makes requests fail from now on; see `FaultKind`. Throws FST_TARGET_INVALID_OPTIONS. */
   fault (kind: FaultKind, options?: FaultOptions): void
 }
@@ -120,7 +124,8 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   const rules = new Rules(tokens, (problem) => app.log.warn(problem))
   const watch = new Watch()
 
-  app.addHook('onReady', async () => { await rules.ready() })
+  let compiled: CompiledArtifact | undefined
+  app.addHook('onReady', async () => { compiled = await rules.ready() })
   app.addHook('preClose', async () => {
     pauses.end()
     watch.end()
@@ -138,12 +143,14 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(['application/json', 'text/plain'], { parseAs: 'string' }, app.getDefaultJsonParser('ignore', 'ignore'))
 
+  const qa = new Qa(client, () => compiled)
   deliveryRoute(app, {
     client,
     organizationId,
     artifactFor: (id) => rules.compiledFor(id),
     responseTokens: rules.responseTokens,
     tokens,
+    qa,
     recorder,
     watch,
     faults,
@@ -167,6 +174,7 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
       faults.clear()
       rules.reset()
     },
+    qaLink: (url: string, link: QaLink) => qa.link(url, link),
     fault: (kind: FaultKind, faultOptions?: FaultOptions) => faults.set(kind, faultOptions)
   })
   // Not enumerable: who prints or compares an edge must not ask for it.

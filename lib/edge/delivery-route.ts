@@ -7,6 +7,7 @@ import { DeliveryQuery, DeliveryRequest, type DeliveryResponse, type Notificatio
 import { completeAnswer } from './answer.ts'
 import type { Faults } from './faults.ts'
 import { notifiedLocation } from './place.ts'
+import type { Qa } from './qa.ts'
 import type { Recorder } from './recorder.ts'
 import { refusal } from './refusal.ts'
 import type { EventTokens } from './tokens.ts'
@@ -25,6 +26,7 @@ export interface DeliveryRouteOptions {
   /** The response tokens that the artifact lists. */
   responseTokens: ReadonlySet<string>
   tokens: EventTokens
+  qa: Qa
   recorder: Recorder
   watch: Watch
   faults: Faults
@@ -50,7 +52,7 @@ export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptio
     onResponse: async () => watch.check()
   }, async ({ body, query }, reply) => {
     const wrong = options.organizationId !== undefined && query.imsOrgId !== options.organizationId
-    const message = wrong ? 'unknown imsOrgId' : refusal(body, options.tokens)
+    const message = wrong ? 'unknown imsOrgId' : refusal(body, options.tokens) ?? options.qa.refusal(body.qaMode)
     if (message !== undefined) return reply.code(400).send({ status: 400, message })
     const id = visitorId(body.id)
     const answer = respond({ ...body, id }, await options.artifactFor(id), options)
@@ -59,13 +61,17 @@ export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptio
   })
 }
 
-function respond (body: DeliveryRequest & { id: VisitorId }, compiled: CompiledArtifact, { client, responseTokens, tokens, recorder }: DeliveryRouteOptions): DeliveryResponse {
+function respond (body: DeliveryRequest & { id: VisitorId }, artifact: CompiledArtifact, { client, responseTokens, tokens, qa, recorder }: DeliveryRouteOptions): DeliveryResponse {
   const { id } = body
+  const compiled = qa.apply(artifact, body.qaMode)
   const { response, notifications: impressions } = decide(compiled, body, { client })
   completeAnswer(response, body, tokens, responseTokens, compiled.globalMbox)
 
+  // Reports of live activities are kept clear of QA.
+  const isQa = body.qaMode?.token !== undefined
   const impressionId = body.impressionId ?? randomUUID()
   const countDisplays = (of: Notification, underId: string) => {
+    if (isQa) return
     const location = notifiedLocation(of, compiled.globalMbox)
     if (location !== undefined) recorder.display(underId, location)
     for (const token of of.tokens ?? []) {
@@ -77,7 +83,7 @@ function respond (body: DeliveryRequest & { id: VisitorId }, compiled: CompiledA
   for (const impression of impressions) countDisplays(impression, impressionId)
   for (const notification of body.notifications ?? []) {
     const isNew = recorder.accept(notification)
-    if (!isNew) continue
+    if (!isNew || isQa) continue
     if (notification.type === 'display') countDisplays(notification, notification.impressionId ?? body.impressionId ?? notification.id)
     const location = notifiedLocation(notification, compiled.globalMbox)
     if (notification.type === 'click' && location !== undefined) recorder.click(location)

@@ -27,6 +27,16 @@ const cookieWord = fc.oneof(
   { weight: 2, arbitrary: headerText }
 )
 
+const encoded = (value: string) => encodeURIComponent(value.replace(/\p{Cs}/gu, ''))
+const qaWord = fc.oneof(
+  { weight: 6, arbitrary: fc.constantFrom('at_preview_token=', 'at_preview_token=t', '&at_preview_token=', '&at_preview_index=', '&at_preview_listed_activities_only=true', '&at_preview_evaluate_as_true_audience_ids=', '&at_preview_evaluate_as_false_audience_ids=') },
+  { weight: 6, arbitrary: fc.constantFrom('1', '1_2', '_', ',', '0', '-1', '9007199254740993', '1e9', '&', '=', '?', '#', '%', '%5F', '__proto__', '9'.repeat(400)) },
+  { weight: 2, arbitrary: fc.oneof(text.map(encoded), headerText) }
+)
+
+/** The query string of a QA link, put together of the right words in the wrong order. */
+export const qaQuery: Arbitrary<string> = fc.array(qaWord, { maxLength: 25 }).map((words) => words.join(''))
+
 /** A `Cookie` header, put together of the right words in the wrong order. */
 export const cookieHeader: Arbitrary<string> = fc.oneof(
   fc.array(cookieWord, { maxLength: 20 }).map((words) => words.join('')),
@@ -126,3 +136,18 @@ function fromEntries (entries: [string, unknown][]): Record<string, unknown> {
   for (const [key, value] of entries) set(object, key, value)
   return object
 }
+
+const validQaMode = { token: 'WyI0MTAwMDEiXQ', listedActivitiesOnly: true, evaluateAsTrueAudienceIds: ['1', 2], evaluateAsFalseAudienceIds: [3], previewIndexes: [{ activityIndex: 1, experienceIndex: 2 }] }
+
+/** The value of an `at_qa_mode` cookie that is probably a wrong one. */
+export const qaCookie: Arbitrary<string> = fc.oneof(
+  headerText,
+  spoilings.map((how) => {
+    try {
+      return encoded(JSON.stringify(spoil(validQaMode, how)) ?? '')
+    } catch {
+      return encoded('['.repeat(1300))
+    }
+  }),
+  fc.tuple(fc.nat(300), text).map(([place, junk]) => encoded(JSON.stringify(validQaMode).slice(0, place) + junk + JSON.stringify(validQaMode).slice(place)))
+)

@@ -15,7 +15,7 @@ import { decide } from '../../lib/decisioning/decide.ts'
 import { deobfuscate } from '../../lib/decisioning/obfuscation.ts'
 import { findFault } from '../../lib/delivery/check-response.ts'
 import { edgeMessage } from '../../lib/delivery/edge-message.ts'
-import { DeliveryQuery, DeliveryRequest, ExecuteRequest, PrefetchRequest, type DeliveryResponse } from '../../lib/delivery/schema/index.ts'
+import { DeliveryQuery, DeliveryRequest, ExecuteRequest, PrefetchRequest, QAMode, type DeliveryResponse } from '../../lib/delivery/schema/index.ts'
 import { EdgeAddress } from '../../lib/edge-address.ts'
 import { refusal } from '../../lib/edge/refusal.ts'
 import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
@@ -25,10 +25,12 @@ import { clickNotifications, displayNotifications } from '../../lib/notification
 import { createResult, mboxEntries, offerOf, pageLoadEntries } from '../../lib/offers.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions } from '../../lib/options.ts'
 import { PageRequest } from '../../lib/page-request.ts'
+import { readQaVisit } from '../../lib/qa-mode.ts'
+import { isSafeRedirect } from '../../lib/redirect.ts'
 import { compileRequest } from '../../lib/route-plan.ts'
 import { Visitor, visitorSettings } from '../../lib/visitor.ts'
 import { client, organizationId } from '../helper.ts'
-import { cookieHeader, headers, headerText, query, spoil, spoilings, text } from './generators.ts'
+import { cookieHeader, headers, headerText, qaCookie, qaQuery, query, spoil, spoilings, text } from './generators.ts'
 
 /** A property and its part in the whole number of inputs. */
 export interface Property {
@@ -119,6 +121,29 @@ const cookies = property('cookies', 20, fc.tuple(cookieHeader, text), ([header, 
   safeToSend(visitor)
   visitor.learn({ id: { tntId: answered }, edgeHost: `mboxedge${answered}.tt.omtrdc.net` })
   safeToSend(visitor)
+})
+
+const qaModes = property('QA links and cookies', 10, fc.tuple(qaQuery, fc.option(qaCookie, { nil: undefined })), ([query, cookie]) => {
+  const visit = readQaVisit(`/?${query}`, cookie)
+  if (visit === undefined) return
+  const line = serialize(visit.cookie, true)
+  validateHeaderValue('set-cookie', line)
+  assert.match(line, /^at_qa_mode=[\w.!~*'()%-]*; Max-Age=(0|1860); Path=\/; SameSite=Lax; Secure$/)
+  assert.ok(line.length < 4096)
+  if (visit.mode === undefined) return
+  fits(QAMode, visit.mode)
+  assert.ok(Object.isFrozen(visit.mode) && JSON.stringify(visit.mode).length < 4096)
+  assert.deepEqual(readQaVisit('/', visit.cookie.value), visit, 'the next page reads what this one wrote')
+})
+
+const redirects = property('redirects', 4, fc.oneof(text, headerText, fc.webUrl(), fc.array(fc.constantFrom('/', '\\', ':', '//', 'https:', 'javascript:', '@', '?', '#', '.', '\t', '\n', '%2f', 'shop.example', 'evil.example', ':443'), { maxLength: 8 }).map((parts) => parts.join(''))), (location) => {
+  if (!isSafeRedirect(location, { host: 'shop.example' })) return
+  validateHeaderValue('location', location)
+  // As a browser resolves it, whether the page came over http or https.
+  for (const page of ['http://shop.example/a/b', 'https://shop.example/a/b']) {
+    const { protocol, hostname, username, password } = new URL(location, page)
+    assert.deepEqual([/^https?:$/.test(protocol), hostname, username, password], [true, 'shop.example', '', ''])
+  }
 })
 
 const browserRequest = fc.record({
@@ -256,4 +281,4 @@ const files = property('obfuscated artifacts', 2, fc.tuple(fc.uint8Array({ maxLe
 })
 
 /** Properties of single functions: fast. */
-export const properties: Property[] = [cookies, requests, forms, options, answers, messages, artifacts, files]
+export const properties: Property[] = [cookies, qaModes, redirects, requests, forms, options, answers, messages, artifacts, files]
