@@ -741,3 +741,20 @@ t.test('Adobe\'s own SDK gets along with it', async (t) => {
   for (let tries = 0; edge.impressions(410001) === 0 && tries < 100; tries++) await sleep(10)
   t.equal(edge.impressions(410001), 1, 'and the impression it notifies counts')
 })
+
+t.test('at.js in a page of another origin', async (t) => {
+  const { edge, post } = await edgeFor(t, { client: 'acmeclient', organizationId })
+  const headers = { 'content-type': 'text/plain', origin: 'https://shop.example' }
+  const body = { context, execute: { pageLoad: {} } }
+  const { answer } = await post(body, { headers, query: 'client=acmeclient&sessionId=s1&version=2.11.4' })
+  t.match(answer, { status: 200, execute: { pageLoad: {} } })
+  t.match((await post(body, { headers, query: 'client=other&sessionId=s1' })).answer, { status: 400, message: 'unknown client' })
+  t.equal((await post(body, { headers, query: 'client=acmeclient' })).status, 400, 'a session is needed all the same')
+  const address = '/rest/v1/delivery?client=acmeclient&sessionId=s1'
+  const readable = { 'access-control-allow-origin': 'https://shop.example', 'access-control-allow-credentials': 'true' }
+  t.match((await edge.inject({ method: 'POST', url: address, headers, payload: JSON.stringify(body) })).headers, readable)
+  t.match((await edge.inject({ method: 'POST', url: address, headers, payload: '{}' })).headers, readable, 'a refusal too')
+  const preflight = await edge.inject({ method: 'OPTIONS', url: address, headers: { origin: 'https://shop.example', 'access-control-request-method': 'POST', 'access-control-request-headers': 'content-type' } })
+  t.match(preflight, { statusCode: 204, headers: { ...readable, 'access-control-allow-methods': /POST/, 'access-control-allow-headers': /content-type/ } })
+  t.notOk((await edge.inject({ method: 'POST', url: address, payload: body })).headers['access-control-allow-origin'], 'a server needs none')
+})

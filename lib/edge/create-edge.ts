@@ -7,6 +7,7 @@ import type { CompiledArtifact } from '../decisioning/compile.ts'
 import type { Notification } from '../delivery/schema/index.ts'
 import { failure } from '../errors.ts'
 import { artifactRoutes } from './artifact-route.ts'
+import { allowBrowsers } from './browsers.ts'
 import { deliveryRoute } from './delivery-route.ts'
 import { Faults, type FaultKind, type FaultOptions } from './faults.ts'
 import type { FixedContent, FixedOfferOptions } from './fixed-offers.ts'
@@ -144,9 +145,10 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   app.addContentTypeParser(['application/json', 'text/plain'], { parseAs: 'string' }, app.getDefaultJsonParser('ignore', 'ignore'))
 
   const qa = new Qa(client, () => compiled)
+  allowBrowsers(app)
   deliveryRoute(app, {
     client,
-    organizationId,
+    callers: { client: options.client, organizationId },
     artifactFor: (id) => rules.compiledFor(id),
     responseTokens: rules.responseTokens,
     tokens,

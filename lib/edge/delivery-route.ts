@@ -3,8 +3,9 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { decide } from '../decisioning/decide.ts'
-import { DeliveryQuery, DeliveryRequest, type DeliveryResponse, type Notification, type VisitorId } from '../delivery/schema/index.ts'
+import { DeliveryRequest, type DeliveryResponse, type Notification, type VisitorId } from '../delivery/schema/index.ts'
 import { completeAnswer } from './answer.ts'
+import { callerRefusal, EdgeQuery, type Callers } from './browsers.ts'
 import type { Faults } from './faults.ts'
 import { notifiedLocation } from './place.ts'
 import type { Qa } from './qa.ts'
@@ -19,8 +20,7 @@ const edgeHost = `mboxedge${cluster}.tt.omtrdc.net`
 
 export interface DeliveryRouteOptions {
   client: string
-  /** When given, requests for another organization are refused. */
-  organizationId: string | undefined
+  callers: Callers
   /** The artifact that a visitor is decided by. */
   artifactFor: (id: VisitorId) => Promise<CompiledArtifact>
   /** The response tokens that the artifact lists. */
@@ -38,8 +38,8 @@ export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptio
   const { recorder, watch } = options
   const fault = options.faults.hooks('delivery')
 
-  app.post<{ Body: DeliveryRequest, Querystring: DeliveryQuery }>('/rest/v1/delivery', {
-    schema: { querystring: DeliveryQuery, body: DeliveryRequest },
+  app.post<{ Body: DeliveryRequest, Querystring: EdgeQuery }>('/rest/v1/delivery', {
+    schema: { querystring: EdgeQuery, body: DeliveryRequest },
     preValidation: [
       async ({ body, query, headers }) => {
         recorder.record({ body, query: { ...query }, headers, time: Date.now() })
@@ -51,8 +51,7 @@ export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptio
     // Once the answer is out: who waited may close the edge.
     onResponse: async () => watch.check()
   }, async ({ body, query }, reply) => {
-    const wrong = options.organizationId !== undefined && query.imsOrgId !== options.organizationId
-    const message = wrong ? 'unknown imsOrgId' : refusal(body, options.tokens) ?? options.qa.refusal(body.qaMode)
+    const message = callerRefusal(query, options.callers) ?? refusal(body, options.tokens) ?? options.qa.refusal(body.qaMode)
     if (message !== undefined) return reply.code(400).send({ status: 400, message })
     const id = visitorId(body.id)
     const answer = respond({ ...body, id }, await options.artifactFor(id), options)

@@ -1,0 +1,35 @@
+/**
+ * Calls from browsers: at.js asks the edge from the page's own origin, which is another one. What it sends needs no preflight;
+ * other scripts may. Unlike the Delivery API it names the client and not the organization.
+ */
+import { Type, type Static } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import { DeliveryQuery } from '../delivery/schema/index.ts'
+
+/** The query string of at.js. */
+const AtJsQuery = Type.Composite([Type.Omit(DeliveryQuery, ['imsOrgId']), Type.Object({ client: Type.String({ pattern: '\\S' }) })])
+
+/** Of either. */
+export const EdgeQuery = Type.Union([DeliveryQuery, AtJsQuery])
+export type EdgeQuery = Static<typeof EdgeQuery>
+
+/** Whom an edge answers; anybody where it is undefined. */
+export interface Callers { client: string | undefined, organizationId: string | undefined }
+
+/** Why a caller is refused, as a sentence for it; undefined if it is not. */
+export function callerRefusal (query: EdgeQuery, { client, organizationId }: Callers): string | undefined {
+  if ('imsOrgId' in query) return organizationId === undefined || query.imsOrgId === organizationId ? undefined : 'unknown imsOrgId'
+  return client === undefined || query.client === client ? undefined : 'unknown client'
+}
+
+/** Lets pages of every origin read what is answered, cookies included. */
+export function allowBrowsers (app: FastifyInstance): void {
+  app.addHook('onRequest', async ({ headers: { origin } }, reply) => {
+    if (origin === undefined) return
+    reply.headers({ 'access-control-allow-origin': origin, 'access-control-allow-credentials': 'true', vary: 'origin' })
+  })
+  app.options('/rest/v1/delivery', async (_request, reply) => {
+    reply.headers({ 'access-control-allow-methods': 'POST', 'access-control-allow-headers': 'content-type' })
+    return reply.code(204).send()
+  })
+}
