@@ -131,9 +131,10 @@ export class Page {
 
   /** The call that has an mbox; one more for what was not asked for before. */
   callFor (mbox: string): PageCall | undefined {
+    if (typeof mbox !== 'string') return undefined
     const known = this.callWith(mbox)
     // A name that the edge refuses would take all others of the tick with it.
-    if (known !== undefined || !this.#mayStart || typeof mbox !== 'string' || mbox.trim() === '') return known
+    if (known !== undefined || !this.#mayStart || mbox.trim() === '') return known
     if (!this.#consents()) return REFUSED_CALL
     const { call, mboxes } = this.#gathering ??= this.#gather()
     mboxes.push(mbox)

@@ -8,7 +8,7 @@ import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import type { VisitorState } from './experience-cloud.ts'
 import { createScript, serverStateOf, type ScriptOptions, type ServerState } from './hand-over.ts'
-import { PageMboxes, type AttributesName, type AttributesReader, type MboxContent, type MboxName, type MboxOtherwise, type MboxSettings } from './mboxes.ts'
+import { PageMboxes, type AttributesName, type MboxContent, type MboxName, type MboxOtherwise, type MboxSettings } from './mboxes.ts'
 import { clickNotifications, displayNotifications, isNotificationForm, type Displayed, type NotificationForm } from './notifications.ts'
 import {
   createResult, failedOffer, fallbackOffer, mboxEntries, offerOf, pageLoadEntries,
@@ -67,17 +67,16 @@ export class RequestTarget {
    *
    * @param fallback what to resolve with where Target has no content that fits. Default: as declared in the option `mboxes`
    */
-  async content<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxContent<Name> | Fallback> {
-    return (await this.offer(mbox, fallback)).content
+  content<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxContent<Name> | Fallback> {
+    return this.#ask(this.#page.callFor(mbox), (waited) => this.#mboxOffer(mbox, waited, fallback).content) as Promise<MboxContent<Name> | Fallback>
   }
 
   /**
    * The whole offer of an mbox. Asking twice gives the same answer without a second call; an mbox that was not in the
    * route's config is asked for in one more call, with all others asked for in the same tick. Never rejects.
    */
-  async offer<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxOffer<MboxContent<Name>, Fallback>> {
-    const offer = await this.#offer(this.#page.callFor(mbox), fallback, (answer) => mboxEntries(answer.response, mbox))
-    return { mbox, ...this.#settings.mboxes.has(mbox) ? this.#mboxes.offer(mbox, offer, fallback as Fallback) : offer } as MboxOffer<MboxContent<Name>, Fallback>
+  offer<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxOffer<MboxContent<Name>, Fallback>> {
+    return this.#ask(this.#page.callFor(mbox), (waited) => ({ mbox, ...this.#mboxOffer(mbox, waited, fallback) })) as Promise<MboxOffer<MboxContent<Name>, Fallback>>
   }
 
   /**
@@ -91,12 +90,8 @@ export class RequestTarget {
   attributes<Name extends AttributesName> (mbox: Name): Promise<MboxContent<Name>>
   attributes<const Expectation extends AttributesExpectation> (mbox: MboxName, schemaOrDefaults: Expectation): Promise<AttributesFor<Expectation>>
   attributes (mbox: string, schemaOrDefaults?: AttributesExpectation): Promise<unknown> {
-    return this.#attributes(mbox, this.#mboxes.attributes(mbox, schemaOrDefaults))
-  }
-
-  async #attributes (mbox: string, read: AttributesReader): Promise<unknown> {
-    const answer = answerOf(await this.#wait(this.#page.callFor(mbox), this.#maxWait))
-    return read(answer?.response)
+    const read = this.#mboxes.attributes(mbox, schemaOrDefaults)
+    return this.#ask(this.#page.callFor(mbox), (waited) => read(answerOf(waited)?.response))
   }
 
   get #mboxes (): PageMboxes {
@@ -106,18 +101,19 @@ export class RequestTarget {
 
   /** The page load's offer. Never rejects. */
   async pageLoad<Fallback = undefined> (fallback?: Fallback): Promise<Offer<OfferContent, Fallback>> {
-    return await this.#offer(this.#page.callWith({ pageLoad: true }), fallback, (answer) => pageLoadEntries(answer.response))
+    return await this.#ask(this.#page.callWith({ pageLoad: true }), (waited) => offerFrom(waited, fallback as Fallback, pageLoadEntries))
   }
 
   /** A prefetched view's offer. Never rejects. */
   async view<Fallback = undefined> (name: string, fallback?: Fallback): Promise<ViewOffer<Fallback>> {
-    return { view: name, ...await this.#offer(this.#page.callWith({ view: name }), fallback, (answer) => (answer.response.prefetch?.views ?? []).filter((view) => view.name === name)) }
+    const entries = (response: DeliveryResponse) => (response.prefetch?.views ?? []).filter((view) => view.name === name)
+    return await this.#ask(this.#page.callWith({ view: name }), (waited) => ({ view: name, ...offerFrom(waited, fallback as Fallback, entries) }))
   }
 
   /** All prefetched views; empty when there are none or the call failed. Never rejects. */
   async views (): Promise<ViewOffer[]> {
     const call = this.#page.start().calls.find(({ plan }) => plan.views === 'all' || plan.views.size > 0)
-    const answer = answerOf(await this.#wait(call, this.#maxWait))
+    const answer = await this.#ask(call, answerOf)
     if (answer === undefined) return []
     return (answer.response.prefetch?.views ?? []).map((view) => ({ view: view.name ?? '', ...offerOf([view], answer.source, undefined) }))
   }
@@ -128,7 +124,7 @@ export class RequestTarget {
    * @throws (rejects) an error of this package; INVALID_REQUEST where nothing was requested, or may be
    */
   async result (): Promise<TargetResult> {
-    const outcome = await this.#wait(this.#page.start().first, undefined)
+    const outcome = await this.#wait(this.#page.start().first, undefined, (ended) => ended)
     if (typeof outcome !== 'object') throw failure('FST_TARGET_INVALID_REQUEST', 'nothing was requested for this page')
     if (outcome.optedOut) throw failure('FST_TARGET_INVALID_REQUEST', 'Target may not be asked for this visitor: the option `enabled` says so')
     if (outcome.answer === undefined) throw outcome.error
@@ -265,26 +261,25 @@ export class RequestTarget {
     return outcome === undefined ? undefined : outcome.answer?.source ?? 'default'
   }
 
-  get #maxWait (): number | undefined {
-    return this.#page.calls[0]?.plan.maxWait ?? this.#settings.maxWait
+  #mboxOffer (mbox: string, waited: Waited | undefined, fallback: unknown): Offer<OfferContent, unknown> {
+    const offer = offerFrom(waited, fallback, (response) => mboxEntries(response, mbox))
+    return this.#settings.mboxes.has(mbox) ? this.#mboxes.offer(mbox, offer, fallback) : offer
   }
 
-  async #offer<Fallback> (call: PageCall | undefined, fallback: Fallback | undefined, entries: (answer: Answer) => (MboxResponse | PageLoadResponse | View)[]): Promise<Offer<OfferContent, Fallback>> {
-    const waited = await this.#wait(call, this.#maxWait)
-    const instead = fallback as Fallback
-    if (waited === undefined) return fallbackOffer(instead, 'not-requested')
-    if (waited === 'max-wait') return fallbackOffer(instead, 'max-wait')
-    if (waited.optedOut) return fallbackOffer(instead, 'opted-out')
-    return waited.answer === undefined ? failedOffer(instead, waited.error) : offerOf(entries(waited.answer), waited.answer.source, instead)
+  #ask<Result> (call: PageCall | undefined, read: (waited: Waited | undefined) => Result): Promise<Result> {
+    return this.#wait(call, this.#page.calls[0]?.plan.maxWait ?? this.#settings.maxWait, read)
   }
 
-  /** Waits for a call and counts the time in which anybody does. */
-  #wait (call: PageCall | undefined, maxWait: number | undefined): Waited | undefined | Promise<Waited> {
-    if (call === undefined || call.outcome !== undefined) return call?.outcome
+  /**
+   * Waits for a call, counting the time in which anybody does, and reads what came of it. Every ask of every page comes
+   * through here, so there is no promise more than it takes.
+   */
+  #wait<Result> (call: PageCall | undefined, maxWait: number | undefined, read: (waited: Waited | undefined) => Result): Promise<Result> {
+    if (call === undefined || call.outcome !== undefined) return new Promise((resolve) => resolve(read(call?.outcome)))
     if (this.#open++ === 0) this.#openSince = performance.now()
     return call.wait(maxWait).then((waited) => {
       if (--this.#open === 0) this.#waited += performance.now() - this.#openSince
-      return waited
+      return read(waited)
     })
   }
 
@@ -297,6 +292,14 @@ export class RequestTarget {
     call.needed = true
     call.wait(undefined).then((outcome) => queue(outcome as Outcome))
   }
+}
+
+/** The offer that some entries of an answer make, or the fallback and why. */
+function offerFrom<Fallback> (waited: Waited | undefined, fallback: Fallback, entries: (response: DeliveryResponse) => (MboxResponse | PageLoadResponse | View)[]): Offer<OfferContent, Fallback> {
+  if (waited === undefined) return fallbackOffer(fallback, 'not-requested')
+  if (waited === 'max-wait') return fallbackOffer(fallback, 'max-wait')
+  if (waited.optedOut) return fallbackOffer(fallback, 'opted-out')
+  return waited.answer === undefined ? failedOffer(fallback, waited.error) : offerOf(entries(waited.answer.response), waited.answer.source, fallback)
 }
 
 const answerOf = (waited: Waited | undefined): Answer | undefined => typeof waited === 'object' ? waited.answer : undefined
