@@ -13,10 +13,10 @@ export const plans = {
     },
     memory: { visitors: 1_000_000, sdkVisitors: 50_000 },
     swap: { rules: [10, 1000, 10_000] },
-    saturated: { connections: [1, 20, 100], repeats: 5, seconds: 4, warmup: 2 },
-    handler: { connections: [1, 20, 100], repeats: 5, seconds: 4, warmup: 1 },
-    slowEdge: { repeats: 5, seconds: 3, warmup: 1 },
-    bursts: { sizes: [100, 500], repeats: 5, times: 4 },
+    saturated: { connections: [1, 20, 100], repeats: 4, seconds: 3, warmup: 2 },
+    handler: { connections: [1, 20, 100], repeats: 4, seconds: 3, warmup: 1 },
+    slowEdge: { repeats: 3, seconds: 3, warmup: 1 },
+    bursts: { sizes: [100, 500], repeats: 3, times: 4 },
     onDevicePage: { connections: 20 }
   },
   quick: {
