@@ -189,7 +189,7 @@ const clientProperties = {
 
 const ClientOptionsSchema = Type.Object(clientProperties, strict)
 
-const PluginOptionsSchema = Type.Object({
+export const PluginOptionsSchema = Type.Object({
   ...clientProperties,
   maxWait: Type.Optional(milliseconds()),
   hook: Type.Optional(oneOf(['onRequest', 'preParsing', 'preValidation', 'preHandler', false], 'onRequest, preParsing, preValidation, preHandler or false')),

@@ -1,4 +1,4 @@
-// Writes test/differences.json into README, between its two marks. A test says when that is to be done.
+// Writes test/differences.json into docs/differences.md, between its two marks. A test says when that is to be done.
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const AREAS = { client: 'The client', decisioning: 'Decisions on-device' }
@@ -14,13 +14,13 @@ export function differences () {
   ].join('\n')).join('\n\n')
 }
 
-/** README with the differences in it. */
-export function withDifferences (readme) {
-  const [start, end] = MARKS.map((mark) => readme.indexOf(mark))
-  return `${readme.slice(0, start)}${MARKS[0]}\n\n${differences()}\n\n${readme.slice(end)}`
+/** docs/differences.md with the differences in it. */
+export function withDifferences (page) {
+  const [start, end] = MARKS.map((mark) => page.indexOf(mark))
+  return `${page.slice(0, start)}${MARKS[0]}\n\n${differences()}\n\n${page.slice(end)}`
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const readme = new URL('../README.md', import.meta.url)
-  writeFileSync(readme, withDifferences(readFileSync(readme, 'utf8')))
+  const page = new URL('../docs/differences.md', import.meta.url)
+  writeFileSync(page, withDifferences(readFileSync(page, 'utf8')))
 }

@@ -1,78 +1,21 @@
-/** The migration guide: every "after" compiles, and what can run runs against the local edge. And the types of calls. */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+/** The migration guide: every "after" runs against the local edge. And the types of calls. */
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import ts from 'typescript'
 import type { TargetEdge } from '../lib/edge/index.ts'
 import { DeliveryRequest } from '../lib/delivery/schema/index.ts'
+import { blocksOf, complete, problemsOf, readDocument, serviceFor, type Block } from './documents.ts'
 import { organizationId, sleep, startEdge } from './helper.ts'
+import { root, startProject } from './project.ts'
 
-const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
-const guide = readFileSync(join(root, 'docs/migration.md'), 'utf8')
-
-/** A block of code to move to, and the heading above it. */
-interface Block { heading: string, code: string, file: string }
-
-function blocksOf (text: string): Block[] {
-  const blocks: Block[] = []
-  let heading = ''
-  for (const [, title, code] of text.matchAll(/^## (.+)$|^```ts\n([\s\S]*?)^```$/gm)) {
-    if (title !== undefined) heading = title
-    else blocks.push({ heading, code: code!, file: join(root, 'test', `migration-${blocks.length}.ts`) })
-  }
-  return blocks
-}
-
-/** The app that the guide makes once and then takes for granted. */
-const PRELUDE = `import Fastify from 'fastify'
-import fastifyAdobeTarget from 'fastify-adobe-target'
-const app = Fastify()
-await app.register(fastifyAdobeTarget, { client: 'acmeclient', organizationId: '1234567890@AdobeOrg' })
-`
-const withPrelude = (code: string) => /^const (app|targetClient) =/m.test(code) ? code : PRELUDE + code
-
-const blocks = blocksOf(guide)
-
-const options: ts.CompilerOptions = {
-  ...ts.parseJsonConfigFileContent(ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile).config, ts.sys, root).options,
-  noUnusedLocals: false,
-  noUnusedParameters: false,
-  paths: { 'fastify-adobe-target': [join(root, 'lib/index.ts')], 'fastify-adobe-target/edge': [join(root, 'lib/edge/index.ts')] }
-}
-
-/** Files that exist only here. */
-const virtual = new Map(blocks.map(({ file, code }) => [file, `${withPrelude(code)}export {}\n`]))
-const COMPLETION = join(root, 'test/migration-completion.ts')
-virtual.set(COMPLETION, 'import { createTargetClient } from \'fastify-adobe-target\'\nawait createTargetClient({ client: \'a\', organizationId: \'b\' }).getOffers({ request: {  } })\n')
-
-const service = ts.createLanguageService({
-  getCompilationSettings: () => options,
-  getScriptFileNames: () => [...virtual.keys(), join(root, 'test/client-types.ts')],
-  getScriptVersion: () => '1',
-  getScriptSnapshot: (file) => {
-    const text = virtual.get(file) ?? ts.sys.readFile(file)
-    return text === undefined ? undefined : ts.ScriptSnapshot.fromString(text)
-  },
-  getCurrentDirectory: () => root,
-  getDefaultLibFileName: ts.getDefaultLibFilePath,
-  fileExists: (file) => virtual.has(file) || ts.sys.fileExists(file),
-  readFile: (file) => virtual.get(file) ?? ts.sys.readFile(file),
-  readDirectory: ts.sys.readDirectory,
-  directoryExists: ts.sys.directoryExists,
-  getDirectories: ts.sys.getDirectories
-})
-
-const problemsOf = (file: string) => [...service.getSyntacticDiagnostics(file), ...service.getSemanticDiagnostics(file)]
-  .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))
-
-t.test('every block to move to compiles', async (t) => {
-  t.ok(blocks.length >= 15, `${blocks.length} blocks`)
-  for (const { heading, file } of blocks) t.same(problemsOf(file), [], heading)
-})
+const project = await startProject(t)
+const guide = readDocument('docs/migration.md')
+// What to move to; readme.test.ts compiles it.
+const blocks = blocksOf('docs/migration.md').filter(({ language }) => language === 'ts')
 
 t.test('the examples that Adobe documents are there, before and after', async (t) => {
+  t.ok(blocks.length >= 15, `${blocks.length} blocks`)
   for (const heading of ['Get offers', 'Prefetch and notify', 'Attributes', 'Experience Cloud id (ECID)', 'Customer ids', 'Analytics (A4T)', 'Audience Manager (AAM)', 'Property', 'On-device decisioning', 'Proxy', 'Events', 'Logger']) {
     const section = guide.split(/^## /m).find((text) => text.startsWith(`${heading}\n`)) ?? ''
     t.match(section, /^```js\n/m, `${heading}: before`)
@@ -81,28 +24,27 @@ t.test('the examples that Adobe documents are there, before and after', async (t
 })
 
 t.test('the types of getOffers check every field', async (t) => {
-  t.same(problemsOf(join(root, 'test/client-types.ts')), [])
+  const file = join(root, 'test/client-types.ts')
+  t.same(problemsOf(serviceFor({ folder: root }, [file], { allowImportingTsExtensions: true }), file), [])
 })
 
 t.test('an editor completes the fields of a request', async (t) => {
-  const position = virtual.get(COMPLETION)!.indexOf('request: {') + 'request: {'.length + 1
-  const names = service.getCompletionsAtPosition(COMPLETION, position, {})?.entries.filter(({ kind }) => kind === 'property').map(({ name }) => name)
+  const code = 'import { createTargetClient } from \'fastify-adobe-target\'\nawait createTargetClient({ client: \'a\', organizationId: \'b\' }).getOffers({ request: {  } })\n'
+  const file = project.write('completion', 'completion.ts', code)
+  const position = code.indexOf('request: {') + 'request: {'.length + 1
+  const names = serviceFor(project, [file]).getCompletionsAtPosition(file, position, {})?.entries.filter(({ kind }) => kind === 'property').map(({ name }) => name)
   t.same(names?.sort(), Object.keys(DeliveryRequest.properties).sort())
 })
 
 /** Runs a block against an edge. */
-async function run (t: Test, { code, file: name }: Block, edge: TargetEdge & { host: string }): Promise<FastifyInstance | undefined> {
-  const pointed = withPrelude(code)
+async function run (t: Test, block: Block, edge: TargetEdge & { host: string }): Promise<FastifyInstance | undefined> {
+  const code = complete(block)
     .replaceAll("organizationId: '1234567890@AdobeOrg'", `organizationId: '1234567890@AdobeOrg', serverDomain: '${edge.host}', secure: false`)
     .replaceAll('https://assets.adobetarget.com', `http://${edge.host}`)
     .replaceAll('{ logger: true }', '')
-    .replaceAll("'fastify-adobe-target'", `'${pathToFileURL(join(root, 'lib/index.ts')).href}'`)
-  const hasApp = /^const app =/m.test(pointed)
-  const { outputText } = ts.transpileModule(hasApp ? `${pointed}export { app }\n` : pointed, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext } })
-  const file = join(t.testdir(), `${basename(name, '.ts')}.mjs`)
-  writeFileSync(file, outputText)
+  const file = project.write(`blocks/${blocks.indexOf(block)}`, 'block.ts', code)
   const { app } = await import(pathToFileURL(file).href)
-  if (app !== undefined) t.teardown(() => app.close())
+  t.teardown(() => app.close())
   return app
 }
 
@@ -153,7 +95,7 @@ t.test('the blocks run', async (t) => {
         t.match(answer.json(), { execute: { mboxes: [{ name: 'hero' }] } })
         t.equal((await app!.inject({ method: 'POST', url: '/target', payload: {} })).statusCode, 400)
       } else {
-        t.ok(app === undefined || await app.ready())
+        await app!.ready()
       }
     })
   }

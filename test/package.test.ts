@@ -1,14 +1,11 @@
 /** The package as others get it: its files, its imports, and apps that use it in ESM, CommonJS and TypeScript. */
-import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
-// @ts-expect-error it is JavaScript, for README's sake
+// @ts-expect-error it is JavaScript, for a command's sake
 import { withDifferences } from './differences.js'
+import { bin, root, startProject } from './project.ts'
 
-const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const lib = join(root, 'lib')
 const read = (...path: string[]) => readFileSync(join(root, ...path), 'utf8')
 const modules = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts')).map((file) => file.replaceAll('\\', '/')).sort()
@@ -48,9 +45,9 @@ t.test('every module loads by itself', async () => {
   for (const file of modules) await import(join(lib, file))
 })
 
-t.test('README lists the differences from Adobe\'s SDK as the tests judge them', async (t) => {
-  const readme = read('README.md')
-  t.equal(readme, withDifferences(readme), 'else run: node test/differences.js')
+t.test('docs/differences.md lists the differences from Adobe\'s SDK as the tests judge them', async (t) => {
+  const page = read('docs/differences.md')
+  t.equal(page, withDifferences(page), 'else run: node test/differences.js')
 })
 
 t.test('only declared packages are imported', async (t) => {
@@ -83,22 +80,10 @@ await edge.close()
 `
 
 t.test('apps outside the repository', async (t) => {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-adobe-target-')))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  const installed = join(folder, 'node_modules', 'fastify-adobe-target')
-  mkdirSync(installed, { recursive: true })
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  const run = (...args: string[]) => spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' })
-  const built = run(tsc, '-p', join(lib, 'tsconfig.json'), '--outDir', join(installed, 'dist'))
-  t.equal(built.status, 0, built.stdout)
-  cpSync(join(root, 'package.json'), join(installed, 'package.json'))
-  // What npm would install beside it.
-  for (const name of readdirSync(join(root, 'node_modules'))) {
-    if (!name.startsWith('.') && name !== 'fastify-adobe-target') symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), 'dir')
-  }
-  const check = (output: ReturnType<typeof run>, name: string) => {
-    t.equal(output.status, 0, `${name}: ${output.stderr}`)
-    const { page, again, cookies } = JSON.parse(output.stdout || '{}')
+  const { folder, run } = await startProject(t)
+  const check = ({ code, output, stdout }: Awaited<ReturnType<typeof run>>, name: string) => {
+    t.equal(code, 0, `${name}: ${output}`)
+    const { page, again, cookies } = JSON.parse(stdout || '{}')
     t.match(page, { hero: /class="hero/ }, name)
     t.ok(page.waited < 1, `${name}: waited ${page.waited} ms`)
     t.equal(again.hero, page.hero, `${name}: the variant stays`)
@@ -106,12 +91,11 @@ t.test('apps outside the repository', async (t) => {
   }
 
   writeFileSync(join(folder, 'app.mjs'), `import Fastify from 'fastify'\nimport fastifyAdobeTarget from 'fastify-adobe-target'\nimport { createEdge } from 'fastify-adobe-target/edge'\n${page}`)
-  check(run('--unhandled-rejections=strict', 'app.mjs'), 'ESM')
+  check(await run(['--unhandled-rejections=strict', 'app.mjs']), 'ESM')
 
   writeFileSync(join(folder, 'app.cjs'), `const Fastify = require('fastify')\nconst fastifyAdobeTarget = require('fastify-adobe-target')\nconst { createEdge } = require('fastify-adobe-target/edge')\n;(async () => {${page}})()`)
-  check(run('--unhandled-rejections=strict', '--no-warnings', 'app.cjs'), 'CommonJS')
+  check(await run(['--unhandled-rejections=strict', '--no-warnings', 'app.cjs']), 'CommonJS')
 
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
   writeFileSync(join(folder, 'app.ts'), `
 import Fastify from 'fastify'
 import { Type } from '@sinclair/typebox'
@@ -156,6 +140,6 @@ await app.target.getOffers({ request })
     compilerOptions: { module: 'nodenext', target: 'es2022', strict: true, noEmit: true, types: ['node'], skipLibCheck: false },
     files: ['app.ts']
   }))
-  const typed = run(tsc, '-p', '.')
+  const typed = await run([bin('typescript', 'bin/tsc'), '-p', '.'])
   t.equal(typed.stdout.split('\n').filter((line) => line !== '' && !/^(\.\.|node_modules\/(?!fastify-adobe-target))/.test(line)).join('\n'), '', 'TypeScript under nodenext')
 })

@@ -1,17 +1,15 @@
 /** The local edge as a testing kit: fixed offers, visitors of a variant, what was displayed and clicked; and docs/testing.md, run. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { Value } from '@sinclair/typebox/value'
 import Fastify, { type FastifyInstance } from 'fastify'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { DeliveryResponse, type DeliveryRequest, type Notification } from '../lib/delivery/schema/index.ts'
 import { createEdge, type TargetEdge } from '../lib/edge/index.ts'
 import fastifyAdobeTarget, { createTargetClient, type FastifyAdobeTargetOptions } from '../lib/index.ts'
+import { blocksOf } from './documents.ts'
 import { client, json, optionsFor, organizationId, startApp, startEdge } from './helper.ts'
+import { bin, startProject } from './project.ts'
 
 process.on('unhandledRejection', (error) => { throw error })
 
@@ -462,56 +460,9 @@ t.test('names and values of any kind, and an artifact that lacks everything', as
   await t.rejects(async () => await broken.ready(), { code: 'FST_TARGET_ARTIFACT' })
 })
 
-const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
-const document = readFileSync(join(root, 'docs/testing.md'), 'utf8')
-
-/** A block of code of the document: a file, if its first line says so, else a piece of a test. */
-interface Block { heading: string, code: string, file: string | undefined }
-
-function blocksOf (text: string): Block[] {
-  const blocks: Block[] = []
-  let heading = ''
-  for (const [, title, code] of text.matchAll(/^## (.+)$|^```js\n([\s\S]*?)^```$/gm)) {
-    if (title !== undefined) heading = title
-    else blocks.push({ heading, code: code!, file: /^\/\/ (\S+)\n/.exec(code!)?.[1] })
-  }
-  return blocks
-}
-
-/** A project beside the repository, with this package installed in it. */
-async function startProject (t: Test) {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-adobe-target-')))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  const run = (command: string[], cwd = folder) => new Promise<{ code: number | null, output: string }>((resolve) => {
-    // Not what the runner of this test tells its own children.
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TAP|NODE_|_TAP|VITEST|npm_)/i.test(name)))
-    const child = spawn(process.execPath, command, { cwd, env: { ...env, NO_COLOR: '1', CI: '1' } })
-    let output = ''
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => { output += data })
-    child.on('close', (code) => resolve({ code, output }))
-  })
-  const installed = join(folder, 'node_modules', 'fastify-adobe-target')
-  mkdirSync(installed, { recursive: true })
-  for (const name of readdirSync(join(root, 'node_modules'))) {
-    if (!name.startsWith('.') && name !== 'fastify-adobe-target') symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), 'dir')
-  }
-  cpSync(join(root, 'package.json'), join(installed, 'package.json'))
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  const bin = (name: string, path: string) => join(root, 'node_modules', name, path)
-  const built = await run([bin('typescript', 'bin/tsc'), '-p', join(root, 'lib/tsconfig.json'), '--outDir', join(installed, 'dist'), '--noCheck', '--declaration', 'false'])
-  assert.equal(built.code, 0, built.output)
-  const write = (name: string, file: string, code: string) => {
-    mkdirSync(join(folder, name, dirname(file)), { recursive: true })
-    writeFileSync(join(folder, name, 'package.json'), '{ "type": "module" }')
-    writeFileSync(join(folder, name, file), code)
-    return join(folder, name, file)
-  }
-  return { folder, run, bin, write }
-}
-
 t.test('docs/testing.md', { timeout: 90_000 }, async (t) => {
-  const { folder, run, bin, write } = await startProject(t)
-  const blocks = blocksOf(document)
+  const { folder, run, write } = await startProject(t)
+  const blocks = blocksOf('docs/testing.md').filter(({ language }) => language === 'js')
   const appFile = blocks.find(({ file }) => file === 'app.js')!
   const runners: Record<string, string[]> = {
     'node:test': ['--test', '--test-reporter=tap', 'test/shop.test.js'],
@@ -570,10 +521,4 @@ t.test('docs/testing.md', { timeout: 90_000 }, async (t) => {
       }
     })
   }
-})
-
-t.test('every link in docs/testing.md leads somewhere', async (t) => {
-  const anchors = [...document.matchAll(/^## (.+)$/gm)].map(([, title]) => title!.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-'))
-  const links = [...document.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor]) => anchor)
-  t.same(links, anchors)
 })
