@@ -38,7 +38,7 @@ answerParent({
 
 async function withWrk (url, connections, seconds) {
   const given = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
-  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, ...given, url], { signal: stopping.signal })
+  const { stdout } = await run('wrk', ['-t1', '--timeout', '30s', `-c${connections}`, `-d${Math.ceil(seconds)}s`, ...given, url], { signal: stopping.signal })
   if (/Non-2xx|Socket errors/.test(stdout)) throw new Error(`not every page was served:\n${stdout}`)
   return { rate: Number(/Requests\/sec:\s*([\d.]+)/.exec(stdout)[1]) }
 }

@@ -8,15 +8,15 @@ export const plans = {
         'one-mbox', 'one-mbox-prefetch', 'ten-mboxes', 'page-load', 'views', 'global-mbox', 'rules-10', 'rules-1000', 'rules-10000',
         'rules-10-in-one', 'rules-100-in-one', 'rules-1000-in-one'
       ],
-      repeats: 7,
+      repeats: 3,
       milliseconds: 500
     },
     memory: { visitors: 1_000_000, sdkVisitors: 50_000 },
     swap: { rules: [10, 1000, 10_000] },
-    saturated: { connections: [1, 20, 100], repeats: 4, seconds: 3, warmup: 2 },
-    handler: { connections: [1, 20, 100], repeats: 4, seconds: 3, warmup: 1 },
-    slowEdge: { repeats: 3, seconds: 3, warmup: 1 },
-    bursts: { sizes: [100, 500], repeats: 3, times: 4 },
+    saturated: { connections: [1, 20, 100], repeats: 3, seconds: 3, warmup: 2 },
+    handler: { connections: [1, 20, 100], repeats: 3, seconds: 3, warmup: 1 },
+    slowEdge: { repeats: 3, seconds: 2, warmup: 1 },
+    bursts: { sizes: [100, 500], repeats: 2, times: 4 },
     onDevicePage: { connections: 20 }
   },
   quick: {
