@@ -6,7 +6,6 @@ import diagnostics from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import t from 'tap'
-import ts from 'typescript'
 import { sampleArtifact } from '../lib/edge/sample-artifact.ts'
 import fastifyAdobeTarget, { type FastifyAdobeTargetOptions, type MboxDefinitions, type RequestTarget } from '../lib/index.ts'
 import { startBrowser, withoutBrowser } from './chromium.ts'
@@ -555,38 +554,34 @@ t.test('enabled: of two instances each asks for itself', async (t) => {
   }
 })
 
-t.test('enabled: the functions of README, with what browsers send', async (t) => {
-  const code = /^const withoutGpc[^]*?(?=^await )/m.exec(readFileSync(new URL('../README.md', import.meta.url), 'utf8'))![0]
-  const script = ts.transpileModule(`${code}\nexport { withoutGpc, withConsent, forNow }`, { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 } }).outputText
-  const functions: Record<string, (request: FastifyRequest) => boolean> = await import(`data:text/javascript,${encodeURIComponent(script)}`)
-  const cases: [string, Record<string, string>, boolean][] = [
-    ['withoutGpc', {}, true],
-    ['withoutGpc', { 'sec-gpc': '1' }, false],
-    ['withoutGpc', { 'sec-gpc': '0' }, true],
-    ['withConsent', {}, false],
-    ['withConsent', { cookie: 'other=yes; consent=yes' }, true],
-    ['withConsent', { cookie: 'consent=no' }, false],
-    ['withConsent', { cookie: 'consent=%E0%A4%A' }, false],
-    ['forNow', {}, true],
-    ['forNow', { 'sec-purpose': 'prefetch' }, false],
-    ['forNow', { 'sec-purpose': 'prefetch;prerender' }, false],
-    ['forNow', { 'sec-purpose': 'prefetch;anonymous-client-ip' }, false]
+t.test('enabled: the function of README, with what browsers send', async (t) => {
+  const [, code] = /^ {2}enabled: (\(request\) =>[^]*?)^\}\)/m.exec(readFileSync(new URL('../README.md', import.meta.url), 'utf8'))!
+  const enabled: (request: FastifyRequest) => boolean = (await import(`data:text/javascript,${encodeURIComponent(`export default ${code}`)}`)).default
+  const consent = 'other=yes; consent=yes'
+  const cases: [Record<string, string>, boolean][] = [
+    [{ cookie: consent }, true],
+    [{ cookie: consent, 'sec-gpc': '1' }, false],
+    [{ cookie: consent, 'sec-gpc': '0' }, true],
+    [{}, false],
+    [{ cookie: 'consent=no' }, false],
+    [{ cookie: 'consent=%E0%A4%A' }, false],
+    [{ cookie: consent, 'sec-purpose': 'prefetch' }, false],
+    [{ cookie: consent, 'sec-purpose': 'prefetch;prerender' }, false],
+    [{ cookie: consent, 'sec-purpose': 'prefetch;anonymous-client-ip' }, false]
   ]
   const edge = await startEdge(t)
-  for (const name of ['withoutGpc', 'withConsent', 'forNow']) {
-    const app = Fastify({ forceCloseConnections: true })
-    t.teardown(() => app.close())
-    await app.register(fastifyCookie)
-    await app.register(fastifyAdobeTarget, optionsFor(edge.host, { enabled: functions[name]! }))
-    app.get('/', { config: { target: ['hero'] } }, async (request) => ({ reason: (await request.target.offer('hero')).reason, got: request.headers }))
-    const url = await app.listen({ port: 0, host: '127.0.0.1' })
-    for (const [, headers, enabled] of cases.filter(([of]) => of === name)) {
-      edge.reset()
-      const response = await fetch(url, { headers })
-      const { reason, got } = await json(response)
-      t.match(got, headers, 'they arrive')
-      t.same([reason, edge.requests.length, response.headers.getSetCookie().length], enabled ? ['matched', 1, 2] : ['opted-out', 0, 0], `${name} ${JSON.stringify(headers)}`)
-    }
+  const app = Fastify({ forceCloseConnections: true })
+  t.teardown(() => app.close())
+  await app.register(fastifyCookie)
+  await app.register(fastifyAdobeTarget, optionsFor(edge.host, { enabled }))
+  app.get('/', { config: { target: ['hero'] } }, async (request) => ({ reason: (await request.target.offer('hero')).reason, got: request.headers }))
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  for (const [headers, allowed] of cases) {
+    edge.reset()
+    const response = await fetch(url, { headers })
+    const { reason, got } = await json(response)
+    t.match(got, headers, 'they arrive')
+    t.same([reason, edge.requests.length, response.headers.getSetCookie().length], allowed ? ['matched', 1, 2] : ['opted-out', 0, 0], JSON.stringify(headers))
   }
 })
 
