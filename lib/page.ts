@@ -71,9 +71,9 @@ export class Page {
     return this.#consents() === true
   }
 
-  /** The first call, or what stands for it. */
+  /** The first call that was configured or started, or what stands for it. */
   get first (): PageCall | undefined {
-    return this.#consent === false ? REFUSED_CALL : this.#calls[0]
+    return this.#consent === false ? REFUSED_CALL : this.#calls.find(({ plan }) => plan !== EMPTY_PLAN)
   }
 
   /** QA mode as the page's address or the visitor's cookie has it. */

@@ -307,6 +307,7 @@ t.test('start() with hook: false, and to add mboxes', async (t) => {
     app.get('/idle', { config: { target: ['hero'] } }, async () => 'page')
     app.get('/bare', async (request) => await request.target.start(['hero']).content('hero'))
     app.get('/nothing', async (request) => await request.target.result().catch((error) => error.code))
+    app.get('/extra', async (request) => [await request.target.content('hero') !== undefined, await request.target.result().catch((error) => error.code)])
   })
   t.match(await json(await fetch(url)), [{ mboxes: [{ name: 'hero' }] }, 'actions', /banner/])
   t.equal(edge.requests.length, 2, 'what was asked for already is not asked for again')
@@ -314,6 +315,7 @@ t.test('start() with hook: false, and to add mboxes', async (t) => {
   t.equal(edge.requests.length, 2)
   t.match(await (await fetch(`${url}/bare`)).text(), HERO)
   t.equal(await (await fetch(`${url}/nothing`)).text(), 'FST_TARGET_INVALID_REQUEST')
+  t.same(await json(await fetch(`${url}/extra`)), [true, 'FST_TARGET_INVALID_REQUEST'], 'an extra ask is no request of the page')
 })
 
 t.test('maxWait bounds what asking holds the handler, result() waits on', async (t) => {
