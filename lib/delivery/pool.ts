@@ -112,7 +112,8 @@ export class ConnectionPool {
   constructor (origin: string, settings: PoolSettings, outside: AsyncResource) {
     const { allowH2, keepAliveTimeout } = settings
     this.#origin = origin
-    this.#options = { pipelining: 1, allowH2, keepAliveTimeout, keepAliveMaxTimeout: keepAliveTimeout }
+    // A transfer has a deadline of its own, so undici needs to watch no request.
+    this.#options = { pipelining: 1, allowH2, keepAliveTimeout, keepAliveMaxTimeout: keepAliveTimeout, headersTimeout: 0, bodyTimeout: 0 }
     const connector = buildConnector({ allowH2, timeout: CONNECT_TIMEOUT })
     this.#connect = (target, callback) => {
       // undici's connector returns the socket, although its type does not say so. Without it CONNECT_TIMEOUT would have to
