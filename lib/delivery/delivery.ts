@@ -51,6 +51,7 @@ export class Delivery {
   /** Hosts that are no longer kept, until their last call has ended. */
   readonly #leaving = new Set<Host>()
   readonly #downloads = new Set<Download>()
+  #uses = 0
   #callsUnderWay = 0
   #closing = false
   #closed: Promise<void> | undefined
@@ -152,7 +153,7 @@ export class Delivery {
       this.#hosts.set(origin, host)
       if (this.#hosts.size > MOST_HOSTS) this.#retireOne(host)
     }
-    host.usedAt = performance.now()
+    host.lastUse = ++this.#uses
     return host
   }
 
@@ -169,7 +170,7 @@ export class Delivery {
   }
 }
 
-const precedes = (a: Host, b: Host): boolean => a.idle === b.idle ? a.usedAt < b.usedAt : a.idle
+const precedes = (a: Host, b: Host): boolean => a.idle === b.idle ? a.lastUse < b.lastUse : a.idle
 
 /** A call to no address at all. */
 function addressFailure ({ requestId, origin }: DeliveryCall): TargetError {

@@ -30,17 +30,8 @@ export class Download extends Transfer<DownloadAnswer> {
   /** @param settled told once how it ended */
   constructor (host: Host, url: URL, options: DownloadOptions, settled: (download: Download, answer: DownloadAnswer | undefined, error: TargetError | undefined) => void) {
     const { maxSize, timeout, signal } = options
-    super(host, {
-      origin: url.origin,
-      path: url.pathname + url.search,
-      method: 'GET',
-      headers: { 'accept-encoding': 'identity', 'user-agent': 'fastify-adobe-target', ...options.headers },
-      timeout,
-      grace: 0,
-      retryable: true,
-      maxSize,
-      signal
-    })
+    const headers = { 'accept-encoding': 'identity', 'user-agent': 'fastify-adobe-target', ...options.headers }
+    super(host, { origin: url.origin, path: url.pathname + url.search, method: 'GET', headers }, { timeout, grace: 0, retryable: true, signal }, maxSize)
     this.#settled = settled
   }
 

@@ -8,10 +8,10 @@ import { edgeMessage } from './edge-message.ts'
 import type { FailureLog } from '../failure-log.ts'
 import type { Host } from './host.ts'
 import type { DeliveryResponse } from './schema/index.ts'
-import { Transfer } from './transfer.ts'
+import { Transfer, type TransferTerms } from './transfer.ts'
 
-/** A call to be sent. */
-export interface DeliveryCall {
+/** A call to be sent. Its deadline is one wall clock over queue, connecting, headers, body and the retry. */
+export interface DeliveryCall extends TransferTerms {
   /** Scheme, host and port of the edge: `https://acmeclient.tt.omtrdc.net`. */
   origin: string
   /** `/rest/v1/delivery?imsOrgId=…&sessionId=…` */
@@ -22,16 +22,8 @@ export interface DeliveryCall {
   requestId: string
   /** A notification never takes the breaker's probe from a page. */
   kind: 'page' | 'notification'
-  /** ms from `send`: one wall clock over queue, connecting, headers, body and the retry. */
-  timeout: number
   /** ms: reaching `timeout` is the host's failure only if it is at least as long as this, not if a route is in a hurry. */
   breakerTimeout: number
-  /** ms the exchange may go on after the deadline, so that its connection is not wasted; 0 ends it there. */
-  grace: number
-  /** Whether to send once more when a reused keep-alive connection died before any byte of an answer. */
-  retryable: boolean
-  /** The caller's own; no listener stays on it. */
-  signal?: AbortSignal | undefined
   /** The answer came within `grace`, after the call had ended with TIMEOUT. */
   onLate?: ((answer: DeliveryAnswer) => void) | undefined
 }
@@ -79,8 +71,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchan
   #retryAfter = 0
 
   constructor (host: Host, call: DeliveryCall, maxSize: number, log: FailureLog, settled: Settled<DeliveryAnswer>, onSettled: () => void) {
-    const { origin, path, body, timeout, grace, retryable, requestId, signal } = call
-    super(host, { origin, path, method: 'POST', headers: HEADERS, body, timeout, grace, retryable, maxSize, requestId, signal })
+    super(host, { origin: call.origin, path: call.path, method: 'POST', headers: HEADERS, body: call.body }, call, maxSize)
     this.#call = call
     this.#log = log
     this.#settled = settled
@@ -92,7 +83,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchan
     if (channels.callStart.hasSubscribers) channels.callStart.publish({ requestId, host: this.host.name, kind })
     const { breaker } = this.host
     if (breaker !== undefined) {
-      this.#passage = breaker.admit(kind, performance.now())
+      this.#passage = breaker.admit(kind, this.startedAt)
       if (this.#passage === undefined) return this.fail('FST_TARGET_BREAKER_OPEN', `${this.host.name} failed too often or asked for a pause`)
     }
     super.begin()
@@ -128,7 +119,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchan
 
   protected override ended (answer: DeliveryAnswer | undefined, error: TargetError | undefined): void {
     if (this.#passage !== undefined) {
-      this.host.breaker?.settle(this.#passage, this.#outcome(error), performance.now(), this.#retryAfter)
+      this.host.breaker?.settle(this.#passage, this.#outcome(error), this.endedAt!, this.#retryAfter)
     }
     const { requestId, kind } = this.#call
     const { host: { name: host }, attempts } = this

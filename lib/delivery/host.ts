@@ -43,8 +43,8 @@ export class Host {
   #running = 0
   /** Told when the host has closed; set when it is to close. */
   #onGone: (() => void) | undefined
-  /** When it was last asked for, in ms of `performance.now()`. */
-  usedAt = 0
+  /** The higher, the later it was asked for. */
+  lastUse = 0
 
   /** @throws TypeError when the origin is none */
   constructor (origin: string, settings: HostSettings) {

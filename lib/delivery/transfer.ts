@@ -12,24 +12,18 @@ import type { Guest, Host } from './host.ts'
 import { bytesReadBefore, describeNetworkError, isDeadSocket } from './network-error.ts'
 import type { Connection } from './pool.ts'
 
-/** What to send, and how long and how large it may get. */
-export interface TransferOrder {
-  origin: string
-  path: string
-  method: 'GET' | 'POST'
-  headers: Record<string, string>
-  body?: string
+/** How long a transfer may take, and how often it may be tried. */
+export interface TransferTerms {
   /** ms from {@link Transfer.begin} */
   timeout: number
-  /** ms it may go on after that, so that its connection is not wasted */
+  /** ms it may go on after that, so that its connection is not wasted; 0 ends it there */
   grace: number
-  /** Whether it may be sent once more when a reused connection turns out to be dead. */
+  /** Whether it may be sent once more when a reused connection died before any byte of an answer. */
   retryable: boolean
-  /** Largest answer, in bytes. */
-  maxSize: number
   /** The `requestId` for error messages. */
-  requestId?: string
-  signal?: AbortSignal
+  requestId?: string | undefined
+  /** The caller's own; no listener stays on it. */
+  signal?: AbortSignal | undefined
 }
 
 /** What is read of an error answer, in bytes: enough for its message. */
@@ -46,9 +40,13 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   protected readonly host: Host
   protected attempts = 0
   protected phase: CallPhase = 'queue'
-  readonly #order: TransferOrder
   readonly #request: Dispatcher.DispatchOptions
-  readonly #startedAt = performance.now()
+  readonly #terms: TransferTerms
+  readonly #maxSize: number
+  /** On the clock of `performance.now()`. */
+  protected readonly startedAt = performance.now()
+  /** When it settled; of a late answer, when that was complete. */
+  protected endedAt: number | undefined
   #timer: NodeJS.Timeout | undefined
   #controller: Dispatcher.DispatchController | undefined
   /** The connection it is on; unknown with a dispatcher that was lent. */
@@ -62,11 +60,12 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   #chunks: Buffer[] = []
   #size = 0
 
-  constructor (host: Host, order: TransferOrder) {
-    const { origin, path, method, headers, body } = order
+  /** @param maxSize of the answer, in bytes */
+  constructor (host: Host, request: Dispatcher.DispatchOptions, terms: TransferTerms, maxSize: number) {
     this.host = host
-    this.#order = order
-    this.#request = { origin, path, method, headers, body }
+    this.#request = request
+    this.#terms = terms
+    this.#maxSize = maxSize
   }
 
   /** Makes the result of a complete answer. Throws an error of this package, made with {@link failure}. */
@@ -81,14 +80,14 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   /** The answer came after the deadline. */
   protected abstract late (answer: Answer): void
 
-  /** ms since it was made. */
+  /** ms from when it was made, until it settled. */
   protected get elapsed (): number {
-    return performance.now() - this.#startedAt
+    return (this.endedAt ?? performance.now()) - this.startedAt
   }
 
   /** Starts it. Never throws. */
   begin (): void {
-    const { timeout, signal } = this.#order
+    const { timeout, signal } = this.#terms
     if (signal?.aborted === true) return this.abort()
     if (timeout <= 0) return this.fail('FST_TARGET_TIMEOUT', 'no time was left')
     if (!this.host.enter(this)) return this.fail('FST_TARGET_OVERLOAD', `the queue for ${this.host.name} is full`)
@@ -99,7 +98,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
 
   /** Gives it up: ends with ABORTED unless it is settled, and nothing goes on. */
   abort (): void {
-    if (!this.#settled) this.fail('FST_TARGET_ABORTED', 'its caller gave up', this.#order.signal?.reason)
+    if (!this.#settled) this.fail('FST_TARGET_ABORTED', 'its caller gave up', this.#terms.signal?.reason)
     this.cut()
   }
 
@@ -114,7 +113,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   /** An error of this package with the facts of this call. */
   protected failure (code: TargetErrorCode, detail: string, cause?: unknown, status?: number): TargetError {
     const { phase, attempts, elapsed, host } = this
-    const meta = { requestId: this.#order.requestId, phase, status, attempts, elapsed, host: host.name }
+    const meta = { requestId: this.#terms.requestId, phase, status, attempts, elapsed, host: host.name }
     return failure(code, detail, { cause, meta })
   }
 
@@ -184,7 +183,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   /** The deadline is over. */
   expire (): void {
     if (this.#settled) return
-    const { timeout, grace } = this.#order
+    const { timeout, grace } = this.#terms
     const where = this.phase
     this.fail('FST_TARGET_TIMEOUT', `${timeout} ms were over (phase: ${where})`)
     if (where === 'queue' || grace <= 0 || !this.host.linger(this, grace)) this.cut()
@@ -192,11 +191,11 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
 
   /** ms by which the deadline has passed. */
   get overdue (): number {
-    return this.elapsed - this.#order.timeout
+    return this.elapsed - this.#terms.timeout
   }
 
   get #limit (): number {
-    return this.#status < 300 ? this.#order.maxSize : Math.min(this.#order.maxSize, ERROR_BODY)
+    return this.#status < 300 ? this.#maxSize : Math.min(this.#maxSize, ERROR_BODY)
   }
 
   /** The message of an error answer is at its beginning; what came so far of any other answer is of no use. */
@@ -216,6 +215,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   #finish (): void {
     let answer: Answer
     this.phase = 'answer'
+    this.endedAt = performance.now()
     try {
       answer = this.read(this.#status, this.#headers, this.#body())
     } catch (error) {
@@ -225,6 +225,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
   }
 
   #finishLate (): void {
+    this.endedAt = performance.now()
     try {
       this.late(this.read(this.#status, this.#headers, this.#body()))
     } catch {
@@ -234,8 +235,9 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
 
   #settle (answer: Answer | undefined, error: TargetError | undefined): void {
     this.#settled = true
+    this.endedAt ??= performance.now()
     clearTimeout(this.#timer)
-    if (this.#order.signal !== undefined) unwatch(this.#order.signal, this)
+    if (this.#terms.signal !== undefined) unwatch(this.#terms.signal, this)
     this.ended(answer, error)
   }
 
@@ -251,7 +253,7 @@ export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHand
    * It need not have been sent: undici also blames the request that is about to go.
    */
   #mayRetry (error: unknown): boolean {
-    if (!this.#order.retryable || this.#retried || this.#answering) return false
+    if (!this.#terms.retryable || this.#retried || this.#answering) return false
     return isDeadSocket(error) && (this.#connection?.served ?? bytesReadBefore(error)) > 0
   }
 
