@@ -30,14 +30,24 @@ declare module 'fastify' {
   }
 }
 
-/** Visitors of a request by client code, shared by all instances of the plugin: one person has one session. */
-const VISITORS = Symbol.for('fastify-adobe-target:visitors')
+/** A request's visitor of a client code, shared by all instances of the plugin: one person has one session. */
+const visitorOf = (client: string) => Symbol.for(`fastify-adobe-target:visitor:${client}`)
 
 /** What the plugin keeps on requests, under symbols of each instance. */
 type Decorated = FastifyRequest & Record<symbol, unknown>
 
 /** A visitor's cookies are written once, whichever instance comes first. */
 interface SharedVisitor { visitor: Visitor, written: boolean }
+
+/** What the plugin knows of a route. */
+interface Route {
+  plan: RoutePlan
+  /** Whether it has the hook that comes after all others. A route that was there before this plugin had loaded has not. */
+  finishes: boolean
+}
+
+/** 404s start nothing by themselves, also with `global`. */
+const NOT_FOUND: Route = { plan: undefined, finishes: false }
 
 async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptions): Promise<void> {
   const options = resolvePluginOptions(given, app.log.child({ plugin: 'fastify-adobe-target' }))
@@ -74,25 +84,19 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   const TARGET = Symbol(`fastify-adobe-target:${name}`)
   const REPLY = Symbol(`fastify-adobe-target:${name}:reply`)
   const ARRIVAL = Symbol(`fastify-adobe-target:${name}:arrival`)
-  const PLAN = Symbol(`fastify-adobe-target:${name}:plan`)
-  const FINISHED = Symbol(`fastify-adobe-target:${name}:finished`)
+  const ROUTE = Symbol(`fastify-adobe-target:${name}:route`)
+  const VISITOR = visitorOf(options.client.client)
 
   const targetOf = (request: FastifyRequest): RequestTarget => {
     const decorated = request as Decorated
     return (decorated[TARGET] ??= new RequestTarget(
-      settings, new Page(settings, request, decorated[REPLY] as FastifyReply, planOf(request), sharedVisitor(request).visitor), decorated[ARRIVAL] as number
+      settings, new Page(settings, request, decorated[REPLY] as FastifyReply, routeOf(request).plan, sharedVisitor(request).visitor), decorated[ARRIVAL] as number
     )) as RequestTarget
   }
 
   const sharedVisitor = (request: FastifyRequest): SharedVisitor => {
     const decorated = request as Decorated
-    const visitors = (decorated[VISITORS] ??= new Map()) as Map<string, SharedVisitor>
-    let shared = visitors.get(options.client.client)
-    if (shared === undefined) {
-      shared = { visitor: new Visitor(identity, request.headers.cookie), written: false }
-      visitors.set(options.client.client, shared)
-    }
-    return shared
+    return (decorated[VISITOR] ??= { visitor: new Visitor(identity, request.headers.cookie), written: false }) as SharedVisitor
   }
 
   const compile = (config: unknown, method: unknown, url: string | undefined): RoutePlan => {
@@ -101,44 +105,46 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     return plan
   }
 
-  // A route that was there before this plugin had loaded is compiled at its first request.
-  const planOf = (request: FastifyRequest): RoutePlan => {
-    // OPTIONS and 404s start nothing by themselves, also with `global`.
-    if (request.method === 'OPTIONS' || request.is404) return undefined
+  const routeOf = (request: FastifyRequest): Route => {
+    const decorated = request as Decorated
+    // Kept from the beginning: `callNotFound()` makes the request a 404, while the reply stays the route's.
+    return (decorated[ROUTE] ??= request.is404 ? NOT_FOUND : findRoute(request)) as Route
+  }
+
+  const findRoute = (request: FastifyRequest): Route => {
     const { config, method } = request.routeOptions
     const known = config as unknown as Record<string | symbol, unknown>
-    if (Object.hasOwn(known, PLAN)) return known[PLAN] as RoutePlan
-    let plan: RoutePlan
+    if (request.method === 'OPTIONS') return { plan: undefined, finishes: Object.hasOwn(known, ROUTE) }
+    if (Object.hasOwn(known, ROUTE)) return known[ROUTE] as Route
+    // It was there before this plugin had loaded.
+    const route: Route = { plan: false, finishes: false }
+    known[ROUTE] = route
     try {
       const added = method === 'HEAD' && config.url !== undefined && app.hasRoute({ method: 'GET', url: config.url })
-      plan = added ? false : compile(known[name], method, config.url)
+      if (!added) route.plan = compile(known[name], method, config.url)
     } catch (error) {
       logger.error(error, 'Target: a route is misconfigured and gets no offers')
-      plan = false
     }
-    known[PLAN] = plan
-    return plan
+    return route
   }
 
   decorate(app, name, client, { getter (this: FastifyRequest) { return targetOf(this) } })
   app.decorateRequest(TARGET, null)
   app.decorateRequest(REPLY, null)
   app.decorateRequest(ARRIVAL, 0)
-  if (!app.hasRequestDecorator(VISITORS)) app.decorateRequest(VISITORS, null)
+  app.decorateRequest(ROUTE, null)
+  if (!app.hasRequestDecorator(VISITOR)) app.decorateRequest(VISITOR, null)
 
+  const start = (request: FastifyRequest): void => { if (routeOf(request).plan) targetOf(request).start() }
   app.addHook('onRequest', (request, reply, done) => {
     const decorated = request as Decorated
     decorated[REPLY] = reply
     decorated[ARRIVAL] = performance.now() - reply.elapsedTime
+    if (hook === 'onRequest') start(request)
     done()
   })
-  if (hook !== false) {
-    const start = (request: FastifyRequest): void => {
-      if (planOf(request)) targetOf(request).start()
-    }
-    if (hook === 'preParsing') app.addHook('preParsing', (request, _reply, payload, done) => { start(request); done(null, payload) })
-    else app.addHook(hook, (request: FastifyRequest, _reply: FastifyReply, done: () => void) => { start(request); done() })
-  }
+  if (hook === 'preParsing') app.addHook(hook, (request, _reply, payload, done) => { start(request); done(null, payload) })
+  else if (hook !== false && hook !== 'onRequest') app.addHook(hook, (request: FastifyRequest, _reply: FastifyReply, done: () => void) => { start(request); done() })
 
   const serialize = options.cookies === false ? undefined : cookieSerializer(options.cookies)
   const cacheable = new Set<string>()
@@ -158,7 +164,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     const target = (request as Decorated)[TARGET] as RequestTarget | null
     const used = target !== null && target.used
     // A link may lead to a page without offers, or to a redirect that drops the query string.
-    const qaVisit = used ? target.qaVisit : isQaLink(request) && planOf(request) !== false && targetOf(request).enabled ? readQaVisit(request.originalUrl, undefined) : undefined
+    const qaVisit = used ? target.qaVisit : isQaLink(request) && routeOf(request).plan !== false && targetOf(request).enabled ? readQaVisit(request.originalUrl, undefined) : undefined
     if (qaVisit !== undefined) {
       keepPrivate(reply)
       if (serialize !== undefined) writeQaCookie(reply, serialize(qaVisit.cookie, request.protocol === 'https'))
@@ -190,7 +196,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     }
     // A route's own hooks come after all others, which may still make the answer public.
     route.onSend = [route.onSend ?? [], finishLast].flat() as typeof route.onSend
-    route.config = { ...route.config, [PLAN]: plan, [FINISHED]: true } as typeof route.config
+    route.config = { ...route.config, [ROUTE]: { plan, finishes: true } } as typeof route.config
   })
   app.addHook('onReady', (done) => done(misconfigured))
 
@@ -198,7 +204,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   app.addHook('onSend', (request, reply, payload, done) => {
     // Fastify waits for keep-alive clients before it closes its plugins; told so, they go.
     if (closing) reply.header('connection', 'close')
-    if (((request as Decorated)[TARGET] !== null || isQaLink(request)) && !(FINISHED in request.routeOptions.config)) {
+    if (!routeOf(request).finishes && ((request as Decorated)[TARGET] !== null || isQaLink(request))) {
       const qaVisit = finish(request, reply)
       beforeHead(reply, () => {
         if (qaVisit !== undefined) keepPrivate(reply)

@@ -1,10 +1,10 @@
 import fastifyCookie from '@fastify/cookie'
 import { Type } from '@sinclair/typebox'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import t from 'tap'
-import fastifyAdobeTarget, { errors, type FastifyAdobeTargetOptions, type TargetResult } from '../lib/index.ts'
+import fastifyAdobeTarget, { errors, type FastifyAdobeTargetOptions, type TargetResult, type TargetRouteConfig } from '../lib/index.ts'
 import { client, cookiesOf, json, optionsFor, organizationId, sleep, startApp, startEdge, startServer, targetCookieOf } from './helper.ts'
 
 process.on('unhandledRejection', (error) => { throw error })
@@ -588,6 +588,63 @@ t.test('a CDN\'s geo headers count with trustProxy, and what the edge would refu
   t.same(await json(await fetch(url, { headers })), { ipAddress: '203.0.113.7', countryCode: 'NO', city: 'Bergen', latitude: 60.39 })
   const { url: direct } = await startApp(t, edge.host, {}, routes)
   t.same(await json(await fetch(direct, { headers })), { ipAddress: '127.0.0.1' })
+})
+
+t.test('what goes over the wire is the request that result() tells of', async (t) => {
+  const edge = await startEdge(t)
+  const of = (route: TargetRouteConfig) => ({ config: { target: route } })
+  const routes = (app: FastifyInstance) => {
+    const result = async (request: FastifyRequest) => (await request.target.result()).request
+    app.get('/', of(['hero', { name: 'banner', parameters: { note: 'a "b" \\ é 漢 \u2028' } }]), result)
+    app.get('/all', of({ execute: { pageLoad: {} }, prefetch: { views: ['cart'], mboxes: ['hero'] } }), result)
+    app.get('/fixed', of({ execute: { mboxes: ['hero'] }, context: { channel: 'mobile' }, property: { token: 'p-2' }, experienceCloud: { analytics: { logging: 'client_side' } } }), result)
+  }
+  const visitors = [
+    undefined,
+    () => ({ thirdPartyId: 'an "id" \\ of Ærøskøbing \ud83d\ude00 \ud83d', customerIds: { crm: { id: '"7"', authState: 1 as const } } }),
+    () => ({ marketingCloudVisitorId: '1'.repeat(38) })
+  ]
+  const browsers = [
+    [],
+    ['User-Agent', 'a"b\\c \t~', 'Referer', 'http://r/"\\?q=1'],
+    // Headers are bytes: these are read as Latin-1.
+    ['User-Agent', Buffer.from('naïve 漢').toString('latin1'), 'Cookie', `mbox=session#s"\\1#9999999999|PC#t"\\1.35_0#9999999999; AMCV_${organizationId}=MCMID|2"2|MCAAMLH-1|6|MCAAMB-1|b"b`],
+    ['Sec-CH-UA', '"Chromium";v="1"', 'Sec-CH-UA-Platform', '"mac\\"OS"', 'Sec-CH-UA-Mobile', '?0', 'X-Forwarded-For', '2001:db8::7', 'CF-IPCountry', 'NO', 'CF-IPCity', 'Br"num"', 'X-Geo-Latitude', '-0.5', 'X-Geo-Longitude', '1e2']
+  ]
+  for (const [index, visitor] of visitors.entries()) {
+    const { url } = await startApp(t, edge.host, { ...(visitor !== undefined && { visitor, propertyToken: 'p-1', environmentId: 7 }) }, routes, { trustProxy: index > 0 })
+    const { port } = new URL(url)
+    for (const headers of browsers) {
+      for (const path of ['/?x="\\%22', '/all', '/fixed']) {
+        // As sent: an HTTP client would escape the address.
+        const told = await new Promise<string>((resolve) => {
+          const socket = connect(Number(port), '127.0.0.1', () => socket.write(`GET ${path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n${headers.map((text, at) => text + (at % 2 === 0 ? ': ' : '\r\n')).join('')}\r\n`, 'latin1'))
+          socket.setEncoding('utf8').on('data', (text) => { answer += text }).on('end', () => resolve(answer.slice(answer.indexOf('\r\n\r\n') + 4)))
+          let answer = ''
+        })
+        t.same(edge.requests.at(-1)?.body, JSON.parse(told), `${path} ${headers.join(' ').slice(0, 40)}`)
+      }
+    }
+  }
+})
+
+t.test('a 404 that a route asks for carries the cookies of what the route started', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, { serverTiming: true }, (app) => {
+    app.get('/gone', { config: { target: ['hero'] } }, (_request, reply) => reply.callNotFound())
+    app.setNotFoundHandler(async (request, reply) => reply.code(404).type('text/html').send(await request.target.content('hero', 'nothing')))
+    app.options('/', async (request) => await request.target.content('hero', 'nothing'))
+  })
+  const gone = await fetch(`${url}/gone`)
+  t.equal(gone.status, 404)
+  t.match(await gone.text(), HERO)
+  t.ok(targetCookieOf(gone).session)
+  for (const [path, method] of [['/gone', 'GET'], ['/', 'OPTIONS'], ['/nowhere', 'GET']] as const) {
+    const response = await fetch(url + path, { method })
+    t.match(await response.text(), HERO)
+    t.equal(response.headers.get('server-timing')?.match(/target-wait/g)?.length, 1, `${method} ${path} is finished once`)
+    t.equal(response.headers.getSetCookie().length, 2)
+  }
 })
 
 t.test('Server-Timing', async (t) => {
