@@ -19,6 +19,8 @@ export type Waited = Outcome | 'max-wait'
 export class PageCall {
   /** What it asks for beside mboxes is looked up here. */
   readonly plan: TargetPlan
+  /** Names of the mboxes it asks for. */
+  readonly mboxes: ReadonlySet<string>
   readonly startedAt = performance.now()
   endedAt: number | undefined
   outcome: Outcome | undefined
@@ -26,10 +28,12 @@ export class PageCall {
   running: RunningCall | undefined
   /** A notification waits for the answer, so the call goes on when the client leaves. */
   needed = false
-  #waiting: ((outcome: Outcome) => void)[] = []
+  #waiting: ((outcome: Outcome) => void)[] | undefined
 
-  constructor (plan: TargetPlan) {
+  /** @param mboxes where they are not the plan's */
+  constructor (plan: TargetPlan, mboxes = plan.mboxes) {
     this.plan = plan
+    this.mboxes = mboxes
   }
 
   /** Ends the call for all who wait; only the first end counts. */
@@ -38,24 +42,31 @@ export class PageCall {
     this.outcome = outcome
     this.endedAt = performance.now()
     const waiting = this.#waiting
-    this.#waiting = []
-    for (const resolve of waiting) resolve(outcome)
+    this.#waiting = undefined
+    if (waiting !== undefined) for (const done of waiting) done(outcome)
   }
 
   /**
-   * Waits for the end, at most `maxWait` ms.
+   * Waits for the end of a call that has not ended, at most `maxWait` ms.
    *
    * @param maxWait undefined: as long as it takes, which the call's own deadline bounds
+   * @param done told once; must not throw
    */
-  wait (maxWait: number | undefined): Promise<Waited> {
-    return new Promise((resolve) => {
-      if (maxWait === undefined) return this.#waiting.push(resolve)
-      const timer = setTimeout(resolve, maxWait, 'max-wait')
-      this.#waiting.push((outcome) => {
-        clearTimeout(timer)
-        resolve(outcome)
-      })
-    })
+  wait (maxWait: number | undefined, done: (waited: Waited) => void): void {
+    const waiting = this.#waiting ??= []
+    if (maxWait === undefined) {
+      waiting.push(done)
+      return
+    }
+    const ended = (outcome: Outcome) => {
+      clearTimeout(timer)
+      done(outcome)
+    }
+    const timer = setTimeout(() => {
+      this.#waiting = this.#waiting?.filter((one) => one !== ended)
+      done('max-wait')
+    }, maxWait)
+    waiting.push(ended)
   }
 
   /** Nobody needs the call any more. */

@@ -41,13 +41,11 @@ export class Page {
   /** What the app says, once it was asked. */
   #consent: boolean | Promise<boolean> | undefined
   readonly #calls: PageCall[] = []
-  /** The call that has an mbox, by name. */
-  readonly #byMbox = new Map<string, PageCall>()
   #routeStarted = false
   /** QA mode that the route itself fixes. */
   #routeQaMode: QAMode | undefined
   /** Mboxes asked for in this tick that no call has. */
-  #gathering: { call: PageCall, mboxes: string[] } | undefined
+  #gathering: { call: PageCall, mboxes: Set<string> } | undefined
   #pageRequest: PageRequest | undefined
   /** Of the displays and clicks of this page. */
   #impressionId: string | undefined
@@ -115,7 +113,7 @@ export class Page {
 
   /** Starts a call for what no call has yet. */
   startMore (plan: TargetPlan): void {
-    const more = withoutMboxes(plan, this.#byMbox)
+    const more = withoutMboxes(plan, (mbox) => this.#calls.some((call) => call.mboxes.has(mbox)))
     if (more !== undefined && this.#mayStart && this.#consents()) this.#startCall(more)
   }
 
@@ -123,7 +121,7 @@ export class Page {
   callWith (what: Displayed): PageCall | undefined {
     this.start()
     if (this.#consent === false) return REFUSED_CALL
-    if (typeof what === 'string') return this.#byMbox.get(what)
+    if (typeof what === 'string') return this.#calls.find(({ mboxes }) => mboxes.has(what))
     return 'view' in what
       ? this.#calls.find(({ plan }) => plan.views === 'all' || plan.views.has(what.view))
       : this.#calls.find(({ plan }) => plan.pageLoad)
@@ -137,8 +135,7 @@ export class Page {
     if (known !== undefined || !this.#mayStart || mbox.trim() === '') return known
     if (!this.#consents()) return REFUSED_CALL
     const { call, mboxes } = this.#gathering ??= this.#gather()
-    mboxes.push(mbox)
-    this.#byMbox.set(mbox, call)
+    mboxes.add(mbox)
     return call
   }
 
@@ -176,7 +173,6 @@ export class Page {
   /** Ends what waited for consent as if it had never begun. */
   #refuse (): void {
     for (const call of this.#calls.splice(0)) call.settle({ optedOut: true })
-    this.#byMbox.clear()
   }
 
   /** Queues notifications of a visitor who is known, by cookies or to the app; those of nobody count for nobody. */
@@ -189,18 +185,18 @@ export class Page {
   }
 
   #gather () {
-    const gathering = { call: this.#register(new PageCall(EMPTY_PLAN)), mboxes: [] as string[] }
+    const mboxes = new Set<string>()
+    const gathering = { call: this.#register(new PageCall(EMPTY_PLAN, mboxes)), mboxes }
     // Sent when the promise jobs of this tick are done too, for they may ask for more.
     queueMicrotask(() => process.nextTick(() => {
       this.#gathering = undefined
-      this.#send(gathering.call, { ...EMPTY_PLAN, execute: { mboxes: gathering.mboxes.map((name, index) => ({ index, name })) } })
+      this.#send(gathering.call, { ...EMPTY_PLAN, execute: { mboxes: [...mboxes].map((name, index) => ({ index, name })) } })
     }))
     return gathering
   }
 
   #startCall (plan: TargetPlan): void {
     const call = this.#register(new PageCall(plan))
-    for (const mbox of plan.mboxes) if (!this.#byMbox.has(mbox)) this.#byMbox.set(mbox, call)
     this.#send(call, plan)
   }
 

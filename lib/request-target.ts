@@ -275,11 +275,17 @@ export class RequestTarget {
    * through here, so there is no promise more than it takes.
    */
   #wait<Result> (call: PageCall | undefined, maxWait: number | undefined, read: (waited: Waited | undefined) => Result): Promise<Result> {
-    if (call === undefined || call.outcome !== undefined) return new Promise((resolve) => resolve(read(call?.outcome)))
-    if (this.#open++ === 0) this.#openSince = performance.now()
-    return call.wait(maxWait).then((waited) => {
-      if (--this.#open === 0) this.#waited += performance.now() - this.#openSince
-      return read(waited)
+    return new Promise((resolve, reject) => {
+      if (call === undefined || call.outcome !== undefined) return resolve(read(call?.outcome))
+      if (this.#open++ === 0) this.#openSince = performance.now()
+      call.wait(maxWait, (waited) => {
+        if (--this.#open === 0) this.#waited += (call.endedAt ?? performance.now()) - this.#openSince
+        try {
+          resolve(read(waited))
+        } catch (error) {
+          reject(error)
+        }
+      })
     })
   }
 
@@ -290,7 +296,7 @@ export class RequestTarget {
     const queue = ({ answer }: Outcome) => { if (answer !== undefined) this.#page.notify(read(answer.response, what)) }
     if (call.outcome !== undefined) return queue(call.outcome)
     call.needed = true
-    call.wait(undefined).then((outcome) => queue(outcome as Outcome))
+    call.wait(undefined, (ended) => queue(ended as Outcome))
   }
 }
 

@@ -147,9 +147,9 @@ function endOfJson (plan: Pick<TargetPlan, 'execute' | 'prefetch'>, where: strin
 }
 
 /** A plan without the mboxes that some call has already; undefined when nothing is left to ask. */
-export function withoutMboxes (plan: TargetPlan, known: ReadonlyMap<string, unknown>): TargetPlan | undefined {
-  if (![...plan.mboxes].some((name) => known.has(name))) return plan
-  const mboxes = new Set([...plan.mboxes].filter((name) => !known.has(name)))
+export function withoutMboxes (plan: TargetPlan, isKnown: (mbox: string) => boolean): TargetPlan | undefined {
+  const mboxes = new Set([...plan.mboxes].filter((name) => !isKnown(name)))
+  if (mboxes.size === plan.mboxes.size) return plan
   const views = plan.views === 'all' || plan.views.size > 0
   if (mboxes.size === 0 && !plan.pageLoad && !views) return undefined
   const rest = <Part extends { mboxes?: MboxRequest[] }>(part: Part): Part => ({ ...part, mboxes: part.mboxes?.filter(({ name }) => mboxes.has(name)) })
