@@ -180,8 +180,8 @@ export function clusterOf (edgeHost: unknown): string | undefined {
   return parts.length === 4 && isLocationHint(cluster) ? cluster : undefined
 }
 
-/** Most ids need no escape, and looking is faster. */
-const encode = (id: string) => /^[\w.-]*$/.test(id) ? id : encodeURIComponent(id)
+/** An id as it stands in a cookie or an address. Most need no escape, and looking is faster. */
+const encodeId = (id: string): string => /^[\w.-]*$/.test(id) ? id : encodeURIComponent(id)
 
 /**
  * Makes the `mbox` cookie for a session and, when it is known, a `tntId`.
@@ -189,9 +189,9 @@ const encode = (id: string) => /^[\w.-]*$/.test(id) ? id : encodeURIComponent(id
  * @param now epoch seconds
  */
 export function createTargetCookie (sessionId: string, tntId: string | undefined, now = Math.ceil(Date.now() / 1000)): TargetCookie {
-  let value = `session#${encode(sessionId)}#${now + SESSION_MAX_AGE}`
+  let value = `session#${encodeId(sessionId)}#${now + SESSION_MAX_AGE}`
   if (tntId === undefined || !TNT_ID.test(tntId)) return { name: TARGET_COOKIE, value, maxAge: SESSION_MAX_AGE }
-  value += `|PC#${encode(tntId)}#${now + DEVICE_MAX_AGE}`
+  value += `|PC#${encodeId(tntId)}#${now + DEVICE_MAX_AGE}`
   return { name: TARGET_COOKIE, value, maxAge: DEVICE_MAX_AGE }
 }
 

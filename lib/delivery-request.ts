@@ -158,6 +158,7 @@ const MAX_INTEGER = 2 ** 31 - 1
 /** Audience Manager's values from the caller, else from the AMCV cookie. */
 export function createAudienceManager (given: AudienceManager | undefined, visitor: VisitorLike): AudienceManager | undefined {
   const values = visitor.getVisitorValues()
+  if (given === undefined && values?.MCAAMLH === undefined && values?.MCAAMB === undefined) return undefined
   const result: AudienceManager = {}
   const hint = Number.parseInt(values?.MCAAMLH ?? '', 10)
   if (given?.locationHint !== undefined) result.locationHint = given.locationHint

@@ -41,9 +41,12 @@ export class EdgeAddress {
       : `${this.#scheme}mboxedge${locationHint}.tt.omtrdc.net`
   }
 
-  /** What the edge accepts as a session id needs no more than `encodeURIComponent`; the rest is the edge's to refuse. */
   path (sessionId: string): string {
-    const encoded = isSessionId(sessionId) ? encodeURIComponent(sessionId) : new URLSearchParams({ id: String(sessionId) }).toString().slice(3)
-    return this.#start + encoded + this.#end
+    return this.#start + (/^[\w.-]{1,128}$/.test(sessionId) ? sessionId : encodeSessionId(sessionId)) + this.#end
   }
+}
+
+/** What the edge accepts as a session id needs no more than `encodeURIComponent`; the rest is the edge's to refuse. */
+function encodeSessionId (sessionId: unknown): string {
+  return isSessionId(sessionId) ? encodeURIComponent(sessionId) : new URLSearchParams({ id: String(sessionId) }).toString().slice(3)
 }
