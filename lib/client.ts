@@ -10,7 +10,7 @@ import type { CompiledArtifact } from './decisioning/compile.ts'
 import { remoteDependencies } from './decisioning/remote.ts'
 import { checkNotificationsRequest, checkOffersRequest, createDeliveryRequest } from './delivery-request.ts'
 import { Delivery, type DeliveryAnswer, type DeliverySettings, type Settled } from './delivery/delivery.ts'
-import type { DecisioningMethod, DeliveryRequest, Notification } from './delivery/schema/index.ts'
+import type { DecisioningMethod, Notification } from './delivery/schema/index.ts'
 import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
 import { asTargetError, failure, type TargetError } from './errors.ts'
 import { emitterOf, type TargetEvents } from './events.ts'
@@ -210,7 +210,8 @@ export class TargetClient {
     const request = this.#telemetry?.ride(call.request) ?? call.request
     let body: string
     try {
-      body = call.json === undefined ? JSON.stringify(request) : jsonOf(request, call.json)
+      // Telemetry makes it another request.
+      body = call.json === undefined || request !== call.request ? JSON.stringify(request) : call.json()
     } catch (cause) {
       settled(undefined, failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause }))
       return NOTHING_RUNNING
@@ -330,11 +331,6 @@ export class TargetClient {
 }
 
 const NOTHING_REMOTE = { remoteMboxes: [], remoteViews: [] }
-
-/** A request as JSON, its `execute` and `prefetch` being JSON already. */
-function jsonOf ({ execute, prefetch, ...rest }: DeliveryRequest, end: string): string {
-  return JSON.stringify(rest).slice(0, -1) + end
-}
 
 /** A call that has ended, or cannot be ended. */
 const NOTHING_RUNNING: RunningCall = { abort () {} }

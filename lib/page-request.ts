@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { contextOf, mergeContext, type ContextAdditions } from './context.ts'
 import type { Context, DeliveryRequest, Parameters, QAMode, RequestDetails } from './delivery/schema/index.ts'
+import { requestJson } from './request-json.ts'
 import type { TargetPlan } from './route-plan.ts'
 import type { Visitor, VisitorDetails } from './visitor.ts'
 
@@ -84,17 +85,18 @@ export class PageRequest {
   create (plan: TargetPlan, qaMode?: QAMode): DeliveryRequest {
     const request = this.base(qaMode)
     request.requestId = randomUUID()
-    // Carried from the first try on, so that a repeated one is not counted twice.
-    request.impressionId = randomUUID()
+    // Carried from the first try on, so that a repeated one is not counted twice. A request is one impression.
+    request.impressionId = request.requestId
     if (plan.members !== undefined) this.#join(request, plan.members)
     if (plan.execute !== undefined) request.execute = this.#withParameters(plan.execute)
     if (plan.prefetch !== undefined) request.prefetch = this.#withParameters(plan.prefetch)
     return request
   }
 
-  /** What of the request's JSON was there before: the plan's own, unless the page adds to its mboxes. */
-  jsonOf (plan: TargetPlan): string | undefined {
-    return this.#parameters === undefined && this.#profileParameters === undefined ? plan.json : undefined
+  /** A shorter way to the JSON of a request for a plan, where neither app nor route adds to what is known of it. */
+  jsonOf (request: DeliveryRequest, { json, members }: TargetPlan): (() => string) | undefined {
+    const added = this.#additions ?? this.#parameters ?? this.#profileParameters ?? members ?? request.qaMode
+    return json === undefined || added !== undefined ? undefined : () => requestJson(request, json)
   }
 
   /** Puts what a route fixes over what the request tells. */

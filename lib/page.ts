@@ -239,7 +239,7 @@ export class Page {
       const request = this.#pageRequest!.create(plan, this.qaMode)
       call.running = client.call({
         request,
-        json: this.#pageRequest!.jsonOf(plan),
+        json: this.#pageRequest!.jsonOf(request, plan),
         sessionId: this.visitor.sessionId,
         locationHint: this.visitor.locationHint,
         // Rule artifacts hold nothing of QA mode.

@@ -7,8 +7,8 @@ import type { Answer } from './offers.ts'
 /** A call to be made. */
 export interface TargetCall {
   request: DeliveryRequest
-  /** `execute` and `prefetch` of the request as the end of its JSON, where that is there already. */
-  json?: string | undefined
+  /** Makes the request's JSON, where there is a shorter way to it than `JSON.stringify`. */
+  json?: (() => string) | undefined
   sessionId: string
   locationHint: string | undefined
   decisioningMethod: DecisioningMethod

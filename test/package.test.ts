@@ -14,7 +14,7 @@ const importsOf = (file: string) => [...read('lib', file).matchAll(/^(?:import|e
 
 t.test('imports point down the list that is the way of a request', async (t) => {
   const order = [
-    'index', 'plugin', 'create-target-client', 'options', 'option-check', 'notifications-route', 'redirect', 'request-target', 'hand-over', 'mboxes', 'page', 'consent', 'page-request', 'page-call', 'route-plan', 'qa-mode', 'visitor', 'context', 'cdn-geo', 'client', 'call-options', 'on-device', 'target-call', 'edge-address', 'health', 'events',
+    'index', 'plugin', 'create-target-client', 'options', 'option-check', 'notifications-route', 'redirect', 'request-target', 'hand-over', 'mboxes', 'page', 'consent', 'page-request', 'request-json', 'page-call', 'route-plan', 'qa-mode', 'visitor', 'context', 'cdn-geo', 'client', 'call-options', 'on-device', 'target-call', 'edge-address', 'health', 'events',
     'attributes', 'content-check', 'notifications', 'offers', 'delivery-request', 'experience-cloud', 'cookies', 'telemetry', 'delivery/', 'decisioning/', 'outbox/', 'failure-log', 'delivery/schema/', 'diagnostics', 'errors'
   ]
   const rank = (file: string) => {
