@@ -182,8 +182,10 @@ export class TargetClient {
       settled(undefined, failure('FST_TARGET_NOT_READY', 'there is no rule artifact yet'))
       return NOTHING_RUNNING
     }
-    const remote = remoteDependencies(artifact, call.request)
-    if (decisioningMethod !== 'on-device' && (decisioningMethod !== 'hybrid' || remote.remoteNeeded)) return this.#ask(call, remote, settled)
+    if (decisioningMethod !== 'on-device') {
+      const remote = remoteDependencies(artifact, call.request)
+      if (decisioningMethod === 'server-side' || remote.remoteNeeded) return this.#ask(call, remote, settled)
+    }
     this.#decide(call, artifact, settled)
     return NOTHING_RUNNING
   }

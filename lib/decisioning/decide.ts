@@ -86,10 +86,16 @@ export function decide (artifact: CompiledArtifact, request: DeliveryRequest, op
 /** A request may come from a browser: what is no list is not answered, what is missing in a list is left out. */
 function decideAll (run: Run, asked: ExecuteRequest & PrefetchRequest): ExecuteResponse & PrefetchResponse {
   const decided: ExecuteResponse & PrefetchResponse = {}
-  if (Array.isArray(asked.mboxes)) decided.mboxes = asked.mboxes.flatMap((details) => details ? decideMbox(run, details) : [])
-  if (Array.isArray(asked.views)) decided.views = asked.views.flatMap((details) => details ? decideView(run, details) : [])
+  if (Array.isArray(asked.mboxes)) decided.mboxes = decideEach(run, asked.mboxes, decideMbox)
+  if (Array.isArray(asked.views)) decided.views = decideEach(run, asked.views, decideView)
   if (asked.pageLoad) decided.pageLoad = decidePageLoad(run, asked.pageLoad)
   return decided
+}
+
+function decideEach<Details, Answer> (run: Run, asked: readonly Details[], decideOne: (run: Run, details: Details) => Answer[]): Answer[] {
+  const answers: Answer[] = []
+  for (const details of asked) if (details) answers.push(...decideOne(run, details))
+  return answers
 }
 
 /** The first match; the global mbox answers with the first match of each rule key. */
