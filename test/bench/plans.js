@@ -13,10 +13,10 @@ export const plans = {
     },
     memory: { visitors: 1_000_000, sdkVisitors: 50_000 },
     swap: { rules: [10, 1000, 10_000] },
-    saturated: { connections: [1, 20, 100], repeats: 3, seconds: 3, warmup: 2 },
-    handler: { connections: [1, 20, 100], repeats: 3, seconds: 3, warmup: 1 },
-    slowEdge: { repeats: 3, seconds: 2, warmup: 1 },
-    bursts: { sizes: [100, 500], repeats: 2, times: 4 },
+    saturated: { connections: [1, 20, 100], repeats: 5, seconds: 2, warmup: 3 },
+    handler: { connections: [1, 20, 100], repeats: 5, seconds: 3, warmup: 3 },
+    slowEdge: { repeats: 3, seconds: 2, warmup: 3 },
+    bursts: { sizes: [100, 500], repeats: 3, times: 4, warmup: 3 },
     onDevicePage: { connections: 20 }
   },
   quick: {
@@ -25,9 +25,9 @@ export const plans = {
     memory: { visitors: 100_000, sdkVisitors: 1000 },
     swap: { rules: [10_000] },
     saturated: { connections: [20], repeats: 2, seconds: 1, warmup: 1 },
-    handler: { connections: [20, 100], repeats: 1, seconds: 0.8, warmup: 0.3 },
-    slowEdge: { repeats: 1, seconds: 0.5, warmup: 0.2 },
-    bursts: { sizes: [100], repeats: 1, times: 1 },
+    handler: { connections: [20, 100], repeats: 1, seconds: 0.8, warmup: 1 },
+    slowEdge: { repeats: 1, seconds: 0.5, warmup: 1 },
+    bursts: { sizes: [100], repeats: 1, times: 1, warmup: 1 },
     onDevicePage: { connections: 20 }
   },
   guard: {

@@ -15,31 +15,34 @@ const titleOf = (name) => contenders[name].title
  * so that a machine that gets slower or faster does so for all.
  *
  * @param {object} bench of index.js
- * @param {{ names: string[], repeats: number, delay: number, work: number, watching: boolean, question: string, asked: object, warmup: object }} race
- *   `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process
+ * @param {{ names: string[], repeats: number, warmup: number, delay: number, work: number, watching: boolean, question: string, asked: object }} race
+ *   `warmup` in s; `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process
  * @returns {Promise<Record<string, object[]>>} runs by contender, one for each repeat
  */
-async function race ({ processes, edge, load, step }, { names, repeats, delay, work, watching, question, asked, warmup }) {
-  await edge.ask('delay', delay)
+async function race ({ processes, edge, load, step }, { names, repeats, warmup, delay, work, watching, question, asked }) {
   const starting = names.map((name) => ['contender.js', [name, edge.hello.host]])
   return await processes.with(starting, async (apps) => {
     const runs = Object.fromEntries(names.map((name) => [name, []]))
-    const turn = async (index, question, argument) => {
+    const turn = async (index) => {
       const app = apps[index]
       await app.ask('begin', { work, watching })
-      const measured = await load.ask(question, { ...argument, url: app.hello.url })
+      const measured = await load.ask(question, { ...asked, url: app.hello.url })
       const usage = await app.ask('end')
       return { ...measured, ...usage, fallbacks: names[index] === BARE ? 0 : usage.fallbacks }
     }
+    // A server has compiled its code after some thousand pages, and what the first ones take says nothing of the others.
+    await edge.ask('delay', 0)
     for (const [index, name] of names.entries()) {
-      await checkPage(name, apps[index].hello.url)
-      await turn(index, question, { ...asked, ...warmup })
+      const { url } = apps[index].hello
+      await checkPage(name, url)
+      await load.ask('saturate', { url, connections: 20, seconds: warmup })
     }
+    await edge.ask('delay', delay)
     for (let repeat = 0; repeat < repeats; repeat++) {
       for (let place = 0; place < names.length; place++) {
         const index = (place + repeat) % names.length
         step(`repeat ${repeat + 1} of ${repeats}: ${names[index]}`)
-        runs[names[index]].push(await turn(index, question, asked))
+        runs[names[index]].push(await turn(index))
       }
     }
     return runs
@@ -61,7 +64,7 @@ const within = (runs, name, other, compare) => runs[other] === undefined ? undef
 async function saturate (bench, names, connections) {
   const { repeats, seconds, warmup } = bench.plan.saturated
   const runs = await race(bench, {
-    names, repeats, delay: 0, work: 0, watching: false, question: 'saturate', asked: { connections, seconds }, warmup: { seconds: warmup }
+    names, repeats, warmup, delay: 0, work: 0, watching: false, question: 'saturate', asked: { connections, seconds }
   })
   return names.map((name) => ({
     connections,
@@ -112,8 +115,8 @@ export const onDevicePage = {
 }
 
 /** Time that Target adds to the page. */
-async function addedTime (bench, { repeats, delay, work, question, asked, warmup }, facts) {
-  const runs = await race(bench, { names: edgeContenders, repeats, delay, work, watching: true, question, asked, warmup })
+async function addedTime (bench, asked, facts) {
+  const runs = await race(bench, { names: edgeContenders, watching: true, ...asked })
   return edgeContenders.map((name) => {
     const row = { ...facts, contender: name, fallbacks: runs[name].reduce((sum, { fallbacks }) => sum + fallbacks, 0) }
     for (const key of ['p50', 'p90', 'p99']) {
@@ -139,13 +142,13 @@ const ADDED_COLUMNS = {
 
 export const handler = {
   title: 'A handler that works 40 ms, an edge that takes 30 ms: ms added to the page (least to greatest of the repeats)',
-  seconds: ({ handler: { connections, repeats, seconds, warmup } }) => connections.length * (edgeContenders.length * ((seconds + 0.2) * repeats + warmup + 0.2) + 3),
+  seconds: ({ handler: { connections, repeats, seconds, warmup } }) => connections.length * (edgeContenders.length * ((seconds + 0.2) * repeats + Math.ceil(warmup) + 0.2) + 3),
   async run (bench) {
     const { connections, repeats, seconds, warmup } = bench.plan.handler
     const rows = []
     for (const count of connections) {
       rows.push(...await addedTime(bench, {
-        repeats, delay: 30, work: 40, question: 'visit', asked: { connections: count, seconds }, warmup: { seconds: warmup }
+        repeats, warmup, delay: 30, work: 40, question: 'visit', asked: { connections: count, seconds }
       }, { connections: count }))
     }
     return rows
@@ -155,23 +158,23 @@ export const handler = {
 
 export const slowEdge = {
   title: 'An edge slower than the handler (20 ms and 60 ms, 20 at a time): 40 ms must be added, no more',
-  seconds: ({ slowEdge: { repeats, seconds, warmup } }) => edgeContenders.length * ((seconds + 0.2) * repeats + warmup + 0.2) + 3,
+  seconds: ({ slowEdge: { repeats, seconds, warmup } }) => edgeContenders.length * ((seconds + 0.2) * repeats + Math.ceil(warmup) + 0.2) + 3,
   run (bench) {
     const { repeats, seconds, warmup } = bench.plan.slowEdge
-    return addedTime(bench, { repeats, delay: 60, work: 20, question: 'visit', asked: { connections: 20, seconds }, warmup: { seconds: warmup } }, { connections: 20 })
+    return addedTime(bench, { repeats, warmup, delay: 60, work: 20, question: 'visit', asked: { connections: 20, seconds } }, { connections: 20 })
   },
   print: (rows) => table(rows, ADDED_COLUMNS)
 }
 
 export const bursts = {
   title: 'Bursts of visitors on fresh connections, 40 ms and 30 ms',
-  seconds: ({ bursts: { sizes, repeats, times } }) => sizes.length * (edgeContenders.length * (repeats * times + 1) * 0.7 + 3),
+  seconds: ({ bursts: { sizes, repeats, times, warmup } }) => sizes.length * (edgeContenders.length * (repeats * times * 0.7 + Math.ceil(warmup)) + 3),
   async run (bench) {
-    const { sizes, repeats, times } = bench.plan.bursts
+    const { sizes, repeats, times, warmup } = bench.plan.bursts
     const rows = []
     for (const size of sizes) {
       rows.push(...await addedTime(bench, {
-        repeats, delay: 30, work: 40, question: 'burst', asked: { size, times, pause: 300 }, warmup: { times: 1 }
+        repeats, warmup, delay: 30, work: 40, question: 'burst', asked: { size, times, pause: 300 }
       }, { size }))
     }
     return rows
