@@ -203,6 +203,13 @@ export class PageMboxes {
     return { ...fallbackOffer(otherwise(), 'invalid-content'), options, metrics, analytics }
   }
 
+  /** Whether an mbox shows what Target decided: content that does not fit is shown to nobody. */
+  shows (mbox: string, response: DeliveryResponse): boolean {
+    const declared = this.#settings.mboxes.get(mbox)
+    const [content] = declared === undefined ? [] : contentsOf(response, mbox)
+    return content === undefined || this.#check(this.#contents, mbox, declared!, content).problem === undefined
+  }
+
   /**
    * Prepares the reading of attributes, before the answer is there, so that a mistake shows at once.
    *
@@ -229,7 +236,7 @@ export class PageMboxes {
   /** The attributes in an answer as they were declared; undefined where there are none that fit. */
   #attributes (mbox: string, declared: DeclaredMbox, response: DeliveryResponse | undefined): Record<string, unknown> | undefined {
     if (response === undefined) return undefined
-    const contents = mboxEntries(response, mbox).flatMap(({ options }) => options ?? []).filter(hasContent).map(({ content }) => content)
+    const contents = contentsOf(response, mbox)
     if (contents.length === 0) return undefined
     const merged = contents.length === 1 ? undefined : attributesOf(response, mbox)
     const { content } = merged === undefined
@@ -249,3 +256,6 @@ export class PageMboxes {
     return checked
   }
 }
+
+const contentsOf = (response: DeliveryResponse, mbox: string) =>
+  mboxEntries(response, mbox).flatMap(({ options }) => options ?? []).filter(hasContent).map(({ content }) => content)

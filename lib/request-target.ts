@@ -147,10 +147,11 @@ export class RequestTarget {
 
   /**
    * Queues a display, to be sent after the response; at once, also before the answer is there. Prefetched content needs
-   * it; what was executed is counted already, so there it does nothing. Never throws.
+   * it; what was executed is counted already, so there it does nothing, nor where the content did not fit what was declared
+   * in `mboxes`, so that the page shows a fallback. Never throws.
    */
   displayed (what: Displayed): void {
-    this.#tell(what, displayNotifications)
+    this.#tell(what, (response) => typeof what === 'string' && !this.#mboxes.shows(what, response) ? [] : displayNotifications(response, what))
   }
 
   /** Queues a click, likewise. */

@@ -25,7 +25,7 @@ async function until (holds: () => boolean) {
 }
 
 /** An artifact that offers some options, by mbox name, to everybody. */
-function artifactWith (offers: Record<string, { type: string, content: unknown }[]>): object {
+function artifactWith (offers: Record<string, { type: string, content: unknown, eventToken?: string }[]>): object {
   const rule = sampleArtifact.rules.mboxes.banner[0]!
   return {
     ...sampleArtifact,
@@ -187,6 +187,29 @@ t.test('mboxes: content is checked at most once for an answer', async (t) => {
   for (let visit = 1; visit <= 3; visit++) {
     t.match(await json(await fetch(url)), [{ text: 'a' }, { reason: 'matched' }, { text: 'a' }])
     t.equal(checks, visit)
+  }
+})
+
+t.test('mboxes: content that does not fit is shown to nobody, so it counts no display', async (t) => {
+  const artifact = artifactWith({ flags: [{ ...data({ express: true }), eventToken: 'good' }], 'bad-flags': [{ ...data({ express: 'no' }), eventToken: 'bad' }] })
+  const edge = await startEdge(t, { artifact })
+  const mboxes: MboxDefinitions = { flags: { schema: Flags }, 'bad-flags': { schema: Flags } }
+  for (const decisioningMethod of ['server-side', 'on-device'] as const) {
+    const { app, url } = await startApp(t, edge.host, { mboxes, decisioningMethod, artifactPayload: artifact, pollingInterval: 0 }, (app) => {
+      app.get('/', { config: { target: { prefetch: { mboxes: Object.keys(mboxes) } } } }, async (request) => {
+        const { target } = request
+        target.displayed('bad-flags')
+        const reasons = await Promise.all(Object.keys(mboxes).map(async (mbox) => (await untyped(request).offer(mbox)).reason))
+        for (const mbox of ['bad-flags', 'flags']) target.displayed(mbox)
+        return reasons
+      })
+    })
+    await app.target.ready()
+    const before = edge.notifications.length
+    t.same(await json(await fetch(url)), ['matched', 'invalid-content'])
+    // Sends what is queued.
+    await app.close()
+    t.same(edge.notifications.slice(before).map(({ type, mbox }) => [type, mbox?.name]), [['display', 'flags']], decisioningMethod)
   }
 })
 
