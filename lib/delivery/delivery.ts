@@ -9,6 +9,7 @@ import type { Dispatcher } from 'undici'
 import type { TargetLogger } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
 import type { BreakerSettings, BreakerState } from './breaker.ts'
+import { Deadlines } from './deadlines.ts'
 import { Download, type DownloadAnswer, type DownloadOptions } from './download.ts'
 import { DeliveryExchange, type DeliveryAnswer, type DeliveryCall, type Exchange, type Settled } from './exchange.ts'
 import { FailureLog } from '../failure-log.ts'
@@ -59,7 +60,8 @@ export class Delivery {
 
   constructor (settings: DeliverySettings) {
     const { pool, breaker, dispatcher, logger } = settings
-    this.#settings = { pool, breaker, dispatcher, outside: new AsyncResource('FASTIFY_ADOBE_TARGET') }
+    const outside = new AsyncResource('FASTIFY_ADOBE_TARGET')
+    this.#settings = { pool, breaker, dispatcher, deadlines: new Deadlines(outside), outside }
     this.#log = new FailureLog(logger)
     if (dispatcher === undefined) warmUp()
   }
