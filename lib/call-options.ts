@@ -1,10 +1,14 @@
 /**
- * The options of one call of the client: the Node SDK's, plus `timeout` and `signal`.
+ * The options of one call of the client, the Node SDK's plus `timeout` and `signal`, and the call that they make.
  */
-import type { OffersRequest } from './delivery-request.ts'
+import { randomUUID } from 'node:crypto'
+import { isLocationHint, locationHintOf, parseTargetCookie } from './cookies.ts'
+import { createDeliveryRequest, type OffersRequest } from './delivery-request.ts'
 import type { DecisioningMethod } from './delivery/schema/index.ts'
+import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
-import type { CustomerIds, VisitorLike } from './experience-cloud.ts'
+import { ExperienceCloudVisitor, type CustomerIds, type VisitorLike } from './experience-cloud.ts'
+import type { TargetCall } from './target-call.ts'
 
 /** Options of one call, the Node SDK's, plus `timeout` and `signal`. */
 export interface GetOffersOptions {
@@ -60,4 +64,44 @@ export function addMboxes (mboxNames: string[], request: OffersRequest | undefin
   let index = given.reduce((highest, mbox) => Math.max(highest, mbox?.index ?? 0), 0)
   const added = mboxNames.filter((name) => !known.has(name)).map((name) => ({ name, index: ++index }))
   return { ...request ?? { context: { channel: 'web' } }, execute: { ...execute, mboxes: [...given, ...added] } }
+}
+
+/** What a client gives to each of its calls. */
+export interface CallDefaults {
+  organizationId: string
+  propertyToken?: string
+  environmentId?: number
+  targetLocationHint?: string
+  /** ms */
+  timeout: number
+  /** ms */
+  grace: number
+  logger: TargetLogger
+}
+
+/** Makes a call of checked options, and the visitor it is made for. */
+export function createCall (
+  options: GetOffersOptions, defaults: CallDefaults, kind: TargetCall['kind'], decisioningMethod: DecisioningMethod
+): { call: TargetCall, visitor: VisitorLike } {
+  const { organizationId, environmentId, propertyToken, logger } = defaults
+  const visitor = options.visitor ?? new ExperienceCloudVisitor(organizationId, options.visitorCookie)
+  let { request } = options
+  if (Array.isArray(options.customerIds)) {
+    request = { ...request, id: { ...request.id, customerIds: [...options.customerIds, ...request.id?.customerIds ?? []] } }
+  } else if (options.customerIds !== undefined) {
+    visitor.setCustomerIDs?.(options.customerIds)
+  }
+  const { tntId, sessionId } = parseTargetCookie(typeof options.targetCookie === 'string' ? [options.targetCookie] : [])
+  const call: TargetCall = {
+    request: createDeliveryRequest(request, { visitor, tntId, consumerId: options.consumerId, environmentId, propertyToken, logger }),
+    sessionId: sessionId ?? (options.sessionId || randomUUID()),
+    locationHint: locationHintOf(tntId) ?? (isLocationHint(options.targetLocationHint) ? options.targetLocationHint : defaults.targetLocationHint),
+    decisioningMethod,
+    kind,
+    timeout: options.timeout ?? defaults.timeout,
+    // The caller who brings a signal decides alone when the call ends.
+    grace: options.signal === undefined ? defaults.grace : 0,
+    signal: options.signal
+  }
+  return { call, visitor }
 }

@@ -4,17 +4,15 @@
  */
 import { randomUUID } from 'node:crypto'
 import { createAttributesProvider, type AttributesProvider } from './attributes.ts'
-import { addMboxes, checkCallOptions, type GetOffersOptions } from './call-options.ts'
-import { isLocationHint, locationHintOf, parseTargetCookie } from './cookies.ts'
+import { addMboxes, checkCallOptions, createCall, type CallDefaults, type GetOffersOptions } from './call-options.ts'
 import type { CompiledArtifact } from './decisioning/compile.ts'
 import { remoteDependencies } from './decisioning/remote.ts'
-import { checkNotificationsRequest, checkOffersRequest, createDeliveryRequest } from './delivery-request.ts'
+import { checkNotificationsRequest, checkOffersRequest } from './delivery-request.ts'
 import { Delivery, type DeliveryAnswer, type DeliverySettings, type Settled } from './delivery/delivery.ts'
 import type { DecisioningMethod, Notification } from './delivery/schema/index.ts'
 import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
 import { asTargetError, failure, type TargetError } from './errors.ts'
 import { emitterOf, type TargetEvents } from './events.ts'
-import { ExperienceCloudVisitor } from './experience-cloud.ts'
 import { createHealth, type TargetHealth } from './health.ts'
 import { createResult, emptyResponse, type Answer, type TargetResult } from './offers.ts'
 import { OnDevice, type OnDeviceSettings } from './on-device.ts'
@@ -23,13 +21,7 @@ import type { NotificationSender, RunningCall, TargetCall } from './target-call.
 import { TelemetryStore } from './telemetry.ts'
 
 /** A client's options, checked and with their defaults. */
-export interface ClientSettings extends DeliverySettings, OnDeviceSettings, EdgeAddressSettings {
-  /** ms */
-  timeout: number
-  /** ms */
-  grace: number
-  environmentId?: number
-  targetLocationHint?: string
+export interface ClientSettings extends DeliverySettings, OnDeviceSettings, EdgeAddressSettings, CallDefaults {
   decisioningMethod: DecisioningMethod
   telemetryEnabled: boolean
   notifications: OutboxSettings
@@ -128,33 +120,9 @@ export class TargetClient {
   }
 
   async #run (options: GetOffersOptions, kind: TargetCall['kind'], decisioningMethod: DecisioningMethod): Promise<TargetResult> {
-    const { organizationId, environmentId, propertyToken, logger } = this.#settings
-    const visitor = options.visitor ?? new ExperienceCloudVisitor(organizationId, options.visitorCookie)
-    let { request } = options
-    if (Array.isArray(options.customerIds)) {
-      request = { ...request, id: { ...request.id, customerIds: [...options.customerIds, ...request.id?.customerIds ?? []] } }
-    } else if (options.customerIds !== undefined) {
-      visitor.setCustomerIDs?.(options.customerIds)
-    }
-    const cookie = parseTargetCookie(typeof options.targetCookie === 'string' ? [options.targetCookie] : [])
-    const sessionId = cookie.sessionId ?? (options.sessionId || randomUUID())
-    const locationHint = locationHintOf(cookie.tntId) ??
-      (isLocationHint(options.targetLocationHint) ? options.targetLocationHint : this.#settings.targetLocationHint)
-    const deliveryRequest = createDeliveryRequest(request, {
-      visitor, tntId: cookie.tntId, consumerId: options.consumerId, environmentId, propertyToken, logger
-    })
-    const answer = await this.#answer({
-      request: deliveryRequest,
-      sessionId,
-      locationHint,
-      decisioningMethod,
-      kind,
-      timeout: options.timeout ?? this.#settings.timeout,
-      // The caller who brings a signal decides alone when the call ends.
-      grace: options.signal === undefined ? this.#settings.grace : 0,
-      signal: options.signal
-    })
-    return createResult(answer, sessionId, locationHint, visitor.getState())
+    const { call, visitor } = createCall(options, this.#settings, kind, decisioningMethod)
+    const answer = await this.#answer(call)
+    return createResult(answer, call.sessionId, call.locationHint, visitor.getState())
   }
 
   #answer (call: TargetCall): Promise<Answer> {
