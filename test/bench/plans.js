@@ -21,13 +21,13 @@ export const plans = {
   },
   quick: {
     start: { repeats: 1 },
-    onDevice: { names: ['one-mbox', 'one-mbox-prefetch', 'global-mbox', 'rules-10', 'rules-10000'], repeats: 2, milliseconds: 100 },
+    onDevice: { names: ['one-mbox', 'global-mbox', 'rules-10', 'rules-10000'], repeats: 2, milliseconds: 100 },
     memory: { visitors: 100_000, sdkVisitors: 1000 },
     swap: { rules: [10_000] },
     saturated: { connections: [20], repeats: 2, seconds: 1, warmup: 1 },
-    handler: { connections: [20, 100], repeats: 1, seconds: 0.8, warmup: 1 },
-    slowEdge: { repeats: 1, seconds: 0.5, warmup: 1 },
-    bursts: { sizes: [100], repeats: 1, times: 1, warmup: 1 },
+    handler: { connections: [100], repeats: 1, seconds: 0.8, warmup: 1 },
+    slowEdge: { repeats: 1, seconds: 0.5, warmup: 0 },
+    bursts: { sizes: [100], repeats: 1, times: 1, warmup: 0 },
     onDevicePage: { connections: 20 }
   },
   guard: {

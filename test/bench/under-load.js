@@ -35,7 +35,7 @@ async function race ({ processes, edge, load, step }, { names, repeats, warmup, 
     for (const [index, name] of names.entries()) {
       const { url } = apps[index].hello
       await checkPage(name, url)
-      await load.ask('saturate', { url, connections: 20, seconds: warmup })
+      if (warmup > 0) await load.ask('saturate', { url, connections: 20, seconds: warmup })
     }
     await edge.ask('delay', delay)
     for (let repeat = 0; repeat < repeats; repeat++) {
