@@ -30,9 +30,6 @@ declare module 'fastify' {
   }
 }
 
-/** A request's visitor of a client code, shared by all instances of the plugin: one person has one session. */
-const visitorOf = (client: string) => Symbol.for(`fastify-adobe-target:visitor:${client}`)
-
 /** What the plugin keeps on requests, under symbols of each instance. */
 type Decorated = FastifyRequest & Record<symbol, unknown>
 
@@ -85,7 +82,8 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   const REPLY = Symbol(`fastify-adobe-target:${name}:reply`)
   const ARRIVAL = Symbol(`fastify-adobe-target:${name}:arrival`)
   const ROUTE = Symbol(`fastify-adobe-target:${name}:route`)
-  const VISITOR = visitorOf(options.client.client)
+  // Shared by all instances of the plugin with one client code: one person has one session.
+  const VISITOR = Symbol.for(`fastify-adobe-target:visitor:${options.client.client}`)
 
   const targetOf = (request: FastifyRequest): RequestTarget => {
     const decorated = request as Decorated
