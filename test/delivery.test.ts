@@ -1,10 +1,8 @@
 /** The network layer: deadlines, grace, retry, queue, breaker, pools, shutdown. Faults of the edge are in faults.test.ts. */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { execFile } from 'node:child_process'
 import { channel } from 'node:diagnostics_channel'
 import { getEventListeners, once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { Agent, MockAgent } from 'undici'
@@ -14,14 +12,13 @@ import type { Delivery, DeliveryAnswer } from '../lib/delivery/delivery.ts'
 import { edgeMessage } from '../lib/delivery/edge-message.ts'
 import { channels } from '../lib/diagnostics.ts'
 import type { TargetError } from '../lib/errors.ts'
-import { BREAKER, callTo, endingOf, type Ending, hostOf, network, POOL, send, TIMEOUT, until } from './delivery-calls.ts'
+import { BREAKER, callTo, endingOf, hostOf, network, POOL, send, TIMEOUT, until } from './delivery-calls.ts'
 import { bytes, FaultServer, fillBacklog, freezableServer, good, GOOD, http, type Behaviour } from './fault-server.ts'
 
 /** Room for a machine that is busy with other tests; the promise is 20 ms. */
 const TOLERANCE = 20 + 180
 
 const hang: Behaviour = () => {}
-const run = promisify(execFile)
 
 /** A network and a server that are gone after the test. */
 async function setUp (t: Tap, behave: Behaviour = good, settings: Parameters<typeof network>[0] = {}) {
@@ -79,37 +76,6 @@ t.test('deadlines below a second', async (t) => {
     t.match(error?.message, `${timeout} ms`)
     t.ok(elapsed >= timeout - 2 && elapsed < timeout + TOLERANCE, `${timeout}: ${elapsed} ms`)
   }
-})
-
-t.test('many deadlines, one timer for those of a length', async (t) => {
-  const { delivery, origin } = await setUp(t, hang, { breaker: false, pool: { ...POOL, connections: 64 } })
-  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
-  const before = timers()
-  const endings: Promise<Ending & { timeout: number }>[] = []
-  for (let i = 0; i < 40; i++) {
-    const timeout = [60, 120][i % 2]!
-    endings.push(endingOf(delivery, callTo(origin, { timeout, grace: 0 })).then((ending) => ({ ...ending, timeout })))
-    await delay(3)
-  }
-  t.ok(timers() <= before + 2, 'two lengths, two timers')
-  for (const { error, elapsed, timeout } of await Promise.all(endings)) {
-    t.equal(error?.code, 'FST_TARGET_TIMEOUT')
-    t.ok(elapsed >= timeout && elapsed < timeout + TOLERANCE, `${timeout}: ${elapsed} ms, from its own beginning`)
-  }
-  await delay(5)
-  t.equal(timers(), before, 'none is left')
-})
-
-t.test('a process may end when no call is under way, whatever the timeout was', async (t) => {
-  const { origin } = await setUp(t, (socket) => socket.write(GOOD))
-  const program = `
-    import { createTargetClient } from ${JSON.stringify(new URL('../lib/index.ts', import.meta.url).href)}
-    const target = createTargetClient({ client: 'c', organizationId: 'o@AdobeOrg', serverDomain: ${JSON.stringify(new URL(origin).host)}, secure: false, timeout: 20_000 })
-    console.log((await target.getOffers({ request: { execute: { mboxes: [{ name: 'hero', index: 0 }] } } })).response.status)`
-  const started = performance.now()
-  const { stdout } = await run(process.execPath, [...process.execArgv, '--input-type=module', '--eval', program])
-  t.equal(stdout, '200\n')
-  t.ok(performance.now() - started < 15_000)
 })
 
 t.test('an answer that came while the event loop was held up is taken', async (t) => {

@@ -9,7 +9,6 @@ import type { Dispatcher } from 'undici'
 import type { TargetLogger } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
 import type { BreakerSettings, BreakerState } from './breaker.ts'
-import { Deadlines } from './deadlines.ts'
 import { Download, type DownloadAnswer, type DownloadOptions } from './download.ts'
 import { DeliveryExchange, type DeliveryAnswer, type DeliveryCall, type Exchange, type Settled } from './exchange.ts'
 import { FailureLog } from '../failure-log.ts'
@@ -60,8 +59,7 @@ export class Delivery {
 
   constructor (settings: DeliverySettings) {
     const { pool, breaker, dispatcher, logger } = settings
-    const outside = new AsyncResource('FASTIFY_ADOBE_TARGET')
-    this.#settings = { pool, breaker, dispatcher, deadlines: new Deadlines(outside), outside }
+    this.#settings = { pool, breaker, dispatcher, outside: new AsyncResource('FASTIFY_ADOBE_TARGET') }
     this.#log = new FailureLog(logger)
     if (dispatcher === undefined) warmUp()
   }

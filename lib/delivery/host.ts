@@ -3,7 +3,6 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'
 import { channels } from '../diagnostics.ts'
 import { Breaker, type BreakerSettings } from './breaker.ts'
-import type { Deadlines } from './deadlines.ts'
 import { ConnectionPool, type Connection, type PoolSettings } from './pool.ts'
 
 /** A call as its host sees it. */
@@ -20,7 +19,6 @@ export interface HostSettings {
   breaker: BreakerSettings | false
   /** A dispatcher that was lent: it brings its own connections, so calls do not queue here, their number is bounded. */
   dispatcher: Dispatcher | undefined
-  deadlines: Deadlines
   /** The async context of what outlives a request. */
   outside: AsyncResource
 }
@@ -31,7 +29,6 @@ export class Host {
   /** Host name and port. */
   readonly name: string
   readonly breaker: Breaker | undefined
-  readonly deadlines: Deadlines
   /** Whether calls of the Delivery API go there; the breaker of any other host is never asked. */
   isEdge = false
   readonly #settings: HostSettings
@@ -54,7 +51,6 @@ export class Host {
     const { connections, maxQueue } = settings.pool
     this.name = new URL(origin).host
     this.origin = origin
-    this.deadlines = settings.deadlines
     this.#settings = settings
     this.#limits = {
       running: settings.dispatcher === undefined ? connections : connections + maxQueue,

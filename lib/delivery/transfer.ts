@@ -8,7 +8,6 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { failure, type CallPhase, type TargetError, type TargetErrorCode } from '../errors.ts'
 import { unwatch, watch } from './abort-group.ts'
-import type { Expiring } from './deadlines.ts'
 import type { Guest, Host } from './host.ts'
 import { bytesReadBefore, describeNetworkError, isDeadSocket } from './network-error.ts'
 import type { Connection } from './pool.ts'
@@ -30,11 +29,14 @@ export interface TransferTerms {
 /** What is read of an error answer, in bytes: enough for its message. */
 const ERROR_BODY = 64 * 1024
 
+/** A deadline's timer that fires this much too late, in ms, says that the event loop was held up. */
+const HELD_UP = 5
+
 /** Why undici is told to stop; nobody sees it. */
 const GIVEN_UP = new Error('The Target call was given up')
 
 /** See the top of the file. */
-export abstract class Transfer<Answer> implements Guest, Expiring, Dispatcher.DispatchHandler {
+export abstract class Transfer<Answer> implements Guest, Dispatcher.DispatchHandler {
   protected readonly host: Host
   protected attempts = 0
   protected phase: CallPhase = 'queue'
@@ -45,6 +47,7 @@ export abstract class Transfer<Answer> implements Guest, Expiring, Dispatcher.Di
   protected readonly startedAt = performance.now()
   /** When it settled; of a late answer, when that was complete. */
   protected endedAt: number | undefined
+  #timer: NodeJS.Timeout | undefined
   #controller: Dispatcher.DispatchController | undefined
   /** The connection it is on; unknown with a dispatcher that was lent. */
   #connection: Connection | undefined
@@ -89,7 +92,7 @@ export abstract class Transfer<Answer> implements Guest, Expiring, Dispatcher.Di
     if (timeout <= 0) return this.fail('FST_TARGET_TIMEOUT', 'no time was left')
     if (!this.host.enter(this)) return this.fail('FST_TARGET_OVERLOAD', `the queue for ${this.host.name} is full`)
     if (this.#settled) return
-    this.host.deadlines.add(timeout, this)
+    this.#timer = setTimeout(onDeadline, timeout, this)
     if (signal !== undefined) watch(signal, this)
   }
 
@@ -233,7 +236,7 @@ export abstract class Transfer<Answer> implements Guest, Expiring, Dispatcher.Di
   #settle (answer: Answer | undefined, error: TargetError | undefined): void {
     this.#settled = true
     this.endedAt ??= performance.now()
-    this.host.deadlines.delete(this.#terms.timeout, this)
+    clearTimeout(this.#timer)
     if (this.#terms.signal !== undefined) unwatch(this.#terms.signal, this)
     this.ended(answer, error)
   }
@@ -260,4 +263,10 @@ export abstract class Transfer<Answer> implements Guest, Expiring, Dispatcher.Di
     this.#controller = undefined
     setImmediate(() => this.go())
   }
+}
+
+/** If the event loop was held up, an answer may be lying there unread: it gets one turn to be read before it is too late. */
+function onDeadline (transfer: { readonly overdue: number, expire (): void }): void {
+  if (transfer.overdue > HELD_UP) setImmediate(() => transfer.expire())
+  else transfer.expire()
 }
