@@ -13,10 +13,10 @@ export const plans = {
     },
     memory: { visitors: 1_000_000, sdkVisitors: 50_000 },
     swap: { rules: [10, 1000, 10_000] },
-    saturated: { connections: [1, 20, 100], repeats: 3, processesEach: 2, seconds: 2, warmup: 3 },
-    handler: { connections: [1, 20, 100], repeats: 2, processesEach: 2, seconds: 3, warmup: 3 },
-    slowEdge: { repeats: 3, seconds: 2, warmup: 3 },
-    bursts: { sizes: [100, 500], repeats: 2, processesEach: 2, times: 4, warmup: 3 },
+    saturated: { connections: [1, 20, 100], repeats: 2, processesEach: 2, seconds: 2, warmup: 2 },
+    handler: { connections: [1, 20, 100], repeats: 3, seconds: 3, warmup: 2 },
+    slowEdge: { repeats: 2, seconds: 2, warmup: 2 },
+    bursts: { sizes: [100, 500], repeats: 2, times: 4, warmup: 2 },
     onDevicePage: { connections: 20 }
   },
   quick: {
