@@ -83,7 +83,10 @@ export interface TargetClientOptions {
   }
   /** The background outbox for notifications. */
   notifications?: {
-    /** Calls at a time. Default 8. */
+    /**
+     * Calls at a time. Each carries one visitor's notifications, so this divided by the edge's time is how many visitors a
+     * second can be served: 130 at 60 ms. Default 8.
+     */
     concurrency?: number
     /** Notifications kept; past that the oldest is dropped and reported. Default 10000. */
     maxQueue?: number

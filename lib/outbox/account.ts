@@ -71,7 +71,7 @@ export class OutboxAccount {
     if (this.#unreported.length === 0) return
     const dropped = this.#unreported
     this.#unreported = []
-    const why = code === 'FST_TARGET_CLOSED' ? 'the outbox was closed before they were sent' : 'the outbox is full, the oldest are dropped'
+    const why = code === 'FST_TARGET_CLOSED' ? 'the outbox was closed before they were sent' : 'the outbox is full, the oldest are dropped: the edge cannot be reached, or notifications.concurrency is too low for so many visitors'
     this.#giveUp('dropped', dropped, failure(code, why))
   }
 

@@ -101,7 +101,7 @@ export const contenders = {
   },
 
   'on-device-execute': {
-    title: 'fastify-adobe-target on-device, execute (each page view sends its impression)',
+    title: 'fastify-adobe-target on-device, execute (impressions are sent, one call per tick for the one visitor)',
     async add (app, page) {
       await registerOnDevice(app, page)
       addPluginRoute(app, page, [ASKED], ASKED)
