@@ -4,7 +4,7 @@
  *
  * `ExperienceCloudVisitor` answers the calls that the Node SDK makes on its `visitor` option, so that either kind fits.
  */
-import { randomFillSync } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { AuthenticatedState, CustomerId } from './delivery/schema/index.ts'
 
 /** Authentication states of a customer id in the Visitor API form, as in the Node SDK's `TargetClient.AuthState`. */
@@ -66,18 +66,20 @@ export function parseVisitorCookie (cookie: string | undefined): Record<string, 
   return values
 }
 
-/** Random bytes, drawn for many ids at a time. */
-const random = Buffer.alloc(4096)
-let used = random.length
+/** Random upper-case hexadecimal digits, drawn for many ids at a time. */
+let digits = ''
+let used = 0
 
-/** A new supplemental data id: two groups of 16 upper-case hexadecimal digits. */
+/** A new supplemental data id: two groups of 16 digits. */
 function createSupplementalDataId (): string {
-  if (used === random.length) {
-    randomFillSync(random)
+  if (used === digits.length) {
+    digits = randomBytes(2048).toString('hex').toUpperCase()
     used = 0
   }
-  const digits = random.toString('hex', used, used += 16).toUpperCase()
-  return `${digits.slice(0, 16)}-${digits.slice(16)}`
+  const start = used
+  const middle = start + 16
+  used = middle + 16
+  return `${digits.slice(start, middle)}-${digits.slice(middle, used)}`
 }
 
 /** One visitor of one organization, for the time of one page. */
@@ -86,9 +88,10 @@ export class ExperienceCloudVisitor implements VisitorLike {
   readonly #values: Record<string, string>
   #customerIds: VisitorCustomerIds | undefined
   #current: string | undefined
-  #currentConsumed: Record<string, boolean> = {}
+  /** Consumers that have had the current id. */
+  #currentConsumers: string[] = []
   #last: string | undefined
-  #lastConsumed: Record<string, boolean> = {}
+  #lastConsumers: string[] = []
 
   constructor (organizationId: string, visitorCookie: string | undefined) {
     this.#organizationId = organizationId
@@ -110,18 +113,17 @@ export class ExperienceCloudVisitor implements VisitorLike {
    * had it, so that the calls of one page are joined and those of the next are not.
    */
   getSupplementalDataID (consumerId: string): string {
-    const consumer = `payload:${consumerId}`
-    if (this.#last !== undefined && !Object.hasOwn(this.#lastConsumed, consumer)) {
-      this.#lastConsumed[consumer] = true
+    if (this.#last !== undefined && !this.#lastConsumers.includes(consumerId)) {
+      this.#lastConsumers.push(consumerId)
       return this.#last
     }
-    if (this.#current === undefined || Object.hasOwn(this.#currentConsumed, consumer)) {
+    if (this.#current === undefined || this.#currentConsumers.includes(consumerId)) {
       this.#last = this.#current
-      this.#lastConsumed = this.#currentConsumed
+      this.#lastConsumers = this.#currentConsumers
       this.#current = createSupplementalDataId()
-      this.#currentConsumed = {}
+      this.#currentConsumers = []
     }
-    this.#currentConsumed[consumer] = true
+    this.#currentConsumers.push(consumerId)
     return this.#current
   }
 
@@ -132,14 +134,17 @@ export class ExperienceCloudVisitor implements VisitorLike {
     if (this.#current !== undefined) {
       state.sdid = {
         supplementalDataIDCurrent: this.#current,
-        supplementalDataIDCurrentConsumed: { ...this.#currentConsumed },
+        supplementalDataIDCurrentConsumed: consumed(this.#currentConsumers),
         ...(this.#last !== undefined && { supplementalDataIDLast: this.#last }),
-        supplementalDataIDLastConsumed: { ...this.#lastConsumed }
+        supplementalDataIDLastConsumed: consumed(this.#lastConsumers)
       }
     }
     return { [this.#organizationId]: state }
   }
 }
+
+/** Consumers as VisitorAPI.js keeps them. */
+const consumed = (consumers: string[]): Record<string, boolean> => Object.fromEntries(consumers.map((consumer) => [`payload:${consumer}`, true]))
 
 /** Customer ids as given by the caller, in either form. */
 export type CustomerIds = VisitorCustomerIds | CustomerId[]
