@@ -67,7 +67,7 @@ t.test('every command exists', async (t) => {
       for (const file of files!.trim().split(' ')) t.ok(existsSync(join(root, file)), `${document}: ${command}`)
     }
     for (const [command, words] of text.matchAll(/\bnpm run bench -- ([\w -]+)/g)) {
-      for (const word of words!.split(' ')) t.match(benchmarks, new RegExp(`^ +'?${word}'?: |[{,] '?${word}'?[,:]`, 'm'), `${document}: ${command}`)
+      for (const word of words!.split(' ')) t.match(benchmarks, new RegExp(`^ +'?${word}'?: |[{,] '?${word}'?[,:]|words\\.includes\\('${word}'\\)`, 'm'), `${document}: ${command}`)
     }
   }
   const section = /^## Promises\n([\s\S]*?)^## /m.exec(readDocument('README.md'))![1]!
@@ -75,6 +75,16 @@ t.test('every command exists', async (t) => {
   t.ok(promises.length >= 10)
   for (const [, promise, command] of promises) t.match(command, /^`(npm run [\w:]+|npx tap test\/)/, promise!)
   t.same(readDocument('README.md').match(/^npm ci && npm (start|test)$/gm), ['npm ci && npm start', 'npm ci && npm test'], 'the two commands')
+})
+
+t.test('README shows what the last full bench measured', async (t) => {
+  const { date, machine: { cpu, cores, node, versions }, sections } = JSON.parse(readDocument('docs/bench/results.json'))
+  const shown = /<!-- bench -->([^]*)<!-- \/bench -->/.exec(readDocument('README.md'))![1]!
+  for (const fact of [date.slice(0, 10), `${cores} × ${cpu}`, `Node.js ${node}`, ...Object.entries(versions).map((entry) => entry.join(' '))]) {
+    t.ok(shown.includes(fact), `${fact}; else run: node test/bench/readme.js`)
+  }
+  t.equal(shown.split('<details>').length - 1, Object.keys(sections).length, 'every section')
+  for (const { rate } of sections.saturated) t.ok(shown.includes(rate.median.toFixed(0)))
 })
 
 /** The cells of a table below a heading of the reference. */

@@ -93,7 +93,7 @@ export const contenders = {
   },
 
   'on-device-prefetch': {
-    title: 'fastify-adobe-target on-device, prefetch',
+    title: 'fastify-adobe-target, prefetch',
     async add (app, page) {
       await registerOnDevice(app, page)
       addPluginRoute(app, page, { prefetch: { mboxes: [ASKED] } }, ASKED)
@@ -101,11 +101,21 @@ export const contenders = {
   },
 
   'on-device-execute': {
-    title: 'fastify-adobe-target on-device, execute (impressions are sent, one call per tick for the one visitor)',
+    title: 'fastify-adobe-target, execute (impressions are sent, one call per tick for the one visitor)',
     async add (app, page) {
       await registerOnDevice(app, page)
       addPluginRoute(app, page, [ASKED], ASKED)
     }
+  },
+
+  'sdk-on-device-prefetch': {
+    title: 'Adobe Node SDK, prefetch',
+    add: (app, page) => addSdkOnDevice(app, page, 'prefetch')
+  },
+
+  'sdk-on-device-execute': {
+    title: 'Adobe Node SDK, execute (impressions are sent, one call per page)',
+    add: (app, page) => addSdkOnDevice(app, page, 'execute')
   }
 }
 
@@ -127,21 +137,39 @@ async function registerOnDevice (app, page) {
     serverDomain: page.host,
     secure: false,
     decisioningMethod: 'on-device',
-    artifactPayload: generateArtifact({ mboxes: 5, rulesEach: 2 }),
+    artifactPayload: onDeviceArtifact(),
     pollingInterval: 0
   })
   await app.target.ready({ timeout: 5000 })
 }
 
+const onDeviceArtifact = () => generateArtifact({ mboxes: 5, rulesEach: 2 })
+
+async function addSdkOnDevice (app, page, mode) {
+  const ask = await nodeSdk(app, page, {
+    request: { [mode]: { mboxes: [{ index: 0, name: ASKED }] } },
+    options: { decisioningMethod: 'on-device', artifactPayload: onDeviceArtifact(), pollingInterval: 300_000, telemetryEnabled: false }
+  })
+  app.get('/', async (request, reply) => {
+    const asked = performance.now()
+    const result = await ask(request)
+    return page.send(reply, useResult(reply, result), performance.now() - asked)
+  })
+}
+
 /** As Adobe's samples use it: cookies in and out, the page's address and user agent, everything else left as it is. */
-async function nodeSdk (app, page) {
+async function nodeSdk (app, page, { request: asked, options } = { request: { execute: { mboxes: [{ index: 0, name: mbox }] } } }) {
   const TargetClient = createRequire(import.meta.url)('@adobe/target-nodejs-sdk')
   await app.register(cookie)
-  const target = TargetClient.create({ client, organizationId, serverDomain: page.host, secure: false })
+  const target = await new Promise((resolve) => {
+    const created = TargetClient.create({
+      client, organizationId, serverDomain: page.host, secure: false, ...options, events: { clientReady: () => setImmediate(() => resolve(created)) }
+    })
+  })
   return (request) => target.getOffers({
     request: {
       context: { channel: 'web', address: { url: `http://${request.headers.host}${request.url}` }, userAgent: request.headers['user-agent'] },
-      execute: { mboxes: [{ index: 0, name: mbox }] }
+      ...asked
     },
     targetCookie: request.cookies.mbox
   })
@@ -149,5 +177,5 @@ async function nodeSdk (app, page) {
 
 function useResult (reply, { response, targetCookie: { name, value, maxAge } }) {
   reply.setCookie(name, value, { maxAge, path: '/', encode: String })
-  return response.execute.mboxes[0].options[0].content
+  return (response.execute ?? response.prefetch).mboxes[0].options[0].content
 }

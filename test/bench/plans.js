@@ -18,7 +18,7 @@ export const plans = {
     handler: { connections: [1, 20, 100], repeats: 3, seconds: 8, warmup: 2 },
     slowEdge: { repeats: 2, seconds: 2, warmup: 2 },
     bursts: { sizes: [100, 500], repeats: 3, times: 4, warmup: 2 },
-    onDevicePage: { connections: 20 }
+    onDevicePage: { connections: 20, repeats: 2, processesEach: 3, seconds: 2, warmup: 2 }
   },
   quick: {
     start: { repeats: 1 },
@@ -28,8 +28,8 @@ export const plans = {
     saturated: { connections: [20], repeats: 2, seconds: 1, warmup: 1 },
     handler: { connections: [100], repeats: 1, seconds: 0.8, warmup: 1 },
     slowEdge: { repeats: 1, seconds: 0.5, warmup: 0 },
-    bursts: { sizes: [100], repeats: 1, times: 1, warmup: 0 },
-    onDevicePage: { connections: 20 }
+    bursts: { sizes: [100], repeats: 1, times: 1, warmup: 1 },
+    onDevicePage: { connections: 20, repeats: 1, seconds: 1, warmup: 1 }
   },
   guard: {
     sections: ['saturated', 'on-device'],

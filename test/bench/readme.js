@@ -1,20 +1,23 @@
 // Writes the last full run, docs/bench/results.json, into README, between its two marks.
 import { readFileSync, writeFileSync } from 'node:fs'
-import { onDevice } from './on-device.js'
-import { handler, saturated } from './under-load.js'
+import { start, swap } from './lifecycle.js'
+import { memory, onDevice } from './on-device.js'
+import { bursts, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
 
 const MARKS = ['<!-- bench -->', '<!-- /bench -->']
-const SHOWN = { handler, saturated, 'on-device': onDevice }
+/** In the order of the page. */
+const SHOWN = { handler, 'slow-edge': slowEdge, bursts, saturated, 'on-device': onDevice, 'on-device-page': onDevicePage, memory, swap, start }
 const CHARTS = {
   handler: ['added-latency.svg', 'Time that Target adds to a page, at 1, 20 and 100 visitors at a time'],
   'on-device': ['decision-time.svg', 'Time of an on-device decision by the size of the artifact']
 }
 
 /** README with a run's report in it. */
-export function withBench (readme, { date, machine: { cpu, cores, system, node, tool, versions }, sections }) {
+export function withBench (readme, { date, seconds, machine: { cpu, cores, system, node, tool, versions }, sections }) {
   const [start, end] = MARKS.map((mark) => readme.indexOf(mark))
   const parts = [
-    `One run of \`npm run bench\`, ${date.slice(0, 10)}, on ${cores} × ${cpu}, ${system}, Node.js ${node}; ${tool}. Adobe's Node SDK is ${versions['@adobe/target-nodejs-sdk']}. ` +
+    `One run of \`npm run bench\` (${Math.round(seconds / 60)} min; \`npm run bench -- quick\` takes about one), ${date.slice(0, 10)}, on ${cores} × ${cpu}, ${system}, Node.js ${node}; ${tool}. ` +
+    `${Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(', ')}. ` +
     'Compare within a run: absolute figures move from machine to machine.'
   ]
   for (const [name, { title, print }] of Object.entries(SHOWN)) {

@@ -63,8 +63,7 @@ async function checkPage (name, url) {
 const within = (runs, name, other, compare) => runs[other] === undefined ? undefined : spread(runs[name].map((run, repeat) => compare(run, runs[other][repeat])))
 
 /** Pages a second, and what each costs. */
-async function saturate (bench, names, connections) {
-  const { repeats, processesEach, seconds, warmup } = bench.plan.saturated
+async function saturate (bench, names, connections, { repeats, processesEach, seconds, warmup }) {
   const runs = await race(bench, {
     names, repeats, processesEach, warmup, delay: 0, work: 0, watching: false, question: 'saturate', asked: { connections, seconds }
   })
@@ -95,8 +94,8 @@ export const saturated = {
     connections.length * processesEach * (names.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup) + 0.2) + 3),
   async run (bench) {
     const rows = []
-    const { connections, names = edgeContenders } = bench.plan.saturated
-    for (const count of connections) rows.push(...await saturate(bench, names, count))
+    const { connections, names = edgeContenders, ...plan } = bench.plan.saturated
+    for (const count of connections) rows.push(...await saturate(bench, names, count, plan))
     return rows
   },
   print: (rows) => table(rows, {
@@ -107,12 +106,12 @@ export const saturated = {
   })
 }
 
-const onDeviceNames = [BARE, 'on-device-prefetch', 'on-device-execute']
+const onDeviceNames = [BARE, 'on-device-prefetch', 'sdk-on-device-prefetch', 'on-device-execute', 'sdk-on-device-execute']
 
 export const onDevicePage = {
   title: 'A page with on-device offers, saturated',
-  seconds: ({ saturated: { repeats, processesEach = 1, seconds, warmup } }) => processesEach * (onDeviceNames.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup)) + 2),
-  run: (bench) => saturate(bench, onDeviceNames, bench.plan.onDevicePage.connections),
+  seconds: ({ onDevicePage: { repeats, processesEach = 1, seconds, warmup } }) => processesEach * (onDeviceNames.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup)) + 3),
+  run ({ plan: { onDevicePage: { connections, ...plan } }, ...bench }) { return saturate(bench, onDeviceNames, connections, plan) },
   print: (rows) => table(rows, RATE_COLUMNS)
 }
 
