@@ -3,6 +3,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import t from 'tap'
 // @ts-expect-error it is JavaScript, for a command's sake
+import { withBench } from './bench/readme.js'
+// @ts-expect-error likewise
 import { withDifferences } from './differences.js'
 import { bin, root, startProject } from './project.ts'
 
@@ -48,6 +50,11 @@ t.test('every module loads by itself', async () => {
 t.test('docs/differences.md lists the differences from Adobe\'s SDK as the tests judge them', async (t) => {
   const page = read('docs/differences.md')
   t.equal(page, withDifferences(page), 'else run: node test/differences.js')
+})
+
+t.test('README shows what the last full bench measured', async (t) => {
+  const page = read('README.md')
+  t.equal(page, withBench(page, JSON.parse(read('docs/bench/results.json'))), 'else run: node test/bench/readme.js')
 })
 
 t.test('only declared packages are imported', async (t) => {

@@ -77,16 +77,6 @@ t.test('every command exists', async (t) => {
   t.same(readDocument('README.md').match(/^npm ci && npm (start|test)$/gm), ['npm ci && npm start', 'npm ci && npm test'], 'the two commands')
 })
 
-t.test('README shows what the last full bench measured', async (t) => {
-  const { date, machine: { cpu, cores, node, versions }, sections } = JSON.parse(readDocument('docs/bench/results.json'))
-  const shown = /<!-- bench -->([^]*)<!-- \/bench -->/.exec(readDocument('README.md'))![1]!
-  for (const fact of [date.slice(0, 10), `${cores} × ${cpu}`, `Node.js ${node}`, ...Object.entries(versions).map((entry) => entry.join(' '))]) {
-    t.ok(shown.includes(fact), `${fact}; else run: node test/bench/readme.js`)
-  }
-  t.equal(shown.split('<details>').length - 1, Object.keys(sections).length, 'every section')
-  for (const { rate } of sections.saturated) t.ok(shown.includes(rate.median.toFixed(0)))
-})
-
 /** The cells of a table below a heading of the reference. */
 function rowsBelow (heading: RegExp): string[][] {
   const section = readDocument('docs/reference.md').split(/^## /m).find((text) => heading.test(text.split('\n', 1)[0]!))!

@@ -13,11 +13,11 @@ const number: Check = (value) => typeof value === 'number' ? undefined : ' is no
 
 /** An object whose members, as far as they are there, pass their checks. A `null` is taken as absent, and removed. */
 function object (members: Record<string, Check> = {}): Check {
-  const checks = Object.entries(members).map(([name, check]) => ({ name, check }))
+  const checks = Object.entries(members)
   return (value) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return ' is not an object'
     const holder = value as Record<string, unknown>
-    for (const { name, check } of checks) {
+    for (const [name, check] of checks) {
       const member = holder[name]
       if (member === undefined) continue
       if (member === null) {

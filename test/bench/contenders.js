@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
 import cookie from '@fastify/cookie'
 import { Pool } from 'undici'
-import fastifyAdobeTarget from 'fastify-adobe-target'
 import { ASKED, generateArtifact } from './artifact.js'
 import { client, FALLBACK, mbox, organizationId } from './page.js'
 
@@ -59,7 +58,7 @@ export const contenders = {
   plugin: {
     title: 'fastify-adobe-target',
     async add (app, page) {
-      await app.register(fastifyAdobeTarget, { client, organizationId, serverDomain: page.host, secure: false })
+      await registerPlugin(app, page)
       addPluginRoute(app, page, [mbox], mbox)
     }
   },
@@ -67,7 +66,7 @@ export const contenders = {
   'sdk-early': {
     title: 'Adobe Node SDK, started early',
     async add (app, page) {
-      const ask = await nodeSdk(app, page)
+      const ask = await nodeSdk(app, page, HERO)
       app.get('/', async (request, reply) => {
         const offers = ask(request)
         await page.work()
@@ -81,14 +80,7 @@ export const contenders = {
   'sdk-awaited': {
     title: 'Adobe Node SDK, awaited first',
     async add (app, page) {
-      const ask = await nodeSdk(app, page)
-      app.get('/', async (request, reply) => {
-        const asked = performance.now()
-        const result = await ask(request)
-        const waited = performance.now() - asked
-        await page.work()
-        return page.send(reply, useResult(reply, result), waited)
-      })
+      addAwaitedRoute(app, page, await nodeSdk(app, page, HERO))
     }
   },
 
@@ -130,41 +122,44 @@ function addPluginRoute (app, page, target, name) {
   })
 }
 
+/** Loaded here, so that others run without it, and that the tables of a report are printed without a build. */
+async function registerPlugin (app, page, options) {
+  const { default: fastifyAdobeTarget } = await import('fastify-adobe-target')
+  await app.register(fastifyAdobeTarget, { client, organizationId, serverDomain: page.host, secure: false, ...options })
+}
+
 async function registerOnDevice (app, page) {
-  await app.register(fastifyAdobeTarget, {
-    client,
-    organizationId,
-    serverDomain: page.host,
-    secure: false,
-    decisioningMethod: 'on-device',
-    artifactPayload: onDeviceArtifact(),
-    pollingInterval: 0
-  })
+  await registerPlugin(app, page, { decisioningMethod: 'on-device', artifactPayload: onDeviceArtifact(), pollingInterval: 0 })
   await app.target.ready({ timeout: 5000 })
 }
 
 const onDeviceArtifact = () => generateArtifact({ mboxes: 5, rulesEach: 2 })
 
+const HERO = { execute: { mboxes: [{ index: 0, name: mbox }] } }
+
 async function addSdkOnDevice (app, page, mode) {
-  const ask = await nodeSdk(app, page, {
-    request: { [mode]: { mboxes: [{ index: 0, name: ASKED }] } },
-    options: { decisioningMethod: 'on-device', artifactPayload: onDeviceArtifact(), pollingInterval: 300_000, telemetryEnabled: false }
-  })
+  addAwaitedRoute(app, page, await nodeSdk(app, page, { [mode]: { mboxes: [{ index: 0, name: ASKED }] } }, {
+    decisioningMethod: 'on-device', artifactPayload: onDeviceArtifact(), pollingInterval: 300_000, telemetryEnabled: false
+  }))
+}
+
+function addAwaitedRoute (app, page, ask) {
   app.get('/', async (request, reply) => {
     const asked = performance.now()
     const result = await ask(request)
-    return page.send(reply, useResult(reply, result), performance.now() - asked)
+    const waited = performance.now() - asked
+    await page.work()
+    return page.send(reply, useResult(reply, result), waited)
   })
 }
 
-/** As Adobe's samples use it: cookies in and out, the page's address and user agent, everything else left as it is. */
-async function nodeSdk (app, page, { request: asked, options } = { request: { execute: { mboxes: [{ index: 0, name: mbox }] } } }) {
+/** As Adobe's samples use it: cookies in and out, the page's address and user agent. What no option says is left as it is. */
+async function nodeSdk (app, page, asked, options) {
   const TargetClient = createRequire(import.meta.url)('@adobe/target-nodejs-sdk')
   await app.register(cookie)
-  const target = await new Promise((resolve) => {
-    const created = TargetClient.create({
-      client, organizationId, serverDomain: page.host, secure: false, ...options, events: { clientReady: () => setImmediate(() => resolve(created)) }
-    })
+  let target
+  await new Promise((resolve) => {
+    target = TargetClient.create({ client, organizationId, serverDomain: page.host, secure: false, ...options, events: { clientReady: resolve } })
   })
   return (request) => target.getOffers({
     request: {

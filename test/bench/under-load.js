@@ -62,6 +62,10 @@ async function checkPage (name, url) {
 /** Differences and ratios are taken within a repeat, where both met the same machine. */
 const within = (runs, name, other, compare) => runs[other] === undefined ? undefined : spread(runs[name].map((run, repeat) => compare(run, runs[other][repeat])))
 
+/** s that {@link saturate} takes: loads, checks, and the starting of processes. */
+const saturationSeconds = (names, { repeats, processesEach = 1, seconds, warmup }) =>
+  processesEach * (names.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup) + 0.2) + 3)
+
 /** Pages a second, and what each costs. */
 async function saturate (bench, names, connections, { repeats, processesEach, seconds, warmup }) {
   const runs = await race(bench, {
@@ -90,8 +94,7 @@ const RATE_COLUMNS = {
 
 export const saturated = {
   title: 'Saturated: the edge answers at once, as many pages as can be served',
-  seconds: ({ saturated: { connections, repeats, processesEach = 1, seconds, warmup, names = edgeContenders } }) =>
-    connections.length * processesEach * (names.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup) + 0.2) + 3),
+  seconds: ({ saturated: { connections, names = edgeContenders, ...plan } }) => connections.length * saturationSeconds(names, plan),
   async run (bench) {
     const rows = []
     const { connections, names = edgeContenders, ...plan } = bench.plan.saturated
@@ -110,7 +113,7 @@ const onDeviceNames = [BARE, 'on-device-prefetch', 'sdk-on-device-prefetch', 'on
 
 export const onDevicePage = {
   title: 'A page with on-device offers, saturated',
-  seconds: ({ onDevicePage: { repeats, processesEach = 1, seconds, warmup } }) => processesEach * (onDeviceNames.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup)) + 3),
+  seconds: ({ onDevicePage }) => saturationSeconds(onDeviceNames, onDevicePage),
   run ({ plan: { onDevicePage: { connections, ...plan } }, ...bench }) { return saturate(bench, onDeviceNames, connections, plan) },
   print: (rows) => table(rows, RATE_COLUMNS)
 }
