@@ -3,7 +3,7 @@
  */
 import { TypeGuard, type Static, type TSchema } from '@sinclair/typebox'
 import { contentCheck, defaultsOf, isObject } from './content-check.ts'
-import type { DeliveryResponse } from './delivery/schema/index.ts'
+import type { DeliveryResponse } from './schema/index.ts'
 import { failure } from './errors.ts'
 import type { TargetResult } from './offers.ts'
 

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { isLocationHint, locationHintOf, parseTargetCookie } from './cookies.ts'
 import { createDeliveryRequest, type OffersRequest } from './delivery-request.ts'
-import type { DecisioningMethod } from './delivery/schema/index.ts'
+import type { DecisioningMethod } from './schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import { ExperienceCloudVisitor, type CustomerIds, type VisitorLike } from './experience-cloud.ts'

@@ -6,7 +6,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { acceptablePlace } from './decisioning/geo.ts'
-import type { Geo } from './delivery/schema/index.ts'
+import type { Geo } from './schema/index.ts'
 
 const HEADERS = {
   countryCode: ['x-geo-country-code', 'cf-ipcountry', 'cloudfront-viewer-country'],

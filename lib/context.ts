@@ -8,7 +8,7 @@
 import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { cdnGeo } from './cdn-geo.ts'
-import type { ClientHints, Context } from './delivery/schema/index.ts'
+import type { ClientHints, Context } from './schema/index.ts'
 
 /** What a caller may add: any part of the Delivery API's context; `null` takes a part away. */
 export type ContextAdditions = { [Key in keyof Context]?: Context[Key] | null }

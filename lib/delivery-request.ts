@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type {
   AnalyticsRequest, AudienceManager, Context, CustomerId, DeliveryRequest, ExecuteRequest, ExperienceCloud, MboxRequest,
   Notification, PrefetchRequest, VisitorId
-} from './delivery/schema/index.ts'
+} from './schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import { DEFAULT_CONSUMER_ID, toDeliveryCustomerIds, type VisitorLike } from './experience-cloud.ts'

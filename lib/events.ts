@@ -1,5 +1,5 @@
 /** The Node SDK's events, as callbacks by name. */
-import type { Geo, Notification } from './delivery/schema/index.ts'
+import type { Geo, Notification } from './schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import type { TargetError } from './errors.ts'
 

@@ -5,7 +5,7 @@
  * `ExperienceCloudVisitor` answers the calls that the Node SDK makes on its `visitor` option, so that either kind fits.
  */
 import { randomBytes } from 'node:crypto'
-import type { AuthenticatedState, CustomerId } from './delivery/schema/index.ts'
+import type { AuthenticatedState, CustomerId } from './schema/index.ts'
 
 /** Authentication states of a customer id in the Visitor API form, as in the Node SDK's `TargetClient.AuthState`. */
 export const AuthState = Object.freeze({ UNKNOWN: 0, AUTHENTICATED: 1, LOGGED_OUT: 2 } as const)

@@ -8,7 +8,7 @@
  * such as IP, customer ids, parameters and traces, stays on the server; so do a view's parameters, which at.js would repeat
  * when it tells the view's display.
  */
-import type { DeliveryRequest, DeliveryResponse, PageLoadResponse, View } from './delivery/schema/index.ts'
+import type { DeliveryRequest, DeliveryResponse, PageLoadResponse, View } from './schema/index.ts'
 import { failure } from './errors.ts'
 import type { VisitorState } from './experience-cloud.ts'
 import type { Answer } from './offers.ts'

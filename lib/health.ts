@@ -3,7 +3,7 @@
  */
 import type { ArtifactHealth } from './decisioning/artifact.ts'
 import type { DeliveryHealth } from './delivery/delivery.ts'
-import type { DecisioningMethod } from './delivery/schema/index.ts'
+import type { DecisioningMethod } from './schema/index.ts'
 import type { OutboxReport } from './outbox/outbox.ts'
 
 /** How a client is. */

@@ -2,7 +2,7 @@
 export { default, fastifyAdobeTarget } from './plugin.ts'
 export { createTargetClient } from './create-target-client.ts'
 export { errors } from './errors.ts'
-export * as schemas from './delivery/schema/index.ts'
+export * as schemas from './schema/index.ts'
 export { AuthState, ExperienceCloudVisitor } from './experience-cloud.ts'
 export { isSafeRedirect } from './redirect.ts'
 export { getVisitorCookieName, LOCATION_HINT_COOKIE, TARGET_COOKIE } from './cookies.ts'

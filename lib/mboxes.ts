@@ -6,7 +6,7 @@ import { TypeGuard, type Static, type TObject, type TOptional, type TSchema } fr
 import { inspect, isDeepStrictEqual } from 'node:util'
 import { assignAttributes, attributesOf, expectAttributes, type AttributesExpectation } from './attributes.ts'
 import { contentCheck, defaultsOf, isObject, schemaProblem, type Checked, type ContentCheck } from './content-check.ts'
-import type { DeliveryResponse } from './delivery/schema/index.ts'
+import type { DeliveryResponse } from './schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import { FailureLog } from './failure-log.ts'

@@ -6,7 +6,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { Value, ValueErrorType } from '@sinclair/typebox/value'
-import { MetricType, NotificationMbox, NotificationView } from './delivery/schema/index.ts'
+import { MetricType, NotificationMbox, NotificationView } from './schema/index.ts'
 import { failure } from './errors.ts'
 import type { NotificationForm } from './notifications.ts'
 

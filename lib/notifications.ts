@@ -2,7 +2,7 @@
  * From an answer to the notifications that tell Target what was displayed and clicked.
  */
 import { randomUUID } from 'node:crypto'
-import type { DeliveryResponse, Metric, Notification, Option } from './delivery/schema/index.ts'
+import type { DeliveryResponse, Metric, Notification, Option } from './schema/index.ts'
 
 /** What was displayed or clicked: an mbox by name, a view by name, or the page load. */
 export type Displayed = string | { view: string } | { pageLoad: true }

@@ -5,7 +5,7 @@ import { clusterOf, createLocationHintCookie, createTargetCookie, type TargetCoo
 import type {
   AnalyticsResponse, DecisioningMethod, DeliveryRequest, DeliveryResponse, MboxResponse, Metric, Option, OptionType,
   PageLoadResponse, ResponseTokens, TraceResponse, View
-} from './delivery/schema/index.ts'
+} from './schema/index.ts'
 import type { TargetError, TargetErrorCode } from './errors.ts'
 import type { VisitorState } from './experience-cloud.ts'
 

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { contextOf, mergeContext, type ContextAdditions } from './context.ts'
-import type { Context, DeliveryRequest, Parameters, QAMode, RequestDetails } from './delivery/schema/index.ts'
+import type { Context, DeliveryRequest, Parameters, QAMode, RequestDetails } from './schema/index.ts'
 import { requestJson } from './request-json.ts'
 import type { TargetPlan } from './route-plan.ts'
 import type { Visitor, VisitorDetails } from './visitor.ts'

@@ -8,7 +8,7 @@
  */
 import type { FastifyReply } from 'fastify'
 import { decodeCookie, QA_MODE_COOKIE, type TargetCookie } from './cookies.ts'
-import type { QAMode, QAModePreviewIndex } from './delivery/schema/index.ts'
+import type { QAMode, QAModePreviewIndex } from './schema/index.ts'
 
 /** Lifetime of the cookie, seconds: at.js's 31 minutes, counted from the last page as for Target's session. */
 export const QA_MODE_MAX_AGE = 1860

@@ -2,7 +2,7 @@
  * The JSON of a page's request, for one that holds nothing but what the plugin itself puts into it: then its members are
  * known, and writing them takes a third of the time of `JSON.stringify`, which has to find out.
  */
-import type { Context, DeliveryRequest, ExperienceCloud, Geo, VisitorId } from './delivery/schema/index.ts'
+import type { Context, DeliveryRequest, ExperienceCloud, Geo, VisitorId } from './schema/index.ts'
 
 /**
  * @param request as `PageRequest` makes it, without additions of the app or the route

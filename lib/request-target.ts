@@ -3,7 +3,7 @@
  * One object per request; nothing in it outlives the request but a call in its grace.
  */
 import type { AttributesExpectation, AttributesFor } from './attributes.ts'
-import type { DeliveryResponse, MboxResponse, PageLoadResponse, QAMode, View } from './delivery/schema/index.ts'
+import type { DeliveryResponse, MboxResponse, PageLoadResponse, QAMode, View } from './schema/index.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import type { VisitorState } from './experience-cloud.ts'

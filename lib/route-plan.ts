@@ -6,7 +6,7 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import {
   DecisioningMethod, DeliveryRequest, ExecuteRequest, MboxRequest, PrefetchRequest, ViewRequest
-} from './delivery/schema/index.ts'
+} from './schema/index.ts'
 import { failure } from './errors.ts'
 
 /** An mbox to ask for: its name, or the Delivery API's request for it. */

@@ -1,7 +1,7 @@
 /**
  * One call to Target, complete: what `request.target` and the SDK's methods have in common.
  */
-import type { DecisioningMethod, DeliveryRequest } from './delivery/schema/index.ts'
+import type { DecisioningMethod, DeliveryRequest } from './schema/index.ts'
 import type { Answer } from './offers.ts'
 
 /** A call to be made. */

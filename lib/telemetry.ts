@@ -3,7 +3,7 @@
  *
  * Source: `Telemetry` in Adobe Target Delivery API 1.0, OpenAPI.
  */
-import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, TelemetryEntry, TelemetryFeatures } from './delivery/schema/index.ts'
+import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, TelemetryEntry, TelemetryFeatures } from './schema/index.ts'
 
 /** Entries that are kept while no call goes to the edge; the oldest go first. */
 const MOST_ENTRIES = 100

@@ -8,7 +8,7 @@ import {
   parseTargetCookie, readCookieHeader, type TargetCookie
 } from './cookies.ts'
 import { createAudienceManager } from './delivery-request.ts'
-import type { CustomerId, DeliveryResponse, ExperienceCloud, VisitorId } from './delivery/schema/index.ts'
+import type { CustomerId, DeliveryResponse, ExperienceCloud, VisitorId } from './schema/index.ts'
 import { DEFAULT_CONSUMER_ID, ExperienceCloudVisitor, toDeliveryCustomerIds, type CustomerIds } from './experience-cloud.ts'
 
 /** What an app may know of its visitor, e.g. from the session. */

@@ -6,7 +6,7 @@ import { Value } from '@sinclair/typebox/value'
 import fc from 'fast-check'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { DeliveryResponse, UnexpectedError, type DeliveryRequest, type Metric, type Notification, type Option } from '../lib/delivery/schema/index.ts'
+import { DeliveryResponse, UnexpectedError, type DeliveryRequest, type Metric, type Notification, type Option } from '../lib/schema/index.ts'
 import { createEdge, type EdgeOptions, type FaultKind, type TargetEdge } from '../lib/edge/index.ts'
 
 const organizationId = '1234567890@AdobeOrg'

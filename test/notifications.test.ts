@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import { connect } from 'node:net'
 import t from 'tap'
-import type { Notification } from '../lib/delivery/schema/index.ts'
+import type { Notification } from '../lib/schema/index.ts'
 import fastifyAdobeTarget, { createTargetClient } from '../lib/index.ts'
 import { client, cookiesOf, json, optionsFor, organizationId, sleep, startApp, startEdge } from './helper.ts'
 

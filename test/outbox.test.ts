@@ -7,7 +7,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
 import { Breaker } from '../lib/delivery/breaker.ts'
-import type { Notification } from '../lib/delivery/schema/index.ts'
+import type { Notification } from '../lib/schema/index.ts'
 import { channels } from '../lib/diagnostics.ts'
 import { failure, isTargetError, type TargetError } from '../lib/errors.ts'
 import { Outbox, type OutboxOptions, type OutboxSend, type OutboxSettings } from '../lib/outbox/outbox.ts'

@@ -17,15 +17,13 @@ const importsOf = (file: string) => [...read('lib', file).matchAll(/^(?:import|e
 t.test('imports point down the list that is the way of a request', async (t) => {
   const order = [
     'index', 'plugin', 'create-target-client', 'options', 'option-check', 'notifications-route', 'redirect', 'request-target', 'hand-over', 'mboxes', 'page', 'consent', 'page-request', 'request-json', 'page-call', 'route-plan', 'qa-mode', 'visitor', 'context', 'cdn-geo', 'client', 'call-options', 'on-device', 'target-call', 'edge-address', 'health', 'events',
-    'attributes', 'content-check', 'notifications', 'offers', 'delivery-request', 'experience-cloud', 'cookies', 'telemetry', 'delivery/', 'decisioning/', 'outbox/', 'failure-log', 'delivery/schema/', 'diagnostics', 'errors'
+    'attributes', 'content-check', 'notifications', 'offers', 'delivery-request', 'experience-cloud', 'cookies', 'telemetry', 'delivery/', 'decisioning/', 'outbox/', 'failure-log', 'schema/', 'diagnostics', 'errors'
   ]
   const rank = (file: string) => {
     const name = file.replace(/\.ts$/, '')
-    if (name.startsWith('delivery/schema/')) return order.indexOf('delivery/schema/')
     const folder = name.includes('/') ? name.slice(0, name.indexOf('/') + 1) : name
     return order.indexOf(folder)
   }
-  const folderOf = (file: string) => file.startsWith('delivery/schema/') ? 'delivery/schema' : dirname(file)
   for (const file of modules) {
     for (const specifier of importsOf(file)) {
       if (!specifier.startsWith('.')) {
@@ -36,8 +34,8 @@ t.test('imports point down the list that is the way of a request', async (t) => 
       const imported = relative(lib, resolve(lib, dirname(file), specifier)).replaceAll('\\', '/')
       t.not(imported, 'index.ts', `${file} does not import the index`)
       t.ok(modules.includes(imported), `${file} imports ${imported}, which is there`)
-      if (folderOf(file) === folderOf(imported) && folderOf(file) !== '.') continue
-      if (file.startsWith('edge/')) t.match(imported, /^(delivery\/schema\/|decisioning\/|errors|diagnostics)/, `${file} shares no mistake with the client: ${imported}`)
+      if (dirname(file) === dirname(imported) && dirname(file) !== '.') continue
+      if (file.startsWith('edge/')) t.match(imported, /^(schema\/|decisioning\/|errors|diagnostics)/, `${file} shares no mistake with the client: ${imported}`)
       else t.ok(rank(file) !== -1 && rank(imported) > rank(file), `${file} imports ${imported} below it`)
     }
   }

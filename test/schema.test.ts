@@ -5,7 +5,7 @@ import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import Fastify from 'fastify'
 import t from 'tap'
-import * as schemas from '../lib/delivery/schema/index.ts'
+import * as schemas from '../lib/schema/index.ts'
 
 const all = Object.entries(schemas)
 

@@ -5,7 +5,7 @@
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3; MurmurHash3 x86 32-bit by Austin Appleby (public domain).
  */
 import { randomUUID } from 'node:crypto'
-import type { VisitorId } from '../delivery/schema/index.ts'
+import type { VisitorId } from '../schema/index.ts'
 
 /**
  * MurmurHash3 (x86, 32-bit, seed 0) over UTF-16 code units taken in pairs.

@@ -4,7 +4,7 @@
  * The names and the order of the checks are those of `@adobe/target-tools` 1.7.2. Its expressions take time that grows
  * with the square of a user agent's length and more; these look for the same things in linear time.
  */
-import type { ClientHints } from '../delivery/schema/index.ts'
+import type { ClientHints } from '../schema/index.ts'
 
 /** Facts about the user agent, under the names that conditions use. */
 export interface UserFacts {

@@ -4,7 +4,7 @@
  *
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3.
  */
-import type { MboxResponse, Option } from '../delivery/schema/index.ts'
+import type { MboxResponse, Option } from '../schema/index.ts'
 import type { ArtifactRule } from './artifact-schema.ts'
 import { compileMacros, type MacroSource } from './macros.ts'
 

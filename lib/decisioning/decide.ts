@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto'
 import type {
   DeliveryRequest, DeliveryResponse, ExecuteRequest, ExecuteResponse, MboxRequest, MboxResponse, Metric, Notification,
   Option, PageLoadResponse, PrefetchRequest, PrefetchResponse, RequestDetails, View, ViewRequest, VisitorId
-} from '../delivery/schema/index.ts'
+} from '../schema/index.ts'
 import type { CompiledArtifact, CompiledRule } from './compile.ts'
 import type { AnswerSource, Consequence, Tokens } from './consequence.ts'
 import { Facts, RequestFacts } from './facts.ts'

@@ -2,7 +2,7 @@
  * What conditions are judged by: the visitor's browser, the page, the parameters and the rest, each computed when a rule
  * first reads it and at most once.
  */
-import type { Context, RequestDetails, VisitorId } from '../delivery/schema/index.ts'
+import type { Context, RequestDetails, VisitorId } from '../schema/index.ts'
 import { allocate, allocationId } from './allocation.ts'
 import { type UserFacts, userFacts } from './browser.ts'
 import { parameterFacts, type ParameterFacts } from './parameters.ts'

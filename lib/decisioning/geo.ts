@@ -5,7 +5,7 @@
  */
 import { isIP } from 'node:net'
 import { LruMap } from 'toad-cache'
-import type { Context, Geo } from '../delivery/schema/index.ts'
+import type { Context, Geo } from '../schema/index.ts'
 import type { ArtifactFetch } from './artifact-source.ts'
 import type { CompiledArtifact } from './compile.ts'
 

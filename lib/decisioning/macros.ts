@@ -4,7 +4,7 @@
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3, except that a macro names own properties only:
  * `${constructor}` stays as it is.
  */
-import type { RequestDetails } from '../delivery/schema/index.ts'
+import type { RequestDetails } from '../schema/index.ts'
 
 /** The details of a request by which macros are filled in. */
 export type MacroSource = RequestDetails & { name?: string | undefined }

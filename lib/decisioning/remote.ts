@@ -4,7 +4,7 @@
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3, except that the page load stands for the artifact's own
  * `globalMbox` and not always for `target-global-mbox`: elsewhere a custom one is answered with 206 for ever.
  */
-import type { DeliveryRequest } from '../delivery/schema/index.ts'
+import type { DeliveryRequest } from '../schema/index.ts'
 import type { CompiledArtifact } from './compile.ts'
 
 /** Mboxes and views that need the edge. */

@@ -3,7 +3,7 @@
  *
  * Shape: that of `@adobe/target-decisioning-engine` 1.9.3. Each answer carries what was known when it was made.
  */
-import type { Notification, RequestDetails, TraceResponse, VisitorId } from '../delivery/schema/index.ts'
+import type { Notification, RequestDetails, TraceResponse, VisitorId } from '../schema/index.ts'
 import type { CompiledArtifact, CompiledRule } from './compile.ts'
 import type { Activity, Facts } from './facts.ts'
 

@@ -7,7 +7,7 @@ import { findFault } from './check-response.ts'
 import { edgeMessage } from './edge-message.ts'
 import type { FailureLog } from '../failure-log.ts'
 import type { Host } from './host.ts'
-import type { DeliveryResponse } from './schema/index.ts'
+import type { DeliveryResponse } from '../schema/index.ts'
 import { Transfer, type TransferTerms } from './transfer.ts'
 
 /** A call to be sent. Its deadline is one wall clock over queue, connecting, headers, body and the retry. */

@@ -1,5 +1,5 @@
 /** Turns an on-device decision into what the real edge answers: response tokens, states, clicks, analytics. */
-import type { AnalyticsResponse, DeliveryRequest, DeliveryResponse, Metric, MboxResponse, PageLoadResponse, PrefetchMboxResponse, View } from '../delivery/schema/index.ts'
+import type { AnalyticsResponse, DeliveryRequest, DeliveryResponse, Metric, MboxResponse, PageLoadResponse, PrefetchMboxResponse, View } from '../schema/index.ts'
 import { stateOf, type EventTokens } from './tokens.ts'
 
 /** The offers of one mbox, view or page load. */

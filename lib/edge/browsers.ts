@@ -4,7 +4,7 @@
  */
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
-import { DeliveryQuery } from '../delivery/schema/index.ts'
+import { DeliveryQuery } from '../schema/index.ts'
 
 /** The query string of at.js. */
 const AtJsQuery = Type.Composite([Type.Omit(DeliveryQuery, ['imsOrgId']), Type.Object({ client: Type.String({ pattern: '\\S' }) })])

@@ -4,7 +4,7 @@
 import { inspect } from 'node:util'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
-import type { Notification } from '../delivery/schema/index.ts'
+import type { Notification } from '../schema/index.ts'
 import { failure } from '../errors.ts'
 import { artifactRoutes } from './artifact-route.ts'
 import { allowBrowsers } from './browsers.ts'

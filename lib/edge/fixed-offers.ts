@@ -1,6 +1,6 @@
 /** Offers that a test fixes, as it gives them. */
 import { inspect } from 'node:util'
-import type { OptionType, VisitorId } from '../delivery/schema/index.ts'
+import type { OptionType, VisitorId } from '../schema/index.ts'
 import { failure } from '../errors.ts'
 import type { Location } from './place.ts'
 

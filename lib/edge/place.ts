@@ -1,6 +1,6 @@
 /** The places that offers are for: mboxes, views and the page load. */
 import { inspect } from 'node:util'
-import type { Notification } from '../delivery/schema/index.ts'
+import type { Notification } from '../schema/index.ts'
 import { failure } from '../errors.ts'
 
 /** An mbox by name, a view by name, or the page load: the forms of `request.target.displayed()`. */

@@ -12,7 +12,7 @@
 import { createHash } from 'node:crypto'
 import type { CompiledArtifact, CompiledRule } from '../decisioning/compile.ts'
 import { compileCondition } from '../decisioning/conditions.ts'
-import type { QAMode } from '../delivery/schema/index.ts'
+import type { QAMode } from '../schema/index.ts'
 import { failure } from '../errors.ts'
 
 /** What a QA link says. */

@@ -1,6 +1,6 @@
 /** What the edge has seen: requests, notifications and impressions, for tests to look at. */
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Notification } from '../delivery/schema/index.ts'
+import type { Notification } from '../schema/index.ts'
 import type { Location } from './place.ts'
 
 /** A delivery request that reached the edge with a JSON body, answered or not. */

@@ -3,7 +3,7 @@
  *
  * Source: the validation notes in Adobe's OpenAPI of the Delivery API.
  */
-import type { DeliveryRequest, MboxRequest, Notification, RequestDetails } from '../delivery/schema/index.ts'
+import type { DeliveryRequest, MboxRequest, Notification, RequestDetails } from '../schema/index.ts'
 import { stateOf, type EventTokens } from './tokens.ts'
 
 /** Names that belong to `order`, not to the parameters. */

@@ -1,6 +1,6 @@
 /** The rules in force: the artifact's and the offers that a test fixed, for the edge to decide by and for others to download. */
 import { type CompiledArtifact, compileArtifact } from '../decisioning/compile.ts'
-import type { VisitorId } from '../delivery/schema/index.ts'
+import type { VisitorId } from '../schema/index.ts'
 import { activityTokens } from './answer.ts'
 import { fixedOffer, isFor, sameCase, type FixedContent, type FixedOffer, type FixedOfferOptions } from './fixed-offers.ts'
 import { checkCompiles, withFixedOffers } from './fixed-rules.ts'

@@ -4,7 +4,7 @@
  * Both are digests of what they stand for, opaque as Target's own, and the same after the edge was started again.
  */
 import { createHash } from 'node:crypto'
-import type { Metric } from '../delivery/schema/index.ts'
+import type { Metric } from '../schema/index.ts'
 
 /** What an event token stands for. */
 export interface TokenFacts {

@@ -1,5 +1,5 @@
 /** What became of the notifications: counted one by one, logged a line per kind and interval, published, told to the user. */
-import type { Notification } from '../delivery/schema/index.ts'
+import type { Notification } from '../schema/index.ts'
 import { channels, type TargetLogger } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
 import { FailureLog } from '../failure-log.ts'

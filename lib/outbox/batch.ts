@@ -1,5 +1,5 @@
 /** The unit of work of the outbox: notifications of one visitor that are sent in one call. */
-import type { Notification } from '../delivery/schema/index.ts'
+import type { Notification } from '../schema/index.ts'
 import type { Place, Queue } from './queue.ts'
 
 /** Notifications that are sent together, and what they are waiting for. */

@@ -10,7 +10,7 @@
  * A script that ends without `close()` loses what is still waiting; one that cannot end during an outage would be worse.
  */
 import { AsyncResource } from 'node:async_hooks'
-import type { Notification } from '../delivery/schema/index.ts'
+import type { Notification } from '../schema/index.ts'
 import type { TargetLogger } from '../diagnostics.ts'
 import { failure, isTargetError, type TargetError } from '../errors.ts'
 import { OutboxAccount, type OnNotificationFailed, type OutboxReport } from './account.ts'
