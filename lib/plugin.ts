@@ -3,17 +3,17 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { TargetClient } from './client.ts'
-import { cookieSerializer } from './cookies.ts'
+import { TargetClient } from './client/client.ts'
+import { cookieSerializer } from './visitor/cookies.ts'
 import { failure, isTargetError } from './errors.ts'
-import { contentReporter } from './mboxes.ts'
-import { addNotificationsRoute } from './notifications-route.ts'
+import { contentReporter } from './offers/mboxes.ts'
+import { addNotificationsRoute } from './request/notifications-route.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions } from './options.ts'
-import { Page } from './page.ts'
-import { keepPrivate, mayBeQaLink, readQaVisit, writeQaCookie, type QaVisit } from './qa-mode.ts'
-import { RequestTarget } from './request-target.ts'
-import { compileForm, compileRoute, type RoutePlan, type TargetRouteConfig } from './route-plan.ts'
-import { Visitor, visitorSettings } from './visitor.ts'
+import { Page } from './request/calls.ts'
+import { keepPrivate, mayBeQaLink, readQaVisit, writeQaCookie, type QaVisit } from './visitor/qa-mode.ts'
+import { RequestTarget } from './request/target.ts'
+import { compileForm, compileRoute, type RoutePlan, type TargetRouteConfig } from './request/route-config.ts'
+import { Visitor, visitorSettings } from './visitor/visitor.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -10,9 +10,9 @@ import { connect, type AddressInfo } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { Agent, type Dispatcher } from 'undici'
-import { createTargetClient } from '../lib/create-target-client.ts'
+import { createTargetClient } from '../lib/client/create-target-client.ts'
 import type { TargetError } from '../lib/errors.ts'
-import { ExperienceCloudVisitor } from '../lib/experience-cloud.ts'
+import { ExperienceCloudVisitor } from '../lib/visitor/experience-cloud.ts'
 import { createCase, ORGANIZATION, type CannedAnswer, type Case, type CaseCall, type Json } from './client-cases.ts'
 
 const require = createRequire(import.meta.url)

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { Agent } from 'undici'
 import type { Delivery } from '../lib/delivery/delivery.ts'
-import { failedOffer } from '../lib/offers.ts'
+import { failedOffer } from '../lib/offers/offer.ts'
 import { callTo, endingOf, GRACE, hostOf, network, POOL, TIMEOUT, until, type Ending } from './delivery-calls.ts'
 import { bytes, FaultServer, fillBacklog, freezableServer, good, GOOD, http, TLS, type Behaviour } from './fault-server.ts'
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { compileArtifact } from '../lib/decisioning/compile.ts'
 import { edgeMessage } from '../lib/delivery/edge-message.ts'
 import { errors, failure } from '../lib/errors.ts'
-import { compileRequest } from '../lib/route-plan.ts'
+import { compileRequest } from '../lib/request/route-config.ts'
 import { checkAll, properties } from './fuzz/properties.ts'
 import { withWire } from './fuzz/wire.ts'
 

@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { sampleArtifact } from '../lib/edge/sample-artifact.ts'
 import fastifyAdobeTarget from '../lib/index.ts'
-import { readQaVisit } from '../lib/qa-mode.ts'
+import { readQaVisit } from '../lib/visitor/qa-mode.ts'
 import { startBrowser, withoutBrowser } from './chromium.ts'
 import { cookiesOf, json, optionsFor, organizationId, sleep, startApp, startEdge } from './helper.ts'
 

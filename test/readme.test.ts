@@ -103,7 +103,7 @@ t.test('the reference has every option, and its default', async (t) => {
 })
 
 t.test('the reference has every reason and every error', async (t) => {
-  const union = /export type OfferReason =([^]*?)\n\n/.exec(readFileSync(join(root, 'lib/offers.ts'), 'utf8'))![1]!
+  const union = /export type OfferReason =([^]*?)\n\n/.exec(readFileSync(join(root, 'lib/offers/offer.ts'), 'utf8'))![1]!
   const reasons = rowsBelow(/^A handler reads/).filter(([name]) => /^`[a-z]+(-[a-z]+)*`$/.test(name!) && !/^`(timing|qaMode)`$/.test(name!)).map(([name]) => name!.slice(1, -1))
   t.same(reasons.sort(), [...union.matchAll(/'([\w-]+)'/g)].map(([, reason]) => reason).sort())
   const listed = rowsBelow(/^Errors/).slice(2).flatMap(([codes, , statuses]) => {
@@ -121,9 +121,9 @@ t.test('the reference has every member', async (t) => {
   }
   const rows = rowsBelow(/^A handler reads/)
   const table = rows.slice(2, rows.findIndex(([name]) => name === 'reason'))
-  t.same(table.flatMap(([names]) => namesIn(names!)).sort(), membersOf('request-target.d.ts', 'RequestTarget'))
+  t.same(table.flatMap(([names]) => namesIn(names!)).sort(), membersOf('request/target.d.ts', 'RequestTarget'))
   const section = /^## The client\n([\s\S]*?)^## /m.exec(readDocument('docs/reference.md'))![1]!
-  for (const member of membersOf('client.d.ts', 'TargetClient')) t.match(section, new RegExp(`\`${member}\\(`), `TargetClient: ${member}`)
+  for (const member of membersOf('client/client.d.ts', 'TargetClient')) t.match(section, new RegExp(`\`${member}\\(`), `TargetClient: ${member}`)
 })
 
 /** Writes the files that README shows, and returns their folder. */

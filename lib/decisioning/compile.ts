@@ -9,7 +9,7 @@ import type { TSchema } from '@sinclair/typebox'
 import { failure } from '../errors.ts'
 import { Artifact, ArtifactRule } from './artifact-schema.ts'
 import { compileCondition } from './conditions.ts'
-import { type Answers, compileAnswers } from './consequence.ts'
+import { type Answers, compileAnswers } from './answers.ts'
 import type { Activity, Facts, GeoFacts } from './facts.ts'
 import { loadSuffixes } from './url.ts'
 

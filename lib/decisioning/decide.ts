@@ -9,7 +9,7 @@ import type {
   Option, PageLoadResponse, PrefetchRequest, PrefetchResponse, RequestDetails, View, ViewRequest, VisitorId
 } from '../schema/index.ts'
 import type { CompiledArtifact, CompiledRule } from './compile.ts'
-import type { AnswerSource, Consequence, Tokens } from './consequence.ts'
+import type { AnswerSource, Consequence, Tokens } from './answers.ts'
 import { Facts, RequestFacts } from './facts.ts'
 import { remoteDependencies } from './remote.ts'
 import { Tracer, type TraceSettings } from './trace.ts'

@@ -7,7 +7,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { failure, type CallPhase, type TargetError, type TargetErrorCode } from '../errors.ts'
-import { unwatch, watch } from './abort-group.ts'
+import { unwatch, watch } from './abort-listeners.ts'
 import type { Guest, Host } from './host.ts'
 import { bytesReadBefore, describeNetworkError, isDeadSocket } from './network-error.ts'
 import type { Connection } from './pool.ts'

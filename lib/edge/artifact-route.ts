@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Faults } from './faults.ts'
+import type { Faults } from './testing/faults.ts'
 
 export interface ArtifactRouteOptions {
   /** The artifact to serve; the same object while it is the same. */

@@ -13,12 +13,12 @@ import { AsyncResource } from 'node:async_hooks'
 import type { Notification } from '../schema/index.ts'
 import type { TargetLogger } from '../diagnostics.ts'
 import { failure, isTargetError, type TargetError } from '../errors.ts'
-import { OutboxAccount, type OnNotificationFailed, type OutboxReport } from './account.ts'
+import { OutboxAccount, type OnNotificationFailed, type OutboxReport } from './ledger.ts'
 import { Batch } from './batch.ts'
 import { Holds, isPause } from './holds.ts'
 import { Queue } from './queue.ts'
 
-export type { OnNotificationFailed, OutboxReport } from './account.ts'
+export type { OnNotificationFailed, OutboxReport } from './ledger.ts'
 
 /** The option `notifications`. */
 export interface OutboxSettings {

@@ -1,0 +1,107 @@
+/**
+ * The options of one call of the client, the Node SDK's plus `timeout` and `signal`, and the call that they make.
+ */
+import { randomUUID } from 'node:crypto'
+import { isLocationHint, locationHintOf, parseTargetCookie } from '../visitor/cookies.ts'
+import { createDeliveryRequest, type OffersRequest } from './sdk-request.ts'
+import type { DecisioningMethod } from '../schema/index.ts'
+import type { TargetLogger } from '../diagnostics.ts'
+import { failure } from '../errors.ts'
+import { ExperienceCloudVisitor, type CustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
+import type { TargetCall } from './target-call.ts'
+
+/** Options of one call, the Node SDK's, plus `timeout` and `signal`. */
+export interface GetOffersOptions {
+  /** What is asked; `context` is a web page's when left out. */
+  request: OffersRequest
+  /** Value of the `AMCV_<organizationId>` cookie. */
+  visitorCookie?: string
+  /** Value of the `mbox` cookie. */
+  targetCookie?: string
+  /** Value of the `mboxEdgeCluster` cookie; ignored unless it is 1 to 4 digits. */
+  targetLocationHint?: string
+  /** Name of the consumer of the supplemental data id, when several calls are made for one page with one `visitor`. */
+  consumerId?: string
+  /** In the Visitor API form or in the Delivery API form. */
+  customerIds?: CustomerIds
+  /** 1 to 128 printable characters, no space, `?` or `/`. Used where `targetCookie` has none. Default: a new one. */
+  sessionId?: string
+  /** Shared by the calls of one page: Adobe's server-side `Visitor` or anything with its methods. */
+  visitor?: VisitorLike
+  /** Default: the client's. */
+  decisioningMethod?: DecisioningMethod
+  /** ms for the whole call. Default: the client's. */
+  timeout?: number
+  /** Aborts the call. */
+  signal?: AbortSignal
+}
+
+/**
+ * Checks what no type checks at run time.
+ *
+ * @throws FST_TARGET_INVALID_REQUEST, FST_TARGET_INVALID_OPTIONS
+ */
+export function checkCallOptions (options: GetOffersOptions): void {
+  if (typeof options !== 'object' || options === null) throw failure('FST_TARGET_INVALID_REQUEST', 'options are required: an object with `request`')
+  const { timeout, signal, visitor, decisioningMethod } = options
+  if (timeout !== undefined && !(Number.isFinite(timeout) && timeout > 0)) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', '`timeout` must be a number of ms above 0')
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw failure('FST_TARGET_INVALID_OPTIONS', '`signal` must be an AbortSignal')
+  if (visitor !== undefined && !(['getVisitorValues', 'getState', 'getSupplementalDataID'] as const).every((method) => typeof visitor?.[method] === 'function')) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', '`visitor` must have the methods getVisitorValues, getState and getSupplementalDataID')
+  }
+  if (decisioningMethod !== undefined && !['server-side', 'on-device', 'hybrid'].includes(decisioningMethod)) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', '`decisioningMethod` must be server-side, on-device or hybrid')
+  }
+}
+
+/** Adds mboxes to a request's `execute`, numbered after the highest index given, as the SDK does. */
+export function addMboxes (mboxNames: string[], request: OffersRequest | undefined): OffersRequest {
+  const { execute, prefetch } = request ?? {}
+  const given = Array.isArray(execute?.mboxes) ? execute.mboxes : []
+  const known = new Set([...given, ...Array.isArray(prefetch?.mboxes) ? prefetch.mboxes : []].map((mbox) => mbox?.name))
+  let index = given.reduce((highest, mbox) => Math.max(highest, mbox?.index ?? 0), 0)
+  const added = mboxNames.filter((name) => !known.has(name)).map((name) => ({ name, index: ++index }))
+  return { ...request ?? { context: { channel: 'web' } }, execute: { ...execute, mboxes: [...given, ...added] } }
+}
+
+/** What a client gives to each of its calls. */
+export interface CallDefaults {
+  organizationId: string
+  propertyToken?: string
+  environmentId?: number
+  targetLocationHint?: string
+  /** ms */
+  timeout: number
+  /** ms */
+  grace: number
+  logger: TargetLogger
+}
+
+/** Makes a call of checked options, and the visitor it is made for. */
+export function createCall (
+  options: GetOffersOptions, defaults: CallDefaults, kind: TargetCall['kind'], decisioningMethod: DecisioningMethod
+): { call: TargetCall, visitor: VisitorLike } {
+  const { organizationId, environmentId, propertyToken, logger } = defaults
+  const visitor = options.visitor ?? new ExperienceCloudVisitor(organizationId, options.visitorCookie)
+  let { request } = options
+  if (Array.isArray(options.customerIds)) {
+    request = { ...request, id: { ...request.id, customerIds: [...options.customerIds, ...request.id?.customerIds ?? []] } }
+  } else if (options.customerIds !== undefined) {
+    visitor.setCustomerIDs?.(options.customerIds)
+  }
+  const { tntId, sessionId } = parseTargetCookie(typeof options.targetCookie === 'string' ? [options.targetCookie] : [])
+  const call: TargetCall = {
+    request: createDeliveryRequest(request, { visitor, tntId, consumerId: options.consumerId, environmentId, propertyToken, logger }),
+    sessionId: sessionId ?? (options.sessionId || randomUUID()),
+    locationHint: locationHintOf(tntId) ?? (isLocationHint(options.targetLocationHint) ? options.targetLocationHint : defaults.targetLocationHint),
+    decisioningMethod,
+    kind,
+    timeout: options.timeout ?? defaults.timeout,
+    // The caller who brings a signal decides alone when the call ends.
+    grace: options.signal === undefined ? defaults.grace : 0,
+    signal: options.signal
+  }
+  return { call, visitor }
+}

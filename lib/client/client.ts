@@ -1,0 +1,317 @@
+/**
+ * The Target client: `getOffers`, `getAttributes` and `sendNotifications` of the Node SDK, with its options and results.
+ * One client serves a whole process: it holds connections, never a visitor.
+ */
+import { randomUUID } from 'node:crypto'
+import { createAttributesProvider, type AttributesProvider } from '../offers/attributes.ts'
+import { addMboxes, checkCallOptions, createCall, type CallDefaults, type GetOffersOptions } from './call.ts'
+import type { CompiledArtifact } from '../decisioning/compile.ts'
+import { remoteDependencies } from '../decisioning/remote.ts'
+import { checkNotificationsRequest, checkOffersRequest } from './sdk-request.ts'
+import { Delivery, type DeliveryAnswer, type DeliverySettings, type Settled } from '../delivery/delivery.ts'
+import type { DecisioningMethod, Notification } from '../schema/index.ts'
+import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
+import { asTargetError, failure, type TargetError } from '../errors.ts'
+import { emitterOf, type TargetEvents } from './events.ts'
+import { createHealth, type TargetHealth } from './health.ts'
+import { createResult, emptyResponse, type Answer, type TargetResult } from '../offers/offer.ts'
+import { OnDevice, type OnDeviceSettings } from './on-device.ts'
+import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
+import type { NotificationSender, RunningCall, TargetCall } from './target-call.ts'
+import { TelemetryStore } from './telemetry.ts'
+
+/** A client's options, checked and with their defaults. */
+export interface ClientSettings extends DeliverySettings, OnDeviceSettings, EdgeAddressSettings, CallDefaults {
+  decisioningMethod: DecisioningMethod
+  telemetryEnabled: boolean
+  notifications: OutboxSettings
+  events: TargetEvents
+}
+
+/** Node's callback style. */
+export type TargetCallback<Result> = (error: TargetError | null, result?: Result) => void
+
+/** The client. Made by `createTargetClient()` or by the plugin, which decorates the instance with it. */
+export class TargetClient {
+  readonly #settings: ClientSettings
+  readonly #delivery: Delivery
+  readonly #address: EdgeAddress
+  readonly #telemetry: TelemetryStore | undefined
+  readonly #outbox: Outbox<NotificationSender>
+  readonly #onDevice: OnDevice
+  #artifactWanted = false
+  #closed = false
+
+  constructor (settings: ClientSettings) {
+    this.#settings = settings
+    this.#delivery = new Delivery(settings)
+    this.#address = new EdgeAddress(settings)
+    if (settings.telemetryEnabled) this.#telemetry = new TelemetryStore()
+    const emit = emitterOf(settings.events, settings.logger)
+    this.#outbox = new Outbox(settings.notifications, (sender, notifications) => this.#sendQueued(sender, notifications), {
+      logger: settings.logger,
+      onFailed: (notification, error) => emit('sendNotificationError', { notification, error })
+    })
+    this.#onDevice = new OnDevice(settings, (url, options) => this.#delivery.get(url, options), emit, (sender, notifications) => this.notify(sender, notifications))
+    if (settings.decisioningMethod === 'server-side') setImmediate(emit, 'clientReady', {})
+    else this.loadArtifact()
+  }
+
+  /**
+   * Asks Target for offers.
+   *
+   * @param callback when given, it gets error or result and nothing is returned
+   * @returns the SDK's result
+   * @throws (rejects) INVALID_REQUEST, INVALID_OPTIONS, TIMEOUT, CONNECTION, HTTP, INVALID_RESPONSE, BREAKER_OPEN, OVERLOAD,
+   *   NOT_READY, ABORTED or CLOSED, each `FST_TARGET_…`
+   */
+  getOffers (options: GetOffersOptions): Promise<TargetResult>
+  getOffers (options: GetOffersOptions, callback: TargetCallback<TargetResult>): void
+  getOffers (options: GetOffersOptions, callback?: TargetCallback<TargetResult>): Promise<TargetResult> | void {
+    return settle(this.#getOffers(options), callback)
+  }
+
+  /**
+   * Asks for the json offers of some mboxes, as attributes. Mboxes that the request has already are not asked twice.
+   *
+   * @param options as for `getOffers`; `request` may be left out
+   */
+  getAttributes (mboxNames: string[], options?: Partial<GetOffersOptions>): Promise<AttributesProvider>
+  getAttributes (mboxNames: string[], callback: TargetCallback<AttributesProvider>): void
+  getAttributes (mboxNames: string[], options: Partial<GetOffersOptions>, callback: TargetCallback<AttributesProvider>): void
+  getAttributes (
+    mboxNames: string[],
+    options: Partial<GetOffersOptions> | TargetCallback<AttributesProvider> = {},
+    callback?: TargetCallback<AttributesProvider>
+  ): Promise<AttributesProvider> | void {
+    if (typeof options === 'function') return settle(this.#getAttributes(mboxNames, {}), options)
+    return settle(this.#getAttributes(mboxNames, options), callback)
+  }
+
+  /**
+   * Sends notifications now and resolves with the result: the ids that come back were processed.
+   *
+   * @param options as for `getOffers`, with `request.notifications`
+   */
+  sendNotifications (options: GetOffersOptions): Promise<TargetResult>
+  sendNotifications (options: GetOffersOptions, callback: TargetCallback<TargetResult>): void
+  sendNotifications (options: GetOffersOptions, callback?: TargetCallback<TargetResult>): Promise<TargetResult> | void {
+    return settle(this.#sendNotifications(options), callback)
+  }
+
+  async #getOffers (options: GetOffersOptions): Promise<TargetResult> {
+    checkCallOptions(options)
+    checkOffersRequest(options.request)
+    return await this.#run(options, 'page', options.decisioningMethod ?? this.#settings.decisioningMethod)
+  }
+
+  async #getAttributes (mboxNames: string[], options: Partial<GetOffersOptions>): Promise<AttributesProvider> {
+    if (!Array.isArray(mboxNames) || mboxNames.some((name) => typeof name !== 'string' || name === '')) {
+      throw failure('FST_TARGET_INVALID_REQUEST', '`mboxNames` must be a list of mbox names')
+    }
+    const request = addMboxes(mboxNames, options?.request)
+    return createAttributesProvider(await this.#getOffers({ ...options, request }))
+  }
+
+  async #sendNotifications (options: GetOffersOptions): Promise<TargetResult> {
+    checkCallOptions(options)
+    checkNotificationsRequest(options.request)
+    return await this.#run(options, 'notification', 'server-side')
+  }
+
+  async #run (options: GetOffersOptions, kind: TargetCall['kind'], decisioningMethod: DecisioningMethod): Promise<TargetResult> {
+    const { call, visitor } = createCall(options, this.#settings, kind, decisioningMethod)
+    const answer = await this.#answer(call)
+    return createResult(answer, call.sessionId, call.locationHint, visitor.getState())
+  }
+
+  #answer (call: TargetCall): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      this.call(call, (answer, error) => {
+        if (answer === undefined) reject(error)
+        else resolve(answer)
+      })
+    })
+  }
+
+  /**
+   * Makes one complete call: on-device where that is wanted and possible, else to the edge.
+   *
+   * @param settled told once how it ended, maybe before this returns; must not throw
+   * @internal
+   */
+  call (call: TargetCall, settled: Settled<Answer>): RunningCall {
+    const { decisioningMethod } = call
+    if (decisioningMethod !== 'server-side') this.loadArtifact()
+    // One call sees one artifact, whatever arrives meanwhile.
+    const artifact = call.kind === 'page' ? this.#onDevice.artifact.current : undefined
+    if (artifact === undefined) {
+      if (decisioningMethod !== 'on-device') return this.#ask(call, NOTHING_REMOTE, settled)
+      settled(undefined, failure('FST_TARGET_NOT_READY', 'there is no rule artifact yet'))
+      return NOTHING_RUNNING
+    }
+    if (decisioningMethod !== 'on-device') {
+      const remote = remoteDependencies(artifact, call.request)
+      if (decisioningMethod === 'server-side' || remote.remoteNeeded) return this.#ask(call, remote, settled)
+    }
+    this.#decide(call, artifact, settled)
+    return NOTHING_RUNNING
+  }
+
+  #decide (call: TargetCall, artifact: CompiledArtifact, settled: Settled<Answer>): void {
+    if (this.#closed) return settled(undefined, failure('FST_TARGET_CLOSED', 'no decision is made any more'))
+    const started = performance.now()
+    const failed = (thrown: unknown) => settled(undefined, asTargetError(thrown))
+    const decided = (answer: Answer) => {
+      this.#telemetry?.add({ ...answer, decisioningMethod: 'on-device', execution: performance.now() - started })
+      settled(answer, undefined)
+    }
+    let answer: Answer | Promise<Answer>
+    try {
+      answer = this.#onDevice.decide(artifact, call)
+    } catch (thrown) {
+      return failed(thrown)
+    }
+    if (answer instanceof Promise) answer.then(decided, failed)
+    else decided(answer)
+  }
+
+  #ask (call: TargetCall, { remoteMboxes, remoteViews }: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): RunningCall {
+    const request = this.#telemetry?.ride(call.request) ?? call.request
+    let body: string
+    try {
+      // Telemetry makes it another request.
+      body = call.json === undefined || request !== call.request ? JSON.stringify(request) : call.json()
+    } catch (cause) {
+      settled(undefined, failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause }))
+      return NOTHING_RUNNING
+    }
+    const toAnswer = ({ body, elapsed }: DeliveryAnswer): Answer => {
+      const response = body ?? emptyResponse()
+      this.#telemetry?.add({ request, response, decisioningMethod: 'server-side', execution: elapsed })
+      return { request, response, source: 'edge', remoteMboxes, remoteViews }
+    }
+    const { onLate } = call
+    return this.#delivery.send({
+      origin: this.#address.origin(call.locationHint),
+      path: this.#address.path(call.sessionId),
+      body,
+      requestId: request.requestId ?? '',
+      kind: call.kind,
+      timeout: call.timeout,
+      breakerTimeout: this.#settings.timeout,
+      grace: call.grace,
+      retryable: true,
+      signal: call.signal,
+      onLate: onLate === undefined ? undefined : (late) => onLate(toAnswer(late))
+    }, (answer, error) => answer === undefined ? settled(undefined, error) : settled(toAnswer(answer), undefined))
+  }
+
+  /**
+   * Queues notifications, to be sent in the background; returns at once.
+   *
+   * @internal
+   */
+  notify (sender: NotificationSender, notifications: readonly Notification[]): void {
+    this.#outbox.add(sender, notifications)
+  }
+
+  /** Sends notifications out of the outbox; resolves with the ids that were processed. */
+  async #sendQueued (sender: NotificationSender, notifications: Notification[]): Promise<ReadonlySet<string>> {
+    const { response } = await this.#answer({
+      ...sender,
+      request: { requestId: randomUUID(), ...sender.request, notifications },
+      decisioningMethod: 'server-side',
+      kind: 'notification',
+      timeout: this.#settings.timeout,
+      grace: 0
+    })
+    return new Set(response.status === 204
+      ? notifications.map(({ id }) => id)
+      : (response.notifications ?? []).map(({ id }) => id).filter((id) => id !== undefined))
+  }
+
+  /**
+   * Begins to load the rule artifact, once.
+   *
+   * @internal
+   */
+  loadArtifact (): void {
+    if (this.#artifactWanted) return
+    this.#artifactWanted = true
+    this.#onDevice.artifact.start()
+  }
+
+  /**
+   * Resolves when decisions can be made: at once server-side, else when there is a rule artifact.
+   *
+   * @param options `timeout`: ms. Default: as long as it takes
+   * @throws (rejects) FST_TARGET_NOT_READY at the timeout, or when the client is closed before
+   */
+  async ready (options: { timeout?: number } = {}): Promise<void> {
+    if (this.#settings.decisioningMethod !== 'server-side') await this.#onDevice.artifact.ready(options)
+  }
+
+  /**
+   * Fetches the rule artifact now.
+   *
+   * @returns whether it is another one than before
+   * @throws (rejects) FST_TARGET_ARTIFACT; the one before is kept
+   */
+  async refresh (): Promise<{ changed: boolean }> {
+    return await this.#onDevice.artifact.refresh()
+  }
+
+  /**
+   * How the client is, as a plain object, without I/O; also after `close()`. `down`: no edge is asked, for their breakers
+   * are open, or decisions are to be made on-device and there is no artifact. `degraded`: a breaker is open or probing, the
+   * artifact is stale, the outbox is more than 80 % full, or a notification was dropped in the last minute.
+   */
+  health (): TargetHealth {
+    const { decisioningMethod, notifications } = this.#settings
+    return createHealth({
+      decisioningMethod,
+      maxQueue: notifications.maxQueue,
+      delivery: this.#delivery.health(),
+      outbox: this.#outbox.report(),
+      artifact: this.#artifactWanted ? this.#onDevice.artifact.health : undefined
+    })
+  }
+
+  /**
+   * Begins to close: nothing is polled any more and queued notifications are sent without delay, while calls and
+   * notifications are still taken.
+   */
+  beginClose (): void {
+    this.#onDevice.artifact.stop()
+    this.#delivery.beginClose()
+    this.#outbox.beginClose()
+  }
+
+  /**
+   * Sends what is queued, for at most `notifications.closeTimeout` ms from the beginning, ends running calls within their own
+   * deadlines and closes all connections.
+   */
+  async close (): Promise<void> {
+    this.beginClose()
+    this.#closed = true
+    await this.#outbox.close()
+    await this.#delivery.close()
+  }
+}
+
+const NOTHING_REMOTE = { remoteMboxes: [], remoteViews: [] }
+
+/** A call that has ended, or cannot be ended. */
+const NOTHING_RUNNING: RunningCall = { abort () {} }
+
+/** Both styles of asynchronous methods; a callback is called outside the promise, so that its own errors stay its own. */
+function settle<Result> (promise: Promise<Result>, callback: TargetCallback<Result> | undefined): Promise<Result> | void {
+  // Whatever a visitor of the caller's or an odd request makes it throw, the error has a code.
+  const coded = promise.catch((thrown) => { throw asTargetError(thrown) })
+  if (callback === undefined) return coded
+  coded.then(
+    (result) => process.nextTick(callback, null, result),
+    (error) => process.nextTick(callback, error)
+  )
+}

@@ -1,0 +1,33 @@
+/** The Node SDK's events, as callbacks by name. */
+import type { Geo, Notification } from '../schema/index.ts'
+import type { TargetLogger } from '../diagnostics.ts'
+import type { TargetError } from '../errors.ts'
+
+/** What each event tells, beside its `type`. */
+export interface TargetEventDetails {
+  /** Decisions can be made: at once server-side, else when an artifact is there. */
+  clientReady: object
+  artifactDownloadSucceeded: { artifactLocation: string, artifactPayload: object }
+  artifactDownloadFailed: { artifactLocation: string, error: TargetError }
+  /** Where this server, or a visitor by IP, is. */
+  geoLocationUpdated: { geoContext: Geo }
+  /** A notification was given up: refused, out of retries, or dropped (OVERLOAD, CLOSED). */
+  sendNotificationError: { notification: Notification, error: TargetError }
+}
+
+/** Callbacks by event. One that throws is logged and changes nothing. */
+export type TargetEvents = { [Name in keyof TargetEventDetails]?: (event: { type: Name } & TargetEventDetails[Name]) => void }
+
+/** Tells of an event. */
+export type Emit = <Name extends keyof TargetEventDetails>(type: Name, detail: TargetEventDetails[Name]) => void
+
+/** Makes the function that calls the callbacks. */
+export function emitterOf (events: TargetEvents, logger: TargetLogger): Emit {
+  return (type, detail) => {
+    try {
+      (events[type] as ((event: object) => void) | undefined)?.({ type, ...detail })
+    } catch (error) {
+      logger.error(error, 'Target: the callback of an event failed')
+    }
+  }
+}

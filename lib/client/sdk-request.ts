@@ -1,0 +1,229 @@
+/**
+ * From what a caller asks for to a complete Delivery API request, with the Node SDK's rules: what it refuses is refused,
+ * what it leaves out is left out, what it fills in is filled in. The caller's objects are never changed.
+ */
+import { randomUUID } from 'node:crypto'
+import type {
+  AnalyticsRequest, AudienceManager, Context, CustomerId, DeliveryRequest, ExecuteRequest, ExperienceCloud, MboxRequest,
+  Notification, PrefetchRequest, VisitorId
+} from '../schema/index.ts'
+import type { TargetLogger } from '../diagnostics.ts'
+import { failure } from '../errors.ts'
+import { DEFAULT_CONSUMER_ID, toDeliveryCustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
+
+/** A request as callers give it: the context may be left out, then it is a web page's. */
+export type OffersRequest = Omit<DeliveryRequest, 'context'> & { context?: Context }
+
+/** What completes a request. */
+export interface RequestCompletion {
+  visitor: VisitorLike
+  /** The `tntId` of the visitor's cookie. */
+  tntId?: string
+  consumerId?: string
+  environmentId?: number
+  propertyToken?: string
+  logger: TargetLogger
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
+
+function hasValues (value: unknown): value is object {
+  if (isObject(value)) for (const key in value) if ((value as Record<string, unknown>)[key] !== undefined) return true
+  return false
+}
+
+const hasEntries = <Entry>(value: Entry[] | undefined): value is Entry[] => Array.isArray(value) && value.some((entry) => entry !== undefined)
+
+/**
+ * Refuses what the SDK's `getOffers` refuses.
+ *
+ * @throws FST_TARGET_INVALID_REQUEST
+ */
+export function checkOffersRequest (request: unknown): asserts request is OffersRequest {
+  if (!hasValues(request)) throw failure('FST_TARGET_INVALID_REQUEST', '`request` is required: an object with at least one member')
+  const { execute, prefetch } = request as OffersRequest
+  if (hasValues(execute) && execute.pageLoad === undefined && !hasEntries(execute.mboxes)) {
+    throw failure('FST_TARGET_INVALID_REQUEST', '`request.execute` needs `pageLoad` or `mboxes`')
+  }
+  if (hasValues(prefetch) && prefetch.pageLoad === undefined && !hasEntries(prefetch.views) && !hasEntries(prefetch.mboxes)) {
+    throw failure('FST_TARGET_INVALID_REQUEST', '`request.prefetch` needs `pageLoad`, `views` or `mboxes`')
+  }
+}
+
+/**
+ * Refuses what the SDK's `sendNotifications` refuses.
+ *
+ * @throws FST_TARGET_INVALID_REQUEST
+ */
+export function checkNotificationsRequest (request: unknown): asserts request is OffersRequest {
+  if (!hasValues(request)) throw failure('FST_TARGET_INVALID_REQUEST', '`request` is required: an object with at least one member')
+  if (!hasEntries((request as OffersRequest).notifications)) throw failure('FST_TARGET_INVALID_REQUEST', '`request.notifications` is required: at least one notification')
+}
+
+// Deeper than the Delivery API goes; what is deeper is no part of it, or a circle.
+const DEPTH = 8
+// What is in them is the caller's own.
+const FREE_FORM = ['parameters', 'profileParameters', 'usage']
+
+/** Without members that are null: like the SDK, which never sends one. Most requests have none. */
+const withoutNulls = <Value>(value: Value): Value => hasNull(value, 0) ? dropNulls(value) : value
+
+function hasNull (value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || depth > DEPTH) return false
+  for (const key in value) {
+    const member = (value as Record<string, unknown>)[key]
+    if (member === null || (!FREE_FORM.includes(key) && hasNull(member, depth + 1))) return true
+  }
+  return false
+}
+
+/** Copies only what it changes. */
+function dropNulls<Value> (value: Value, depth = 0): Value {
+  if (typeof value !== 'object' || value === null || depth > DEPTH) return value
+  if (Array.isArray(value)) {
+    const entries = value.map((entry) => dropNulls(entry, depth + 1))
+    return entries.some((entry, index) => entry !== value[index]) ? entries as Value : value
+  }
+  let result = value
+  for (const [key, member] of Object.entries(value)) {
+    const kept = FREE_FORM.includes(key) ? member : dropNulls(member, depth + 1)
+    if (kept === member && member !== null) continue
+    if (result === value) result = { ...value }
+    if (kept === null) delete (result as Record<string, unknown>)[key]
+    else (result as Record<string, unknown>)[key] = kept
+  }
+  return result
+}
+
+/** Completes a request. Never throws on what {@link checkOffersRequest} let pass. */
+export function createDeliveryRequest (given: OffersRequest, completion: RequestCompletion): DeliveryRequest {
+  const { logger } = completion
+  const request = withoutNulls(given)
+  const requestId = isText(request.requestId) ? request.requestId : randomUUID()
+  const result: DeliveryRequest = { requestId, context: createContext(request.context) }
+  // Members are added and never taken away again, which would make the object a slow one.
+  for (const key of Object.keys(request) as (keyof OffersRequest)[]) {
+    if (!COMPLETED.has(key) && request[key]) (result as Record<string, unknown>)[key] = request[key]
+  }
+  const environmentId = request.environmentId ?? completion.environmentId
+  if (environmentId) result.environmentId = environmentId
+  const id = createVisitorId(request.id, completion)
+  if (id !== undefined) result.id = id
+  const token = isText(request.property?.token) ? request.property.token : completion.propertyToken
+  if (token !== undefined) result.property = { ...request.property, token }
+  result.experienceCloud = createExperienceCloud(request.experienceCloud, completion)
+  const execute = createExecute(request.execute, logger)
+  if (execute !== undefined) result.execute = execute
+  const prefetch = createPrefetch(request.prefetch, logger)
+  if (prefetch !== undefined) result.prefetch = prefetch
+  const notifications = createNotifications(request.notifications, logger)
+  if (notifications !== undefined) result.notifications = notifications
+  return result
+}
+
+/** What is completed; everything else passes as it is. */
+const COMPLETED: ReadonlySet<string> = new Set(['requestId', 'context', 'environmentId', 'id', 'property', 'experienceCloud', 'execute', 'prefetch', 'notifications'])
+
+// The SDK gives the server's own offset from UTC when it makes up the context, and none when the caller gave one.
+function createContext (context: Context | undefined): Context {
+  if (!isObject(context)) return { channel: 'web', timeOffsetInMinutes: 0 - new Date().getTimezoneOffset() }
+  return isText(context.channel) ? context : { ...context, channel: 'web' }
+}
+
+function createVisitorId (id: VisitorId | undefined, completion: RequestCompletion): VisitorId | undefined {
+  const result: VisitorId = {}
+  const tntId = id?.tntId === undefined ? completion.tntId : id.tntId
+  const marketingCloudVisitorId = id?.marketingCloudVisitorId === undefined ? completion.visitor.getVisitorValues()?.MCMID : id.marketingCloudVisitorId
+  if (isText(tntId)) result.tntId = tntId
+  if (isText(id?.thirdPartyId)) result.thirdPartyId = id.thirdPartyId
+  if (isText(marketingCloudVisitorId)) result.marketingCloudVisitorId = marketingCloudVisitorId
+  const customerIds: CustomerId[] = toDeliveryCustomerIds(Object.values(completion.visitor.getState())[0]?.customerIDs)
+  if (hasEntries(id?.customerIds)) customerIds.push(...id.customerIds)
+  if (customerIds.length > 0) result.customerIds = customerIds
+  return hasValues(result) ? result : undefined
+}
+
+function createExperienceCloud (given: ExperienceCloud | undefined, completion: RequestCompletion): ExperienceCloud {
+  const result: ExperienceCloud = {}
+  const audienceManager = createAudienceManager(given?.audienceManager, completion.visitor)
+  if (audienceManager !== undefined) result.audienceManager = audienceManager
+  result.analytics = createAnalytics(given?.analytics, completion)
+  return result
+}
+
+/** Largest integer of the API: longer digits become `Infinity` here, and `null` as JSON. */
+const MAX_INTEGER = 2 ** 31 - 1
+
+/** Audience Manager's values from the caller, else from the AMCV cookie. */
+export function createAudienceManager (given: AudienceManager | undefined, visitor: VisitorLike): AudienceManager | undefined {
+  const values = visitor.getVisitorValues()
+  if (given === undefined && values?.MCAAMLH === undefined && values?.MCAAMB === undefined) return undefined
+  const result: AudienceManager = {}
+  const hint = Number.parseInt(values?.MCAAMLH ?? '', 10)
+  if (given?.locationHint !== undefined) result.locationHint = given.locationHint
+  // Limits of the Delivery API: the edge would refuse the whole request for a cookie's bad value.
+  else if (hint >= 1 && hint <= MAX_INTEGER) result.locationHint = hint
+  if (given?.blob !== undefined) result.blob = given.blob
+  else if (isText(values?.MCAAMB) && values.MCAAMB.length <= 1024) result.blob = values.MCAAMB
+  return hasValues(result) ? result : undefined
+}
+
+function createAnalytics (given: AnalyticsRequest | undefined, { visitor, consumerId = DEFAULT_CONSUMER_ID }: RequestCompletion): AnalyticsRequest {
+  const current = Object.values(visitor.getState())[0]?.sdid?.supplementalDataIDCurrent
+  const result: AnalyticsRequest = { logging: isText(given?.logging) ? given.logging : 'server_side' }
+  const supplementalDataId = isText(current) && given?.supplementalDataId === current ? current : visitor.getSupplementalDataID(consumerId)
+  if (isText(supplementalDataId)) result.supplementalDataId = supplementalDataId
+  if (isText(given?.trackingServer)) result.trackingServer = given.trackingServer
+  if (isText(given?.trackingServerSecure)) result.trackingServerSecure = given.trackingServerSecure
+  return result
+}
+
+/** The `execute` part: mboxes without a name are left out, an index is filled in; undefined when nothing is left to ask. */
+export function createExecute (execute: ExecuteRequest | undefined, logger: TargetLogger): ExecuteRequest | undefined {
+  if (!isObject(execute)) return undefined
+  const { pageLoad, mboxes } = execute
+  if (!isObject(pageLoad) && !hasEntries(mboxes)) return undefined
+  const result: ExecuteRequest = {}
+  if (isObject(pageLoad)) result.pageLoad = pageLoad
+  const named = createMboxes(mboxes, logger)
+  if (named !== undefined) result.mboxes = named
+  return result
+}
+
+/** The `prefetch` part, likewise. */
+export function createPrefetch (prefetch: PrefetchRequest | undefined, logger: TargetLogger): PrefetchRequest | undefined {
+  if (!isObject(prefetch)) return undefined
+  const { pageLoad, views, mboxes } = prefetch
+  if (!isObject(pageLoad) && !hasEntries(views) && !hasEntries(mboxes)) return undefined
+  const result: PrefetchRequest = {}
+  if (hasEntries(views)) result.views = views.filter(isObject)
+  if (isObject(pageLoad)) result.pageLoad = pageLoad
+  const named = createMboxes(mboxes, logger)
+  if (named !== undefined) result.mboxes = named
+  return result
+}
+
+function createMboxes (mboxes: MboxRequest[] | undefined, logger: TargetLogger): MboxRequest[] | undefined {
+  if (!hasEntries(mboxes)) return undefined
+  const named = mboxes.filter((mbox) => isObject(mbox) && isText(mbox.name))
+  if (named.length < mboxes.length) logger.error('fastify-adobe-target: %d mbox without a name left out of the request', mboxes.length - named.length)
+  if (named.length === 0) return undefined
+  // The position, as in the SDK, unless another mbox was given that index: the edge wants each once.
+  const taken = new Set(named.map((mbox) => mbox.index))
+  return named.map((mbox, position) => {
+    if (typeof mbox.index === 'number') return mbox
+    let index = position
+    while (taken.has(index)) index += 1
+    taken.add(index)
+    return { ...mbox, index }
+  })
+}
+
+function createNotifications (notifications: Notification[] | undefined, logger: TargetLogger): Notification[] | undefined {
+  if (!hasEntries(notifications)) return undefined
+  const valid = notifications.filter((notification) => isObject(notification) && isText(notification.id) &&
+    typeof notification.timestamp === 'number' && (notification.type === 'click' || notification.type === 'display'))
+  if (valid.length < notifications.length) logger.error('fastify-adobe-target: %d malformed notification left out of the request', notifications.length - valid.length)
+  return valid.length > 0 ? valid : undefined
+}

@@ -1,0 +1,173 @@
+/** What can go wrong with an edge, on demand. */
+import { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { failure } from '../../errors.ts'
+import type { Pauses } from './pauses.ts'
+
+/**
+ * | kind | what the client sees |
+ * |---|---|
+ * | `status:<n>` | this status, 300 to 599, with `{ status, message }` |
+ * | `hang` | nothing, ever |
+ * | `stall-body` | headers and half of the body, then nothing |
+ * | `drip` | the body, one byte every 50 ms |
+ * | `reset` | the connection reset before any byte |
+ * | `reset-mid-body` | the connection reset after half of the body |
+ * | `bad-json` | status 200 and the first half of the body as if it were all |
+ * | `status-in-body` | status 200 and `{ status: 400, message }` |
+ * | `huge-body` | the body with 100 MiB of white space after it |
+ * | `slow:<ms>` | the answer, that much later |
+ *
+ * With `status`, `hang`, `reset` and `status-in-body` the request is not processed; with the others it is, and what it
+ * executes counts, as when a real answer is lost on its way. Faults of the connection need one: not `inject()`.
+ */
+export type FaultKind = `status:${number}` | 'hang' | 'stall-body' | 'drip' | 'reset' | 'reset-mid-body' | 'bad-json' |
+  'status-in-body' | 'huge-body' | `slow:${number}`
+
+/** Which requests a fault is for. */
+export type FaultRoute = 'delivery' | 'artifact' | 'geo'
+
+export interface FaultOptions {
+  /** How many requests it is for. Default: all until `reset()`. */
+  times?: number
+  /** Which requests it is for. Default `'delivery'`. */
+  route?: FaultRoute
+}
+
+interface Fault {
+  kind: string
+  /** The number after the colon. */
+  value: number
+  times: number
+}
+
+const dripInterval = 50
+const hugeSize = 100 * 1024 * 1024
+const plainKinds: readonly string[] = ['hang', 'stall-body', 'drip', 'reset', 'reset-mid-body', 'bad-json', 'status-in-body', 'huge-body']
+const routes: readonly unknown[] = ['delivery', 'artifact', 'geo'] satisfies FaultRoute[]
+
+export class Faults {
+  readonly #faults = new Map<FaultRoute, Fault>()
+  readonly #pauses: Pauses
+
+  constructor (pauses: Pauses) {
+    this.#pauses = pauses
+  }
+
+  /** Sets the fault of a route; it takes the place of the one before. Throws FST_TARGET_INVALID_OPTIONS. */
+  set (kind: FaultKind, options: FaultOptions = {}) {
+    const { times = Infinity, route = 'delivery', ...unknown } = options
+    const [name] = Object.keys(unknown)
+    if (name !== undefined) throw failure('FST_TARGET_INVALID_OPTIONS', `edge.fault() knows no option "${name}", only times and route`)
+    if (!(times === Infinity || (Number.isInteger(times) && times > 0))) throw failure('FST_TARGET_INVALID_OPTIONS', 'edge.fault() needs a whole number above 0 as times')
+    if (!routes.includes(route)) throw failure('FST_TARGET_INVALID_OPTIONS', `edge.fault() needs one of ${routes.join(', ')} as route`)
+    this.#faults.set(route, { ...parse(kind), times })
+  }
+
+  clear () {
+    this.#faults.clear()
+  }
+
+  /** The hooks that make the faults of a route happen. */
+  hooks (route: FaultRoute) {
+    const taken = new WeakMap<FastifyRequest, Fault>()
+    return {
+      // After the body has been read: the request has arrived, whatever becomes of it.
+      preValidation: async (request: FastifyRequest, reply: FastifyReply) => {
+        const fault = this.#take(route)
+        if (fault === undefined) return
+        taken.set(request, fault)
+        return before(fault, request, reply)
+      },
+      onSend: async (request: FastifyRequest, reply: FastifyReply, payload: unknown) => {
+        const fault = taken.get(request)
+        if (fault?.kind === 'slow') await this.#pauses.wait(fault.value)
+        if (fault === undefined || reply.statusCode !== 200) return payload
+        if (typeof payload === 'string' || Buffer.isBuffer(payload)) return this.#after(fault.kind, Buffer.from(payload), request, reply) ?? payload
+        return payload
+      }
+    }
+  }
+
+  #take (route: FaultRoute): Fault | undefined {
+    const fault = this.#faults.get(route)
+    if (fault !== undefined && --fault.times <= 0) this.#faults.delete(route)
+    return fault
+  }
+
+  /** Another body in place of the whole one, or undefined. */
+  #after (kind: string, body: Buffer, request: FastifyRequest, reply: FastifyReply): Readable | Buffer | undefined {
+    const half = body.subarray(0, body.length >> 1)
+    switch (kind) {
+      case 'bad-json':
+        return half
+      case 'stall-body':
+        reply.header('content-length', body.length)
+        return firstHalf(half, () => {})
+      case 'reset-mid-body':
+        reply.header('content-length', body.length)
+        // A moment later, or the reset would overtake the half that was sent.
+        return firstHalf(half, () => { this.#pauses.wait(20).then(() => request.raw.socket.resetAndDestroy()) })
+      case 'drip':
+        reply.header('content-length', body.length)
+        return Readable.from(this.#drip(body))
+      case 'huge-body':
+        return Readable.from(padded(body))
+    }
+  }
+
+  async * #drip (body: Buffer) {
+    for (let at = 0; at < body.length; at++) {
+      await this.#pauses.wait(dripInterval)
+      yield body.subarray(at, at + 1)
+    }
+  }
+}
+
+function parse (kind: unknown): { kind: string, value: number } {
+  if (typeof kind === 'string') {
+    if (plainKinds.includes(kind)) return { kind, value: 0 }
+    const [, name, digits] = /^(status|slow):(\d{1,7})$/.exec(kind) ?? []
+    const value = Number(digits)
+    if (name === 'slow' || (name === 'status' && value >= 300 && value <= 599)) return { kind: name, value }
+  }
+  throw failure('FST_TARGET_INVALID_OPTIONS', `edge.fault() needs one of status:<300 to 599>, slow:<ms>, ${plainKinds.join(', ')}; ${JSON.stringify(kind)} is none`)
+}
+
+/** The faults that leave the request unprocessed. */
+function before (fault: Fault, request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
+  switch (fault.kind) {
+    case 'status':
+      if (fault.value < 400) reply.header('location', request.url)
+      return reply.code(fault.value).send({ status: fault.value, message: 'A fault was asked for' })
+    case 'status-in-body':
+      return reply.send({ status: 400, message: 'A fault was asked for' })
+    case 'hang':
+      return reply.hijack()
+    case 'reset':
+      reply.hijack()
+      request.raw.socket.resetAndDestroy()
+      return reply
+  }
+}
+
+/** A body that gives its first half, calls back once that is written, and never ends. */
+function firstHalf (half: Buffer, written: () => void): Readable {
+  let given = false
+  return new Readable({
+    read () {
+      if (given) {
+        written()
+      } else {
+        given = true
+        this.push(half)
+      }
+    }
+  })
+}
+
+function * padded (body: Buffer) {
+  yield body
+  const spaces = Buffer.alloc(64 * 1024, ' ')
+  for (let sent = 0; sent < hugeSize; sent += spaces.length) yield spaces
+}

@@ -1,0 +1,139 @@
+/** What the edge has seen: requests, notifications and impressions, for tests to look at. */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Notification } from '../../schema/index.ts'
+import type { Location } from './place.ts'
+
+/** A delivery request that reached the edge with a JSON body, answered or not. */
+export interface RecordedRequest {
+  /** The body as it came: valid or not. */
+  body: any
+  /** The query string. */
+  query: Record<string, string | string[] | undefined>
+  /** The request's headers, names in lower case. */
+  headers: IncomingHttpHeaders
+  /** When its body had arrived, in milliseconds since the epoch. */
+  time: number
+}
+
+/** Bounds, so that an edge under load for hours does not fill the memory: what is older is forgotten. */
+const keptRequests = 10_000
+const keptNotifications = 100_000
+const keptIds = 200_000
+const keptPlaces = 10_000
+
+/** A set that forgets its oldest members. */
+class RecentIds {
+  readonly #ids = new Set<string>()
+
+  /** Adds an id. Returns whether it is new. */
+  add (id: string): boolean {
+    if (this.#ids.has(id)) return false
+    this.#ids.add(id)
+    if (this.#ids.size > keptIds) this.#ids.delete(this.#ids.values().next().value as string)
+    return true
+  }
+
+  clear () {
+    this.#ids.clear()
+  }
+}
+
+/** Counts by place; the places that were counted first are forgotten first. */
+class PlaceCounts {
+  readonly #counts = new Map<string, number>()
+
+  add (key: string) {
+    this.#counts.set(key, this.of(key) + 1)
+    if (this.#counts.size > keptPlaces) this.#counts.delete(this.#counts.keys().next().value as string)
+  }
+
+  of (key: string): number {
+    return this.#counts.get(key) ?? 0
+  }
+
+  clear () {
+    this.#counts.clear()
+  }
+}
+
+export class Recorder {
+  /** The last 10,000 requests, oldest first. */
+  readonly requests: RecordedRequest[] = []
+  /** The last 100,000 accepted notifications, oldest first; a repeated one is there twice. */
+  readonly notifications: Notification[] = []
+  readonly #notificationIds = new RecentIds()
+  readonly #impressionKeys = new RecentIds()
+  readonly #impressions = new Map<string, number>()
+  readonly #displayKeys = new RecentIds()
+  readonly #displays = new PlaceCounts()
+  readonly #clicks = new PlaceCounts()
+  #waiting: Array<(request: RecordedRequest) => void> = []
+
+  record (request: RecordedRequest) {
+    this.requests.push(request)
+    if (this.requests.length > keptRequests) this.requests.shift()
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve(request)
+  }
+
+  /** Takes a notification. Returns whether its id is new. */
+  accept (notification: Notification): boolean {
+    this.notifications.push(notification)
+    if (this.notifications.length > keptNotifications) this.notifications.shift()
+    return this.#notificationIds.add(notification.id)
+  }
+
+  /** Counts an impression of an activity, once for one impression id. */
+  count (impressionId: string, activityId: string) {
+    if (this.#impressionKeys.add(`${activityId}:${impressionId}`)) {
+      this.#impressions.set(activityId, this.impressions(activityId) + 1)
+    }
+  }
+
+  /** Counts a display of a place, once for one impression id. */
+  display (impressionId: string, location: Location) {
+    const key = keyOf(location)
+    if (this.#displayKeys.add(`${key}:${impressionId}`)) this.#displays.add(key)
+  }
+
+  /** Counts a click. */
+  click (location: Location) {
+    this.#clicks.add(keyOf(location))
+  }
+
+  /** Displays of a place. */
+  displays (location: Location): number {
+    return this.#displays.of(keyOf(location))
+  }
+
+  /** Clicks of a place. */
+  clicks (location: Location): number {
+    return this.#clicks.of(keyOf(location))
+  }
+
+  /** Impressions of one activity, or of all. */
+  impressions (activityId?: number | string): number {
+    if (activityId !== undefined) return this.#impressions.get(String(activityId)) ?? 0
+    return [...this.#impressions.values()].reduce((sum, count) => sum + count, 0)
+  }
+
+  /** The next request to arrive. */
+  nextRequest (): Promise<RecordedRequest> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** Forgets everything; who waits for the next request goes on waiting. */
+  reset () {
+    this.requests.length = 0
+    this.notifications.length = 0
+    this.#notificationIds.clear()
+    this.#impressionKeys.clear()
+    this.#impressions.clear()
+    this.#displayKeys.clear()
+    this.#displays.clear()
+    this.#clicks.clear()
+  }
+}
+
+const keyOf = ({ kind, name }: Location) => `${kind}/${name}`

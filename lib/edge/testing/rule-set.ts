@@ -1,0 +1,91 @@
+/** The rules in force: the artifact's and the offers that a test fixed, for the edge to decide by and for others to download. */
+import { type CompiledArtifact, compileArtifact } from '../../decisioning/compile.ts'
+import type { VisitorId } from '../../schema/index.ts'
+import { activityTokens } from '../answer.ts'
+import { fixedOffer, isFor, sameCase, type FixedContent, type FixedOffer, type FixedOfferOptions } from './offer-input.ts'
+import { checkCompiles, withFixedOffers } from './offer-rules.ts'
+import { locationOf, type Place } from './place.ts'
+import type { EventTokens } from '../tokens.ts'
+
+export class Rules {
+  /** The mbox that stands for the page load. */
+  readonly globalMbox: string
+  /** The response tokens that the artifact lists. */
+  readonly responseTokens: ReadonlySet<string>
+  readonly #tokens: EventTokens
+  readonly #report: (problem: string) => void
+  /** The one that wins comes first. */
+  #offers: FixedOffer[] = []
+  #served: object | undefined
+  #base: Promise<CompiledArtifact> | undefined
+  /** Compiled artifacts by the offers for visitors that are in them. */
+  readonly #compiled = new Map<string, Promise<CompiledArtifact>>()
+
+  /** @param report hears about rules that can never match */
+  constructor (tokens: EventTokens, report: (problem: string) => void) {
+    this.#tokens = tokens
+    this.#report = report
+    const { globalMbox, responseTokens } = tokens.artifact as { globalMbox?: unknown, responseTokens?: unknown }
+    this.globalMbox = typeof globalMbox === 'string' && globalMbox !== '' ? globalMbox : 'target-global-mbox'
+    this.responseTokens = new Set(Array.isArray(responseTokens) ? responseTokens.map(String) : [])
+  }
+
+  /** Fixes an offer from the next request on. Throws FST_TARGET_INVALID_OPTIONS. */
+  offer (place: Place, content: FixedContent, options: FixedOfferOptions = {}) {
+    const read = fixedOffer(locationOf(place, this.globalMbox, 'edge.offer()'), content, options)
+    const before = this.#offers.find((known) => sameCase(known, read))
+    const offer = { ...read, experience: before?.experience ?? this.#nextExperience(read) }
+    checkCompiles(offer)
+    const others = this.#offers.filter((known) => known !== before)
+    const isDefault = offer.when.length === 0 && offer.visitor === undefined
+    this.#offers = isDefault ? [...others, offer] : [offer, ...others]
+    this.#changed()
+  }
+
+  /** Forgets the fixed offers. Their event tokens stay known: some may still be on their way. */
+  reset () {
+    if (this.#offers.length === 0) return
+    this.#offers = []
+    this.#changed()
+  }
+
+  /** What is served: the same object until something changes. What is for one visitor needs the edge. */
+  get served (): object {
+    if (this.#offers.length === 0) return this.#tokens.artifact
+    return (this.#served ??= this.#with(this.#offers.filter(({ visitor }) => visitor === undefined)))
+  }
+
+  /** Rejects with FST_TARGET_ARTIFACT when the artifact is not usable. */
+  ready (): Promise<CompiledArtifact> {
+    return (this.#base ??= this.#compile(this.#tokens.artifact))
+  }
+
+  /** What a visitor is decided by. */
+  compiledFor (id: VisitorId = {}): Promise<CompiledArtifact> {
+    if (this.#offers.length === 0) return this.ready()
+    const offers = this.#offers.filter((offer) => isFor(offer, id))
+    const key = this.#offers.map((offer) => isFor(offer, id) ? '1' : '0').join('')
+    let compiled = this.#compiled.get(key)
+    if (compiled === undefined) this.#compiled.set(key, compiled = this.#compile(this.#with(offers)))
+    return compiled
+  }
+
+  #nextExperience ({ location }: Pick<FixedOffer, 'location'>): number {
+    const taken = this.#offers.filter((known) => known.location.kind === location.kind && known.location.name === location.name)
+    return Math.max(-1, ...taken.map(({ experience }) => experience)) + 1
+  }
+
+  #changed () {
+    this.#served = undefined
+    this.#compiled.clear()
+  }
+
+  #with (offers: readonly FixedOffer[]): object {
+    const remote = this.#offers.filter((offer) => !offers.includes(offer)).map(({ location }) => location)
+    return this.#tokens.read(withFixedOffers(this.#tokens.artifact, offers, remote, this.globalMbox))
+  }
+
+  #compile (artifact: object): Promise<CompiledArtifact> {
+    return compileArtifact({ ...artifact, responseTokens: [...new Set([...this.responseTokens, ...activityTokens])] }, { report: this.#report })
+  }
+}

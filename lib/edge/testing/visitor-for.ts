@@ -1,0 +1,116 @@
+/**
+ * Visitors for a wanted experience. Which share of an A/B activity a visitor falls into follows from the id alone, at the
+ * edge and on-device alike, so that an id with the right share is all it takes.
+ */
+import { inspect } from 'node:util'
+import { allocate } from '../../decisioning/allocation.ts'
+import { compileCondition } from '../../decisioning/conditions.ts'
+import { failure } from '../../errors.ts'
+
+/** An experience of an activity, each by its name or id. */
+export interface Variant {
+  activity: string | number
+  experience: string | number
+}
+
+/** A visitor who falls into it. */
+export interface VariantVisitor {
+  /** To be the visitor's only id: as `thirdPartyId`, as Experience Cloud id, or as `tntId`. */
+  id: string
+  /** The `Cookie` header of an anonymous visitor who has it as `tntId`. */
+  cookie: string
+}
+
+/** As much of an artifact's rule as is read here. */
+interface Rule { meta?: Record<string, unknown>, condition?: unknown }
+
+/** An allocation has this many values, 0 to 99.99. */
+const shares = 10_000
+/** So many ids leave none of them out, but for one time in millions. */
+const mostTries = 200_000
+const twoYears = 2 * 365 * 24 * 60 * 60
+
+/**
+ * Finds a visitor, always the same for the same three.
+ *
+ * @param artifact whose rules have activity and experience in their meta
+ * @param client Target client code
+ * @throws FST_TARGET_INVALID_OPTIONS when there is no such experience, or nobody falls into it
+ */
+export function visitorFor (artifact: object, client: string, variant: Variant): VariantVisitor {
+  const { activity, experience } = Object(variant) as Variant
+  const all = rulesOf(artifact).flat()
+  const isOf = (part: 'activity' | 'experience', wanted: unknown) => ({ meta = {} }: Rule) =>
+    wanted !== undefined && (meta[`${part}.name`] === wanted || String(meta[`${part}.id`]) === String(wanted))
+  const inActivity = all.filter(isOf('activity', activity))
+  const isWanted = isOf('experience', experience)
+  if (inActivity.length === 0) throw unknownName('activity', activity, all)
+  if (!inActivity.some(isWanted)) throw unknownName('experience', experience, inActivity)
+
+  // An activity may be in several places, with the same shares in all of them.
+  const places = rulesOf(artifact).map((rules) => rules.filter((rule) => inActivity.includes(rule))).filter((rules) => rules.some(isWanted))
+  const activityId = String(inActivity[0]!.meta?.['activity.id'])
+  const verdicts = new Map<number, boolean>()
+  for (let number = 1; number <= mostTries && verdicts.size < shares; number++) {
+    const id = `visitor-${activityId}-${number}`
+    const share = allocate(client, activityId, id)
+    let verdict = verdicts.get(share)
+    if (verdict === undefined) verdicts.set(share, verdict = places.every((rules) => wins(rules, isWanted, share)))
+    if (verdict) return { id, cookie: `mbox=PC#${id}.35_0#${Math.floor(Date.now() / 1000) + twoYears}` }
+  }
+  throw failure('FST_TARGET_INVALID_OPTIONS', `edge.visitorFor() finds no visitor: nobody falls into ${inspect(variant)}`)
+}
+
+function rulesOf (artifact: object): Rule[][] {
+  const { rules } = artifact as { rules?: { mboxes?: Record<string, Rule[]>, views?: Record<string, Rule[]> } }
+  return [...Object.values(rules?.mboxes ?? {}), ...Object.values(rules?.views ?? {})].filter(Array.isArray)
+}
+
+function unknownName (part: 'activity' | 'experience', wanted: unknown, rules: Rule[]) {
+  const known = new Set(rules.map(({ meta = {} }) => inspect(meta[`${part}.name`] ?? meta[`${part}.id`])))
+  return failure('FST_TARGET_INVALID_OPTIONS', `edge.visitorFor() knows no ${part} ${inspect(wanted, { depth: 0 })}, only ${[...known].slice(0, 20).join(', ')}`)
+}
+
+/** Whether those with this share get the wanted experience, given that they are in its audience. */
+function wins (rules: Rule[], isWanted: (rule: Rule) => boolean, share: number): boolean {
+  for (const rule of rules) {
+    const truth = judge(withShare(rule.condition, share))
+    if (isWanted(rule) && truth !== false) return true
+    if (truth === true) return false
+  }
+  return false
+}
+
+function withShare (logic: unknown, share: number): unknown {
+  if (typeof logic !== 'object' || logic === null) return logic
+  if (Array.isArray(logic)) return logic.map((part) => withShare(part, share))
+  const entries = Object.entries(logic)
+  const [name, path] = entries[0] ?? []
+  if (entries.length === 1 && name === 'var' && (Array.isArray(path) ? path[0] : path) === 'allocation') return share
+  return Object.fromEntries(entries.map(([key, part]) => [key, withShare(part, share)]))
+}
+
+/** Whether a condition holds, as far as can be told without a request; undefined where it cannot. */
+function judge (logic: unknown): boolean | undefined {
+  if (typeof logic === 'object' && logic !== null && !Array.isArray(logic)) {
+    const [name = '', given] = Object.entries(logic)[0] ?? []
+    const parts = () => (Array.isArray(given) ? given : [given]).map(judge)
+    if (name === '!') {
+      const [truth] = parts()
+      return truth === undefined ? undefined : !truth
+    }
+    if (name === 'and' || name === 'or') {
+      const deciding = name === 'or'
+      const truths = parts()
+      if (truths.includes(deciding)) return deciding
+      return truths.includes(undefined) ? undefined : !deciding
+    }
+  }
+  // What asks for any fact depends on the request.
+  if (/"(?:var|missing|missing_some)":/.test(JSON.stringify(logic) ?? '')) return undefined
+  try {
+    return Boolean(compileCondition(logic)({} as never))
+  } catch {
+    return false
+  }
+}

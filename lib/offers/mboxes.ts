@@ -1,0 +1,261 @@
+/**
+ * What an app declares of its mboxes, in one place: the schema of their content and what stands in for it. For the
+ * compiler the types by name, for a page its offers as they were declared.
+ */
+import { TypeGuard, type Static, type TObject, type TOptional, type TSchema } from '@sinclair/typebox'
+import { inspect, isDeepStrictEqual } from 'node:util'
+import { assignAttributes, attributesOf, expectAttributes, type AttributesExpectation } from './attributes.ts'
+import { contentCheck, defaultsOf, isObject, schemaProblem, type Checked, type ContentCheck } from './content-schema.ts'
+import type { DeliveryResponse } from '../schema/index.ts'
+import type { TargetLogger } from '../diagnostics.ts'
+import { failure } from '../errors.ts'
+import { FailureLog } from '../failure-log.ts'
+import { fallbackOffer, hasContent, mboxEntries, type Offer, type OfferContent } from './offer.ts'
+
+/** What an app declares of an mbox. */
+export interface MboxDefinition {
+  /**
+   * TypeBox schema of the content. Its defaults complete an object; content that does not fit is taken as none, with the
+   * reason `invalid-content`. Default: any content fits.
+   */
+  schema?: TSchema
+  /**
+   * What stands in where Target has no content that fits: plain data that fits the schema, copied for every request.
+   * Default: what the schema gives by its own defaults, which an object schema must unless it is wrapped in
+   * `Type.Optional()`; else undefined.
+   */
+  fallback?: unknown
+}
+
+/** The `mboxes` option: definitions by mbox name. */
+export type MboxDefinitions = Record<string, MboxDefinition>
+
+declare const mboxType: unique symbol
+
+/** Types of a declared mbox: its content, and what may stand in besides (`never`: only content of that type). */
+export interface MboxType<Content, Otherwise> { readonly [mboxType]: readonly [Content, Otherwise] }
+
+/**
+ * The types that definitions declare, to augment {@link TargetMboxes} with:
+ *
+ * ```ts
+ * const mboxes = { hero: { schema: Type.String(), fallback: '<h1>Welcome</h1>' }, flags: { schema: Flags } } satisfies MboxDefinitions
+ * declare module 'fastify-adobe-target' { interface TargetMboxes extends MboxTypes<typeof mboxes> {} }
+ * ```
+ */
+export type MboxTypes<Definitions extends MboxDefinitions> = {
+  [Name in keyof Definitions]: MboxType<DefinedContent<Definitions[Name]>, DefinedOtherwise<Definitions[Name]>>
+}
+
+type DefinedContent<Definition> =
+  Definition extends { schema: infer Schema extends TSchema } ? Static<Schema>
+    : Definition extends { fallback: infer Fallback } ? OfferContent | Fallback : OfferContent
+
+type DefinedOtherwise<Definition> =
+  Definition extends { fallback: {} | null } ? never
+    : Definition extends { schema: TOptional<TSchema> } ? undefined
+      : Definition extends { schema: TObject } ? never : undefined
+
+/**
+ * Types of content by mbox name, for `content`, `offer` and `attributes`. Empty here; augment it with {@link MboxTypes},
+ * or by hand with content that is declared nowhere else and not checked:
+ *
+ * ```ts
+ * declare module 'fastify-adobe-target' {
+ *   interface TargetMboxes { hero: string, flags: { express: boolean } }
+ * }
+ * ```
+ */
+export interface TargetMboxes {}
+
+/** A declared mbox name, or any other. */
+export type MboxName = keyof TargetMboxes | (string & {})
+
+/** The declared type of an mbox's content; any content for a name that was not declared. */
+export type MboxContent<Name> = Name extends keyof TargetMboxes
+  ? TargetMboxes[Name] extends MboxType<infer Content, unknown> ? Content : TargetMboxes[Name]
+  : OfferContent
+
+/** What stands in for an mbox's content where a call says nothing. */
+export type MboxOtherwise<Name> = Name extends keyof TargetMboxes
+  ? TargetMboxes[Name] extends MboxType<unknown, infer Otherwise> ? Otherwise : undefined
+  : undefined
+
+/** Names of the mboxes whose declared content is an object, and always there. */
+export type AttributesName = {
+  [Name in keyof TargetMboxes]: TargetMboxes[Name] extends MboxType<infer Content, never>
+    ? [Content] extends [readonly unknown[]] ? never : [Content] extends [object] ? Name : never
+    : never
+}[keyof TargetMboxes]
+
+/** A definition, prepared. */
+interface DeclaredMbox {
+  /** Undefined: any content fits. */
+  check: ContentCheck | undefined
+  /** Makes what stands in for content: a new one each time, since pages may write to it. */
+  otherwise: () => unknown
+}
+
+/** Prepared definitions by mbox name. */
+export type DeclaredMboxes = ReadonlyMap<string, DeclaredMbox>
+
+/**
+ * Prepares the `mboxes` option.
+ *
+ * @throws FST_TARGET_INVALID_OPTIONS naming the mbox
+ */
+export function declareMboxes (definitions: unknown = {}): DeclaredMboxes {
+  if (!isObject(definitions)) throw invalid('`mboxes`', `is ${inspect(definitions, { depth: 0 })}; allowed is { schema, fallback } by mbox name`)
+  return new Map(Object.entries(definitions).map(([name, definition]) => [name, declare(`\`mboxes.${name}\``, name, definition)]))
+}
+
+const invalid = (where: string, problem: string) => failure('FST_TARGET_INVALID_OPTIONS', `${where} ${problem}`)
+
+function declare (where: string, name: string, definition: unknown): DeclaredMbox {
+  if (name.trim() === '') throw invalid(where, 'has no name')
+  if (!isObject(definition)) throw invalid(where, `is ${inspect(definition, { depth: 0 })}; allowed is { schema, fallback }`)
+  const unknown = Object.keys(definition).find((key) => key !== 'schema' && key !== 'fallback')
+  if (unknown !== undefined) throw invalid(where, `has no ${unknown}; there are schema, fallback`)
+  const { schema, fallback } = definition as MboxDefinition
+  const bad = schema === undefined ? undefined : schemaProblem(schema)
+  if (bad !== undefined) throw invalid(`${where}: its schema`, bad)
+  const check = schema === undefined ? undefined : contentCheck(schema)
+  if (fallback !== undefined) return { check, otherwise: copies(fitting(where, fallback, check)) }
+  return { check, otherwise: copies(schema === undefined ? undefined : standIn(where, schema)) }
+}
+
+/** A fallback that is plain data and fits its schema, completed from the defaults of that. */
+function fitting (where: string, fallback: unknown, check: ContentCheck | undefined): unknown {
+  if (!isPlainData(fallback)) throw invalid(where, 'has a fallback that is not plain data; it is copied for every request')
+  const { content, problem } = check === undefined ? { content: fallback } : check(fallback)
+  if (problem !== undefined) throw invalid(where, `has a fallback that does not fit its schema: ${problem}`)
+  return content
+}
+
+/** What a schema itself gives. Where nothing may be there says so in the schema, objects being what pages take apart. */
+function standIn (where: string, schema: TSchema): unknown {
+  let defaults: Checked
+  try {
+    defaults = defaultsOf(schema, TypeGuard.IsObject(schema) ? {} : undefined)
+  } catch (cause) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', `${where}: its schema cannot be used`, { cause })
+  }
+  const { content, problem } = defaults
+  if (problem !== undefined && TypeGuard.IsObject(schema) && !TypeGuard.IsOptional(schema)) {
+    throw invalid(where, `has no fallback, and its schema cannot be filled from its own defaults: ${problem}; give it a fallback or defaults, or wrap the schema in Type.Optional() if there may be nothing`)
+  }
+  return content
+}
+
+function isPlainData (value: unknown): boolean {
+  try {
+    return isDeepStrictEqual(structuredClone(value), value)
+  } catch {
+    return false
+  }
+}
+
+function copies (value: unknown): () => unknown {
+  if (typeof value !== 'object' || value === null) return () => value
+  // Whatever the app does with its own.
+  const kept = structuredClone(value)
+  return () => structuredClone(kept)
+}
+
+/** What all requests of a plugin instance share. */
+export interface MboxSettings {
+  mboxes: DeclaredMboxes
+  /** Told what does not fit: the mbox, and where in its content. */
+  contentFailed (mbox: string, problem: string): void
+}
+
+/** Logs what does not fit, by mbox and problem: one line of a kind and interval. */
+export function contentReporter (logger: TargetLogger): MboxSettings['contentFailed'] {
+  const log = new FailureLog(logger)
+  return (mbox, problem) => {
+    const error = failure('FST_TARGET_INVALID_RESPONSE', `the content of the mbox ${mbox} does not fit its schema (invalid-content): ${problem}`)
+    log.report(error, `${error.message}; its fallback is used`, 1, `${mbox} ${problem}`)
+  }
+}
+
+/** Reads the attributes of an mbox from an answer, or without one. */
+export type AttributesReader = (response: DeliveryResponse | undefined) => unknown
+
+/** The offers of one page as they were declared. A page has one answer for an mbox, so each content is checked once. */
+export class PageMboxes {
+  readonly #settings: MboxSettings
+  readonly #contents = new Map<string, Checked>()
+  readonly #merged = new Map<string, Checked>()
+
+  constructor (settings: MboxSettings) {
+    this.#settings = settings
+  }
+
+  /** An offer with content that fits, or with what stands in for it; `fallback`, if there is one, goes before what was declared. */
+  offer<Fallback> (mbox: string, offer: Offer<OfferContent, Fallback>, fallback: Fallback): Offer<OfferContent, Fallback> {
+    const declared = this.#settings.mboxes.get(mbox)
+    if (declared === undefined) return offer
+    const otherwise = () => (fallback === undefined ? declared.otherwise() : fallback) as Fallback
+    if (offer.reason !== 'matched') return { ...offer, content: otherwise() }
+    const { content, problem } = this.#check(this.#contents, mbox, declared, offer.content)
+    if (problem === undefined) return { ...offer, content: content as OfferContent }
+    const { options, metrics, analytics } = offer
+    return { ...fallbackOffer(otherwise(), 'invalid-content'), options, metrics, analytics }
+  }
+
+  /** Whether an mbox shows what Target decided: content that does not fit is shown to nobody. */
+  shows (mbox: string, response: DeliveryResponse): boolean {
+    const declared = this.#settings.mboxes.get(mbox)
+    const [content] = declared === undefined ? [] : contentsOf(response, mbox)
+    return content === undefined || this.#check(this.#contents, mbox, declared!, content).problem === undefined
+  }
+
+  /**
+   * Prepares the reading of attributes, before the answer is there, so that a mistake shows at once.
+   *
+   * @param expectation undefined: as declared
+   * @throws FST_TARGET_INVALID_OPTIONS when nothing says what the attributes are, or a schema cannot be filled from its defaults
+   */
+  attributes (mbox: string, expectation: AttributesExpectation | undefined): AttributesReader {
+    const declared = this.#settings.mboxes.get(mbox)
+    if (expectation === undefined) {
+      if (declared?.check === undefined || !isObject(declared.otherwise())) {
+        throw failure('FST_TARGET_INVALID_OPTIONS', `attributes() of the mbox ${mbox} needs a schema or defaults: as its second argument, or a schema of an object in the option \`mboxes\``)
+      }
+      return (response) => this.#attributes(mbox, declared, response) ?? declared.otherwise()
+    }
+    const read = expectAttributes(expectation)
+    if (declared?.check !== undefined && !TypeGuard.IsSchema(expectation)) return (response) => read(this.#attributes(mbox, declared, response)).attributes
+    return (response) => {
+      const { attributes, problem } = read(response === undefined ? undefined : attributesOf(response, mbox))
+      if (problem !== undefined) this.#settings.contentFailed(mbox, problem)
+      return attributes
+    }
+  }
+
+  /** The attributes in an answer as they were declared; undefined where there are none that fit. */
+  #attributes (mbox: string, declared: DeclaredMbox, response: DeliveryResponse | undefined): Record<string, unknown> | undefined {
+    if (response === undefined) return undefined
+    const contents = contentsOf(response, mbox)
+    if (contents.length === 0) return undefined
+    const merged = contents.length === 1 ? undefined : attributesOf(response, mbox)
+    const { content } = merged === undefined
+      ? this.#check(this.#contents, mbox, declared, contents[0])
+      : this.#check(this.#merged, mbox, declared, merged)
+    return isObject(content) ? assignAttributes({}, content) : undefined
+  }
+
+  #check (known: Map<string, Checked>, mbox: string, { check }: DeclaredMbox, content: unknown): Checked {
+    if (check === undefined) return { content }
+    let checked = known.get(mbox)
+    if (checked === undefined) {
+      checked = check(content)
+      known.set(mbox, checked)
+      if (checked.problem !== undefined) this.#settings.contentFailed(mbox, checked.problem)
+    }
+    return checked
+  }
+}
+
+const contentsOf = (response: DeliveryResponse, mbox: string) =>
+  mboxEntries(response, mbox).flatMap(({ options }) => options ?? []).filter(hasContent).map(({ content }) => content)

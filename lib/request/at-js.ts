@@ -1,0 +1,132 @@
+/**
+ * What a page hands over to Adobe's own libraries in the browser: to at.js the answer that is there already, so that it
+ * asks for none itself; to VisitorAPI.js the visitor's state, so that its Analytics hits join Target's.
+ *
+ * The state has what at.js 2.11 reads and nothing else. Like every at.js since 2.2, it takes a state only if `request` and
+ * `response` have members; of the request it reads `requestId`, of the response `id.tntId`, the executed page load, the
+ * prefetched views and the clicks beside them. Mboxes it takes out before it looks. What the server knows of the visitor,
+ * such as IP, customer ids, parameters and traces, stays on the server; so do a view's parameters, which at.js would repeat
+ * when it tells the view's display.
+ */
+import type { DeliveryRequest, DeliveryResponse, PageLoadResponse, View } from '../schema/index.ts'
+import { failure } from '../errors.ts'
+import type { VisitorState } from '../visitor/experience-cloud.ts'
+import type { Answer } from '../offers/offer.ts'
+import type { PageCall } from './call.ts'
+import type { TargetPlan } from './route-config.ts'
+
+/**
+ * For at.js as `window.targetGlobalSettings.serverState`. The offers in it are those of the answer, not copies.
+ *
+ * Source: Adobe Target, at.js, `targetGlobalSettings()`, hybrid personalization.
+ */
+export interface ServerState {
+  /** That a page load, and which views, were asked for; nothing about who asked. */
+  request: Pick<DeliveryRequest, 'requestId' | 'execute' | 'prefetch'>
+  /** The executed page load, the prefetched views, and of the visitor only the `tntId`, which at.js keeps in its cookie. */
+  response: Pick<DeliveryResponse, 'status' | 'requestId' | 'id' | 'execute' | 'prefetch'>
+}
+
+/** Options of `script()`. */
+export interface ScriptOptions {
+  /** Nonce of the page's Content-Security-Policy: base64 or base64url, as the policy itself wants it. Default: none. */
+  nonce?: string
+}
+
+/** The state of a page's calls; undefined while there is no answer, after a failure, and where at.js has nothing to apply. */
+export function serverStateOf (calls: readonly PageCall[]): ServerState | undefined {
+  const answer = answerFor(calls)
+  return answer === undefined || !isForAtJs(answer.request) ? undefined : createServerState(answer)
+}
+
+/**
+ * The script element; empty while there is no answer, and after a failure.
+ *
+ * @param visitorState by organization id
+ * @throws FST_TARGET_INVALID_OPTIONS when the nonce is none
+ */
+export function createScript (calls: readonly PageCall[], visitorState: VisitorState, { nonce }: ScriptOptions): string {
+  if (nonce !== undefined && !isNonce(nonce)) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', 'script() option `nonce` must be of the characters of base64 or base64url, as in a Content-Security-Policy')
+  }
+  if (answerFor(calls) === undefined) return ''
+  let data: string
+  try {
+    data = JSON.stringify({ serverState: serverStateOf(calls), visitorState })
+  } catch {
+    // Nested deeper than it can be written: at.js asks for itself.
+    return ''
+  }
+  const start = nonce === undefined ? '<script>' : `<script nonce="${nonce}">`
+  return `${start}(${TAKE_OVER})(JSON.parse('${data.replace(UNSAFE, escaped)}'))</script>`
+}
+
+/**
+ * Runs in the page: no `<`, `>` or `&`, so that it is the same in HTML and XHTML, and nothing that a strict policy forbids.
+ * Settings that cannot be added to, being frozen, are copied; what is no object cannot be settings. An error of somebody
+ * else's object is shown and ends here.
+ */
+const TAKE_OVER = `function(s){
+var w=window,g,v;
+if(s.serverState)try{
+g=w.targetGlobalSettings;
+if(Object(g)!==g)g=w.targetGlobalSettings={};
+try{g.serverState=s.serverState}catch(e){}
+if(g.serverState!==s.serverState)w.targetGlobalSettings=Object.assign({},g,{serverState:s.serverState})
+}catch(e){console.error(e)}
+try{
+v=w.Visitor;
+if(v)if(v.getInstance)Object.keys(s.visitorState).forEach(function(o){v.getInstance(o,{serverState:s.visitorState})})
+}catch(e){console.error(e)}
+}`.replaceAll('\n', '')
+
+/**
+ * What ends a string in single quotes, could begin something of HTML's, or has no place in XML. JSON has escaped the other
+ * control characters and lone surrogates.
+ */
+const UNSAFE = /[\\'<>&\x7f-\x9f\u2028\u2029\ufffe\uffff]/g
+
+const escaped = (character: string) => character === '\\' ? '\\\\' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+
+/** `base64-value` of Content Security Policy Level 3. */
+const isNonce = (nonce: unknown): boolean => typeof nonce === 'string' && /^[A-Za-z0-9+/_-]+={0,2}$/.test(nonce)
+
+/** The answer of the first call that asks for what at.js applies; where none does, of the first. */
+function answerFor (calls: readonly PageCall[]): Answer | undefined {
+  return (calls.find(({ plan }) => isForAtJs(plan)) ?? calls[0])?.outcome?.answer
+}
+
+/** Whether at.js finds anything in the answer. Without, it had better ask for the page load itself. */
+function isForAtJs ({ execute, prefetch }: TargetPlan | DeliveryRequest): boolean {
+  return execute?.pageLoad !== undefined || (prefetch?.views !== undefined && prefetch.views.length > 0)
+}
+
+function createServerState ({ request, response }: Answer): ServerState {
+  const state: ServerState = {
+    request: pick(request, 'requestId'),
+    response: pick(response, 'status', 'requestId')
+  }
+  if (response.id?.tntId !== undefined) state.response.id = { tntId: response.id.tntId }
+  if (request.execute?.pageLoad !== undefined) {
+    state.request.execute = { pageLoad: {} }
+    if (response.execute?.pageLoad !== undefined) state.response.execute = { pageLoad: pageLoadOf(response.execute.pageLoad) }
+  }
+  if (request.prefetch?.views !== undefined) {
+    state.request.prefetch = { views: request.prefetch.views.map((view) => pick(view, 'name')) }
+    if (response.prefetch !== undefined) {
+      state.response.prefetch = pick(response.prefetch, 'metrics')
+      if (response.prefetch.views !== undefined) state.response.prefetch.views = response.prefetch.views.map(viewOf)
+    }
+  }
+  return state
+}
+
+const pageLoadOf = (pageLoad: PageLoadResponse): PageLoadResponse => pick(pageLoad, 'options', 'metrics', 'analytics')
+const viewOf = (view: View): View => pick(view, 'name', 'state', 'options', 'metrics', 'analytics')
+
+/** The named members that are there. */
+function pick<Whole extends object, Name extends keyof Whole> (whole: Whole, ...names: Name[]): Pick<Whole, Name> {
+  const part = {} as Pick<Whole, Name>
+  for (const name of names) if (whole[name] !== undefined) part[name] = whole[name]
+  return part
+}

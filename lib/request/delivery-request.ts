@@ -1,0 +1,156 @@
+/**
+ * What a page's calls send: the route's plan, completed with what the request, its visitor and the app's own functions
+ * tell. The same for all calls of a page, so it is put together once.
+ */
+import { randomUUID } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { contextOf, mergeContext, type ContextAdditions } from './context.ts'
+import type { Context, DeliveryRequest, Parameters, QAMode, RequestDetails } from '../schema/index.ts'
+import { requestJson } from './request-json.ts'
+import type { TargetPlan } from './route-config.ts'
+import type { Visitor, VisitorDetails } from '../visitor/visitor.ts'
+
+type Awaitable<Value> = Value | Promise<Value>
+type RequestFunction<Result> = (request: FastifyRequest) => Awaitable<Result | undefined | null>
+
+/** Functions of the app that tell more about a request. One that throws or rejects is logged once and taken as absent. */
+export interface RequestFunctions {
+  visitor?: RequestFunction<VisitorDetails>
+  context?: RequestFunction<ContextAdditions>
+  parameters?: RequestFunction<Record<string, unknown>>
+  profileParameters?: RequestFunction<Record<string, unknown>>
+}
+
+/** What all pages of a plugin instance share. */
+export interface PageRequestSettings extends RequestFunctions {
+  propertyToken?: string
+  environmentId?: number
+  /** Told when one of the app's functions failed, and what it is taken as. */
+  functionFailed (name: string, error: unknown, taken?: string): void
+}
+
+/** The requests of one page. */
+export class PageRequest {
+  readonly #settings: PageRequestSettings
+  readonly #request: FastifyRequest
+  readonly #visitor: Visitor
+  readonly #pending: Promise<void>[] = []
+  #additions: ContextAdditions | undefined
+  #parameters: Parameters | undefined
+  #profileParameters: Parameters | undefined
+  #context: Context | undefined
+
+  constructor (settings: PageRequestSettings, request: FastifyRequest, visitor: Visitor) {
+    this.#settings = settings
+    this.#request = request
+    this.#visitor = visitor
+    this.#run('visitor', settings.visitor, (details) => visitor.identify(details))
+    this.#run('context', settings.context, (additions) => { this.#additions = additions })
+    this.#run('parameters', settings.parameters, (parameters) => { this.#parameters = acceptableParameters(parameters) })
+    this.#run('profileParameters', settings.profileParameters, (parameters) => { this.#profileParameters = acceptableParameters(parameters) })
+  }
+
+  /** Resolves when the app's functions are done; undefined when all of them answered at once. Never rejects. */
+  get pending (): Promise<unknown> | undefined {
+    return this.#pending.length === 0 ? undefined : Promise.all(this.#pending)
+  }
+
+  #run<Result> (name: string, ask: RequestFunction<Result> | undefined, take: (result: Result) => void): void {
+    if (ask === undefined) return
+    const failed = (error: unknown) => this.#settings.functionFailed(name, error)
+    // What it gives is taken inside the guard too: an app may give anything.
+    const use = (result: Result | undefined | null) => { if (result !== undefined && result !== null) take(result) }
+    try {
+      const result = ask(this.#request)
+      if (result instanceof Promise) this.#pending.push(result.then(use).catch(failed))
+      else use(result)
+    } catch (error) {
+      failed(error)
+    }
+  }
+
+  /** What all requests of the page have in common. Not before {@link pending} is done. */
+  base (qaMode?: QAMode): DeliveryRequest {
+    const { propertyToken, environmentId } = this.#settings
+    const { id, experienceCloud } = this.#visitor.parts
+    this.#context ??= contextOf(this.#request, this.#additions)
+    const request: DeliveryRequest = { id, experienceCloud, context: this.#context }
+    if (environmentId !== undefined) request.environmentId = environmentId
+    if (propertyToken !== undefined) request.property = { token: propertyToken }
+    if (qaMode !== undefined) request.qaMode = qaMode
+    return request
+  }
+
+  /** The complete request for a plan. Not before {@link pending} is done. */
+  create (plan: TargetPlan, qaMode?: QAMode): DeliveryRequest {
+    const request = this.base(qaMode)
+    request.requestId = randomUUID()
+    // Carried from the first try on, so that a repeated one is not counted twice. A request is one impression.
+    request.impressionId = request.requestId
+    if (plan.members !== undefined) this.#join(request, plan.members)
+    if (plan.execute !== undefined) request.execute = this.#withParameters(plan.execute)
+    if (plan.prefetch !== undefined) request.prefetch = this.#withParameters(plan.prefetch)
+    return request
+  }
+
+  /** A shorter way to the JSON of a request for a plan, where neither app nor route adds to what is known of it. */
+  jsonOf (request: DeliveryRequest, { json, members }: TargetPlan): (() => string) | undefined {
+    const added = this.#additions ?? this.#parameters ?? this.#profileParameters ?? members ?? request.qaMode
+    return json === undefined || added !== undefined ? undefined : () => requestJson(request, json)
+  }
+
+  /** Puts what a route fixes over what the request tells. */
+  #join (request: DeliveryRequest, { context, experienceCloud, ...members }: NonNullable<TargetPlan['members']>): void {
+    Object.assign(request, members)
+    if (context !== undefined) request.context = mergeContext(request.context, context)
+    if (experienceCloud !== undefined) {
+      const { analytics } = request.experienceCloud ?? {}
+      request.experienceCloud = { ...request.experienceCloud, ...experienceCloud, analytics: { ...analytics, ...experienceCloud.analytics } }
+    }
+  }
+
+  /** Adds the page's parameters to every mbox, page load and view; what an mbox says itself wins. */
+  #withParameters<Part extends { pageLoad?: RequestDetails, mboxes?: RequestDetails[], views?: RequestDetails[] }> (part: Part): Part {
+    const parameters = this.#parameters
+    const profileParameters = this.#profileParameters
+    if (parameters === undefined && profileParameters === undefined) return part
+    const add = <Details extends RequestDetails>(details: Details): Details => ({
+      ...details,
+      ...(parameters !== undefined && { parameters: joined(parameters, details.parameters) }),
+      ...(profileParameters !== undefined && { profileParameters: joined(profileParameters, details.profileParameters) })
+    })
+    return {
+      ...part,
+      ...(part.pageLoad !== undefined && { pageLoad: add(part.pageLoad) }),
+      ...(part.mboxes !== undefined && { mboxes: part.mboxes.map(add) }),
+      ...(part.views !== undefined && { views: part.views.map(add) })
+    }
+  }
+}
+
+/** The page's parameters and an mbox's own, which win; of the page's only as many as the edge accepts together with those. */
+function joined (page: Parameters, own: Parameters = {}): Parameters {
+  const all = { ...own, ...page, ...own }
+  const names = Object.keys(all)
+  return names.length <= MOST_PARAMETERS ? all : Object.fromEntries(names.slice(0, Math.max(MOST_PARAMETERS, Object.keys(own).length)).map((name) => [name, all[name]!]))
+}
+
+const MOST_PARAMETERS = 50
+/** Names that belong to `order`: the edge refuses them among the parameters. */
+const RESERVED_NAMES = ['orderId', 'orderTotal', 'productPurchasedIds', '__proto__']
+
+/**
+ * What of some parameters the edge accepts (Delivery API 1.0: at most 50, names of 1 to 128 characters that do not
+ * begin with `profile.` nor belong to `order`, values of at most 5000). Apps fill them from query strings, so the rest is left out or cut
+ * rather than refused; numbers and booleans become text.
+ */
+function acceptableParameters (given: Record<string, unknown>): Parameters | undefined {
+  const accepted: [string, string][] = []
+  for (const [name, value] of Object.entries(given)) {
+    if (accepted.length === MOST_PARAMETERS) break
+    if (name.trim() === '' || name.length > 128 || name.startsWith('profile.') || RESERVED_NAMES.includes(name)) continue
+    if (typeof value === 'string') accepted.push([name, value.slice(0, 5000)])
+    else if (typeof value === 'number' || typeof value === 'boolean') accepted.push([name, String(value)])
+  }
+  return accepted.length === 0 ? undefined : Object.fromEntries(accepted)
+}

@@ -1,0 +1,92 @@
+/**
+ * The `notificationsRoute` option: a route that takes clicks and displays from the scripts of a page that the server
+ * rendered, and queues them for the visitor of the request. Whoever visits the site can call it, so nothing in the body says
+ * who somebody is or when something happened, and only pages of the same origin are heard.
+ */
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { Type, type Static, type TSchema } from '@sinclair/typebox'
+import { Value, ValueErrorType } from '@sinclair/typebox/value'
+import { MetricType, NotificationMbox, NotificationView } from '../schema/index.ts'
+import { failure } from '../errors.ts'
+import type { NotificationForm } from '../offers/notifications.ts'
+
+/** What is taken; bytes. */
+const BODY_LIMIT = 16 * 1024
+const MOST = 50
+
+const strict = { additionalProperties: false }
+const Token = Type.String({ minLength: 1, maxLength: 2000 })
+const State = Type.Optional(Token)
+
+/** One click or display at one place; `place` has the members that name it. */
+const at = <Place extends Record<string, TSchema>>(place: Place) => Type.Object({
+  type: MetricType,
+  tokens: Type.Array(Token, { minItems: 1, maxItems: MOST }),
+  ...place
+}, strict)
+
+/** The body: `{ notifications: [{ type, tokens, mbox | view | pageLoad }] }`. The lengths are the Delivery API's. */
+const NotificationsBody = Type.Object({
+  notifications: Type.Array(Type.Union([
+    at({ mbox: Type.Object({ name: Type.Required(NotificationMbox).properties.name, state: State }, strict) }),
+    at({ view: Type.Object({ name: Type.Required(NotificationView).properties.name, key: NotificationView.properties.key, state: State }, strict) }),
+    at({ pageLoad: Type.Object({ state: State }, strict) })
+  ]), { minItems: 1, maxItems: MOST })
+}, strict)
+type NotificationsBody = Static<typeof NotificationsBody>
+
+export interface NotificationsRouteOptions {
+  /** Path of the route. */
+  path: string
+  /** Name of the plugin's decorator. */
+  decorator: string
+  /** Queues notifications for the visitor of a request. */
+  notify: (request: FastifyRequest, notifications: NotificationForm[]) => void
+}
+
+/**
+ * Adds the route, in a scope of its own: the app's content type parsers stay as they are.
+ *
+ * It answers 204 once the notifications are queued, whatever becomes of them; 403 to other origins, 400 to a body that is
+ * none of the above, 413 past 16 KiB, 415 to content types other than JSON and text (which `sendBeacon` sends).
+ */
+export function addNotificationsRoute (app: FastifyInstance, { path, decorator, notify }: NotificationsRouteOptions): void {
+  app.register(async (scope) => {
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser(['application/json', 'text/plain'], { parseAs: 'string' }, scope.getDefaultJsonParser('error', 'error'))
+    scope.post(path, {
+      bodyLimit: BODY_LIMIT,
+      config: { [decorator]: false },
+      onRequest (request, reply, done) {
+        reply.header('cache-control', 'no-store')
+        done(isSameOrigin(request) ? undefined : failure('FST_TARGET_FOREIGN_ORIGIN', 'clicks and displays are taken from pages of the same origin'))
+      }
+    }, (request, reply) => {
+      notify(request, checked(request.body).notifications)
+      reply.code(204).send()
+    })
+  })
+}
+
+/** The browser's own word where it gives it (Fetch Metadata), else the `Origin`, which is as Fastify sees the request's own. */
+function isSameOrigin ({ headers, protocol, host }: FastifyRequest): boolean {
+  const site = headers['sec-fetch-site']
+  if (site !== undefined) return site === 'same-origin'
+  try {
+    return headers.origin === new URL(`${protocol}://${host}`).origin
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Checked here and not by the app's validator, which may strip or convert what is to be refused.
+ *
+ * @throws FST_TARGET_INVALID_NOTIFICATIONS naming the place, and nothing that the browser wrote
+ */
+function checked (body: unknown): NotificationsBody {
+  if (Value.Check(NotificationsBody, body)) return body
+  const { type, path } = Value.Errors(NotificationsBody, body).First()!
+  const known = type === ValueErrorType.ObjectAdditionalProperties ? path.slice(0, path.lastIndexOf('/')) : path
+  throw failure('FST_TARGET_INVALID_NOTIFICATIONS', `body${known} is not as documented for \`notificationsRoute\``)
+}

@@ -1,0 +1,195 @@
+/**
+ * A route's `config.target`, compiled: what to ask, numbered and indexed, so that a request only has to send it.
+ */
+import type { FastifyRequest } from 'fastify'
+import { Type, type TSchema } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
+import {
+  DecisioningMethod, DeliveryRequest, ExecuteRequest, MboxRequest, PrefetchRequest, ViewRequest
+} from '../schema/index.ts'
+import { failure } from '../errors.ts'
+
+/** An mbox to ask for: its name, or the Delivery API's request for it. */
+export type MboxForm = string | MboxRequest
+
+/** Members of the Delivery API request that a route may fix. */
+type FixedMembers = Pick<DeliveryRequest, 'context' | 'property' | 'environmentId' | 'trace' | 'qaMode' | 'preview' | 'experienceCloud'>
+
+/** A request in full. */
+export interface RequestForm extends Partial<FixedMembers> {
+  /** Decided and counted when answered. */
+  execute?: { pageLoad?: NonNullable<ExecuteRequest['pageLoad']>, mboxes?: MboxForm[] }
+  /** Decided now, counted when a display is notified. */
+  prefetch?: { pageLoad?: NonNullable<PrefetchRequest['pageLoad']>, views?: (string | ViewRequest)[], mboxes?: MboxForm[] }
+  /** ms that asking may hold the handler. Default: the plugin's. */
+  maxWait?: number
+  /** ms for the whole call. Default: the plugin's. */
+  timeout?: number
+  /** Default: the plugin's. */
+  decisioningMethod?: DecisioningMethod
+}
+
+/** What to ask: a list of mboxes to execute, or a request in full. */
+export type TargetRequestForm = MboxForm[] | RequestForm
+
+/** `config.target`: what to ask, per request if it is a function; `true` for the default request, `false` for nothing. */
+export type TargetRouteConfig = boolean | TargetRequestForm | ((request: FastifyRequest) => TargetRequestForm)
+
+/** A compiled request. Shared by all requests of a route, so never written to. */
+export interface TargetPlan {
+  readonly execute?: ExecuteRequest
+  readonly prefetch?: PrefetchRequest
+  /** None in most plans. */
+  readonly members?: Partial<FixedMembers>
+  /** `execute` and `prefetch` as the end of a request's JSON: `,"execute":{…},"prefetch":{…}}`. */
+  readonly json?: string
+  /** Names of the mboxes in it. */
+  readonly mboxes: ReadonlySet<string>
+  readonly pageLoad: boolean
+  /** Names of the views in it, or all of them. */
+  readonly views: ReadonlySet<string> | 'all'
+  readonly maxWait?: number
+  readonly timeout?: number
+  readonly decisioningMethod?: DecisioningMethod
+}
+
+/** Asks for nothing. */
+export const EMPTY_PLAN: TargetPlan = Object.freeze({ mboxes: new Set<string>(), pageLoad: false, views: new Set<string>() })
+
+/** What a route does: nothing, one request for all, one made for each, or (undefined) only what is asked for. */
+export type RoutePlan = false | TargetPlan | ((request: FastifyRequest) => TargetPlan) | undefined
+
+const milliseconds = Type.Number({ exclusiveMinimum: 0 })
+const mboxForms = Type.Array(Type.Union([Type.String({ minLength: 1 }), MboxRequest]))
+
+const RequestFormSchema = Type.Object({
+  execute: Type.Optional(Type.Object({ pageLoad: ExecuteRequest.properties.pageLoad, mboxes: Type.Optional(mboxForms) }, { additionalProperties: false })),
+  prefetch: Type.Optional(Type.Object({
+    pageLoad: PrefetchRequest.properties.pageLoad,
+    views: Type.Optional(Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: 128 }), ViewRequest]))),
+    mboxes: Type.Optional(mboxForms)
+  }, { additionalProperties: false })),
+  context: Type.Optional(DeliveryRequest.properties.context),
+  property: DeliveryRequest.properties.property,
+  environmentId: DeliveryRequest.properties.environmentId,
+  trace: DeliveryRequest.properties.trace,
+  qaMode: DeliveryRequest.properties.qaMode,
+  preview: DeliveryRequest.properties.preview,
+  experienceCloud: DeliveryRequest.properties.experienceCloud,
+  maxWait: Type.Optional(milliseconds),
+  timeout: Type.Optional(milliseconds),
+  decisioningMethod: Type.Optional(DecisioningMethod)
+}, { additionalProperties: false })
+
+const allowedForms = 'a list of mbox names or mbox requests, { execute?, prefetch?, maxWait?, timeout?, decisioningMethod?, … }, a function that returns one of them, true or false'
+
+/**
+ * Compiles a request.
+ *
+ * @param where names the place in an error, e.g. `config.target of GET /`
+ * @throws FST_TARGET_INVALID_OPTIONS
+ */
+export function compileRequest (form: TargetRequestForm, where: string): TargetPlan {
+  const full = Array.isArray(form) ? { execute: { mboxes: form } } : form
+  check(RequestFormSchema, full, where)
+  const { execute, prefetch, maxWait, timeout, decisioningMethod, ...members } = full
+  const names = new Set<string>()
+  const plan = {
+    ...(execute !== undefined && { execute: { ...execute, ...numbered(execute.mboxes, names, where) } as ExecuteRequest }),
+    ...(prefetch !== undefined && {
+      prefetch: {
+        ...prefetch,
+        ...(prefetch.views !== undefined && { views: prefetch.views.map((view) => typeof view === 'string' ? { name: view } : { ...view }) }),
+        ...numbered(prefetch.mboxes, names, where)
+      } as PrefetchRequest
+    })
+  }
+  const pageLoad = execute?.pageLoad !== undefined || prefetch?.pageLoad !== undefined
+  const views = plan.prefetch?.views ?? []
+  if (names.size === 0 && !pageLoad && views.length === 0) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', `${where} asks for nothing; it needs a mbox, a page load or a view`)
+  }
+  return {
+    ...plan,
+    ...(Object.keys(members).length > 0 && { members }),
+    json: endOfJson(plan, where),
+    mboxes: names,
+    pageLoad,
+    views: views.some((view) => view.name === undefined) ? 'all' : new Set(views.map((view) => view.name!)),
+    maxWait,
+    timeout,
+    decisioningMethod
+  }
+}
+
+/** Gives every mbox an object and an index; two that are asked for at one index could not be told apart in the answer. */
+function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, where: string): { mboxes?: MboxRequest[] } {
+  if (mboxes === undefined) return {}
+  const indexes = new Set<number>()
+  return {
+    mboxes: mboxes.map((form, position) => {
+      const mbox = typeof form === 'string' ? { index: position, name: form } : { ...form, index: form.index ?? position }
+      if (indexes.has(mbox.index)) throw failure('FST_TARGET_INVALID_OPTIONS', `${where}: mbox index ${mbox.index} is there twice; leave the indexes out, or give each its own`)
+      indexes.add(mbox.index)
+      names.add(mbox.name)
+      return mbox
+    })
+  }
+}
+
+/** See {@link TargetPlan.json}. */
+function endOfJson (plan: Pick<TargetPlan, 'execute' | 'prefetch'>, where: string): string {
+  try {
+    return `,${JSON.stringify(plan).slice(1)}`
+  } catch (cause) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', `${where} is not JSON`, { cause })
+  }
+}
+
+/** A plan without the mboxes that some call has already; undefined when nothing is left to ask. */
+export function withoutMboxes (plan: TargetPlan, isKnown: (mbox: string) => boolean): TargetPlan | undefined {
+  const mboxes = new Set([...plan.mboxes].filter((name) => !isKnown(name)))
+  if (mboxes.size === plan.mboxes.size) return plan
+  const views = plan.views === 'all' || plan.views.size > 0
+  if (mboxes.size === 0 && !plan.pageLoad && !views) return undefined
+  const rest = <Part extends { mboxes?: MboxRequest[] }>(part: Part): Part => ({ ...part, mboxes: part.mboxes?.filter(({ name }) => mboxes.has(name)) })
+  return {
+    ...plan,
+    json: undefined,
+    mboxes,
+    ...(plan.execute !== undefined && { execute: rest(plan.execute) }),
+    ...(plan.prefetch !== undefined && { prefetch: rest(plan.prefetch) })
+  }
+}
+
+/**
+ * Compiles a route's `config.target`.
+ *
+ * @param fallback what `true`, and with `global` an absent config, stand for
+ * @param name of the decorator
+ * @param route for errors, e.g. `GET /`
+ * @throws FST_TARGET_INVALID_OPTIONS naming the route
+ */
+export function compileRoute (config: unknown, fallback: { request: RoutePlan, global: boolean }, name: string, route: string): RoutePlan {
+  const where = `config.${name} of ${route}`
+  if (config === undefined) return fallback.global ? fallback.request : undefined
+  if (config === false) return false
+  if (config === true) {
+    if (fallback.request === undefined) throw failure('FST_TARGET_INVALID_OPTIONS', `${where} is true, but there is no default request: set the \`request\` option`)
+    return fallback.request
+  }
+  return compileForm(config, where)
+}
+
+/** Compiles any of the forms. */
+export function compileForm (form: unknown, where: string): TargetPlan | ((request: FastifyRequest) => TargetPlan) {
+  if (typeof form === 'function') return (request) => compileRequest(form(request), `the result of ${where}`)
+  if (typeof form !== 'object' || form === null) throw failure('FST_TARGET_INVALID_OPTIONS', `${where} must be ${allowedForms}`)
+  return compileRequest(form as TargetRequestForm, where)
+}
+
+function check (schema: TSchema, value: unknown, where: string): void {
+  if (Value.Check(schema, value)) return
+  const problem = Value.Errors(schema, value).First()!
+  throw failure('FST_TARGET_INVALID_OPTIONS', `${where}${problem.path.replaceAll('/', '.')}: ${problem.message.toLowerCase()}; allowed is ${allowedForms}`)
+}

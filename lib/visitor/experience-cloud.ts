@@ -1,0 +1,167 @@
+/**
+ * The Experience Cloud side of a visitor: ECID and Audience Manager values out of the AMCV cookie, customer ids,
+ * supplemental data ids, and the state that Adobe's VisitorAPI.js takes over in the browser.
+ *
+ * `ExperienceCloudVisitor` answers the calls that the Node SDK makes on its `visitor` option, so that either kind fits.
+ */
+import { randomBytes } from 'node:crypto'
+import type { AuthenticatedState, CustomerId } from '../schema/index.ts'
+
+/** Authentication states of a customer id in the Visitor API form, as in the Node SDK's `TargetClient.AuthState`. */
+export const AuthState = Object.freeze({ UNKNOWN: 0, AUTHENTICATED: 1, LOGGED_OUT: 2 } as const)
+
+/** Customer ids in the Visitor API form: `{ userid: { id: 'x', authState: AuthState.AUTHENTICATED }, other: 'y' }`. */
+export type VisitorCustomerIds = Record<string, string | { id?: string, authState?: 0 | 1 | 2 }>
+
+/** Supplemental data ids of one page, as VisitorAPI.js keeps them. */
+export interface SupplementalDataState {
+  supplementalDataIDCurrent?: string
+  supplementalDataIDCurrentConsumed?: Record<string, boolean>
+  supplementalDataIDLast?: string
+  supplementalDataIDLastConsumed?: Record<string, boolean>
+}
+
+/** What `Visitor.getInstance('<org>', { serverState })` takes: state by organization id. */
+export type VisitorState = Record<string, { customerIDs?: VisitorCustomerIds, sdid?: SupplementalDataState }>
+
+/** What is asked of a visitor: the part of Adobe's server-side `Visitor` that the Node SDK uses. */
+export interface VisitorLike {
+  getVisitorValues (): Record<string, string | undefined> | undefined
+  getState (): VisitorState
+  getSupplementalDataID (consumerId: string): string
+  setCustomerIDs? (customerIds: VisitorCustomerIds): void
+}
+
+/** Consumer of a supplemental data id when a call names none, as in the SDK. */
+export const DEFAULT_CONSUMER_ID = 'target-global-mbox'
+
+const AUTHENTICATED_STATES: Record<number, AuthenticatedState> = { 0: 'unknown', 1: 'authenticated', 2: 'logged_out' }
+const MAX_COOKIE_LENGTH = 8192
+const VISITOR_VALUES = ['MCMID', 'MCAAMLH', 'MCAAMB']
+
+/**
+ * Reads an AMCV cookie: `|`-separated keys and values, whole or percent-encoded; a key may carry `-<expiry>`, which does
+ * not count, as with the server-side `Visitor`.
+ *
+ * @returns `MCMID`, the ECID; `MCAAMLH`, the location hint; `MCAAMB`, the blob; none of them when it is malformed
+ */
+export function parseVisitorCookie (cookie: string | undefined): Record<string, string> {
+  const values: Record<string, string> = {}
+  if (cookie === undefined || cookie.length > MAX_COOKIE_LENGTH) return values
+  let text = cookie
+  if (text.includes('%')) {
+    try {
+      text = decodeURIComponent(text)
+    } catch {
+      return values
+    }
+  }
+  const parts = text.split('|')
+  // A version number may come first: `-1712354808|MCMID|1234…|MCAAMLH-1609459200|6|…`.
+  for (let i = /^-?\d+$/.test(parts[0]!) ? 1 : 0; i + 1 < parts.length; i += 2) {
+    const key = parts[i]!.split('-', 1)[0]!
+    const value = parts[i + 1]!
+    if (VISITOR_VALUES.includes(key) && value !== '' && value !== 'NONE') values[key] = value
+  }
+  return values
+}
+
+/** Random upper-case hexadecimal digits, drawn for many ids at a time. */
+let digits = ''
+let used = 0
+
+/** A new supplemental data id: two groups of 16 digits. */
+function createSupplementalDataId (): string {
+  if (used === digits.length) {
+    digits = randomBytes(2048).toString('hex').toUpperCase()
+    used = 0
+  }
+  const start = used
+  const middle = start + 16
+  used = middle + 16
+  return `${digits.slice(start, middle)}-${digits.slice(middle, used)}`
+}
+
+/** One visitor of one organization, for the time of one page. */
+export class ExperienceCloudVisitor implements VisitorLike {
+  readonly #organizationId: string
+  readonly #values: Record<string, string>
+  #customerIds: VisitorCustomerIds | undefined
+  #current: string | undefined
+  /** Consumers that have had the current id. */
+  #currentConsumers: string[] = []
+  #last: string | undefined
+  #lastConsumers: string[] = []
+
+  constructor (organizationId: string, visitorCookie: string | undefined) {
+    this.#organizationId = organizationId
+    this.#values = parseVisitorCookie(visitorCookie)
+  }
+
+  /** The AMCV cookie's values by key. */
+  getVisitorValues (): Record<string, string | undefined> {
+    return this.#values
+  }
+
+  /** Takes customer ids in the Visitor API form, in place of those it had. */
+  setCustomerIDs (customerIds: VisitorCustomerIds): void {
+    this.#customerIds = { ...customerIds }
+  }
+
+  /**
+   * The supplemental data id for a consumer: the page's own for each new consumer, a fresh one for a consumer that has
+   * had it, so that the calls of one page are joined and those of the next are not.
+   */
+  getSupplementalDataID (consumerId: string): string {
+    if (this.#last !== undefined && !this.#lastConsumers.includes(consumerId)) {
+      this.#lastConsumers.push(consumerId)
+      return this.#last
+    }
+    if (this.#current === undefined || this.#currentConsumers.includes(consumerId)) {
+      this.#last = this.#current
+      this.#lastConsumers = this.#currentConsumers
+      this.#current = createSupplementalDataId()
+      this.#currentConsumers = []
+    }
+    this.#currentConsumers.push(consumerId)
+    return this.#current
+  }
+
+  /** The state for VisitorAPI.js; a copy, by organization id. */
+  getState (): VisitorState {
+    const state: VisitorState[string] = {}
+    if (this.#customerIds !== undefined) state.customerIDs = { ...this.#customerIds }
+    if (this.#current !== undefined) {
+      state.sdid = {
+        supplementalDataIDCurrent: this.#current,
+        supplementalDataIDCurrentConsumed: consumed(this.#currentConsumers),
+        ...(this.#last !== undefined && { supplementalDataIDLast: this.#last }),
+        supplementalDataIDLastConsumed: consumed(this.#lastConsumers)
+      }
+    }
+    return { [this.#organizationId]: state }
+  }
+}
+
+/** Consumers as VisitorAPI.js keeps them. */
+const consumed = (consumers: string[]): Record<string, boolean> => Object.fromEntries(consumers.map((consumer) => [`payload:${consumer}`, true]))
+
+/** Customer ids as given by the caller, in either form. */
+export type CustomerIds = VisitorCustomerIds | CustomerId[]
+
+/** The Visitor API form in the Delivery API's form. Blank entries are left out. */
+export function toDeliveryCustomerIds (customerIds: VisitorCustomerIds | undefined): CustomerId[] {
+  const result: CustomerId[] = []
+  for (const [integrationCode, value] of Object.entries(customerIds ?? {})) {
+    if (typeof value === 'object' && value !== null) {
+      const customerId: Partial<CustomerId> = { integrationCode }
+      if (value.id) customerId.id = value.id
+      const state = value.authState === undefined ? undefined : AUTHENTICATED_STATES[value.authState]
+      if (state !== undefined) customerId.authenticatedState = state
+      result.push(customerId as CustomerId)
+    } else if (value) {
+      result.push({ id: value, integrationCode, authenticatedState: 'unknown' })
+    }
+  }
+  return result
+}

@@ -1,0 +1,136 @@
+/**
+ * Who asks: one visitor for the time of one page. Read from the `Cookie` header of the request, completed by what the
+ * app knows of the person, corrected by what the edge answers, written back as cookies.
+ */
+import { randomUUID } from 'node:crypto'
+import {
+  clusterOf, createLocationHintCookie, createTargetCookie, getVisitorCookieName, isLocationHint, locationHintOf,
+  parseTargetCookie, readCookieHeader, type TargetCookie
+} from './cookies.ts'
+import { createAudienceManager } from '../client/sdk-request.ts'
+import type { CustomerId, DeliveryResponse, ExperienceCloud, VisitorId } from '../schema/index.ts'
+import { DEFAULT_CONSUMER_ID, ExperienceCloudVisitor, toDeliveryCustomerIds, type CustomerIds } from './experience-cloud.ts'
+
+/** What an app may know of its visitor, e.g. from the session. */
+export interface VisitorDetails {
+  /** The app's own id of the person (mbox3rdPartyId), at most 128 characters. */
+  thirdPartyId?: string
+  /** Experience Cloud id, when it is not in the AMCV cookie. */
+  marketingCloudVisitorId?: string
+  /** In the Visitor API form or in the Delivery API form. */
+  customerIds?: CustomerIds
+}
+
+/** What is the same for all visitors of a client. */
+export interface VisitorSettings {
+  organizationId: string
+  /** Names of the AMCV cookie: raw, and percent-encoded as browsers often send it. */
+  visitorCookieNames: readonly string[]
+  /** Location hint for visitors without one. */
+  targetLocationHint?: string
+}
+
+/** Prepares {@link VisitorSettings} once per client. */
+export function visitorSettings (organizationId: string, targetLocationHint?: string): VisitorSettings {
+  const name = getVisitorCookieName(organizationId)
+  return { organizationId, visitorCookieNames: [name, encodeURIComponent(name)], targetLocationHint }
+}
+
+const MAX_ID_LENGTH = 128
+
+/** One visitor for the time of one page. Every call made for that page uses the same one. */
+export class Visitor {
+  /** 1 to 128 printable characters; the cookie's while that has not expired. */
+  readonly sessionId: string
+  /** Cluster number of the edge that knows this visitor: of the `tntId`, else the cookie's, else the configured one. */
+  readonly locationHint: string | undefined
+  /** Raw value of the cookie that holds QA mode. */
+  readonly qaCookie: string | undefined
+  readonly #experienceCloud: ExperienceCloudVisitor
+  /** Whether the cookies name a visitor. A session alone names nobody. */
+  readonly #came: boolean
+  readonly #ecid: string | undefined
+  #tntId: string | undefined
+  #edgeCluster: string | undefined
+  #details: VisitorDetails | undefined
+  #parts: { id: VisitorId, experienceCloud: ExperienceCloud } | undefined
+
+  /**
+   * @param cookieHeader the raw header; malformed or oversized parts are ignored
+   */
+  constructor (settings: VisitorSettings, cookieHeader: string | undefined) {
+    const cookies = readCookieHeader(cookieHeader, settings.visitorCookieNames)
+    const parts = parseTargetCookie(cookies.target)
+    this.sessionId = parts.sessionId ?? randomUUID()
+    this.#tntId = parts.tntId
+    this.locationHint = locationHintOf(parts.tntId) ??
+      (isLocationHint(cookies.locationHint) ? cookies.locationHint : settings.targetLocationHint)
+    this.#experienceCloud = new ExperienceCloudVisitor(settings.organizationId, cookies.visitor)
+    const ecid = this.#experienceCloud.getVisitorValues().MCMID
+    this.#ecid = ecid !== undefined && ecid.length <= MAX_ID_LENGTH ? ecid : undefined
+    this.qaCookie = cookies.qaMode
+    this.#came = parts.tntId !== undefined || this.#ecid !== undefined
+  }
+
+  /** Whether anybody knows this visitor: Target by its cookies, or the app. Not so of one whose only id is made here. */
+  get isKnown (): boolean {
+    const { thirdPartyId, marketingCloudVisitorId, customerIds } = this.#details ?? {}
+    return this.#came || Boolean(thirdPartyId || marketingCloudVisitorId) || Object.keys(customerIds ?? {}).length > 0
+  }
+
+  /** Takes what the app knows. Only before the first call; later ones keep the identity of the first. */
+  identify (details: VisitorDetails | undefined): void {
+    if (this.#parts !== undefined) return
+    // Read here, where a failure is the app's: what it gives may be any object.
+    const { thirdPartyId, marketingCloudVisitorId, customerIds } = details ?? {}
+    this.#details = { thirdPartyId, marketingCloudVisitorId, customerIds }
+  }
+
+  /**
+   * `id` and `experienceCloud` of the page's calls. A visitor that has no id at all gets a `tntId` made here, so that a
+   * slow or failed first call does not split one person into two visitors.
+   */
+  get parts (): { id: VisitorId, experienceCloud: ExperienceCloud } {
+    this.#parts ??= this.#createParts()
+    return this.#parts
+  }
+
+  #createParts () {
+    const { thirdPartyId, marketingCloudVisitorId = this.#ecid, customerIds } = this.#details ?? {}
+    if (this.#tntId === undefined && !marketingCloudVisitorId && !thirdPartyId) this.#tntId = randomUUID()
+    const id: VisitorId = {}
+    if (this.#tntId !== undefined) id.tntId = this.#tntId
+    if (thirdPartyId) id.thirdPartyId = thirdPartyId
+    if (marketingCloudVisitorId) id.marketingCloudVisitorId = marketingCloudVisitorId
+    if (customerIds !== undefined) {
+      if (!Array.isArray(customerIds)) this.#experienceCloud.setCustomerIDs(customerIds)
+      const list: CustomerId[] = Array.isArray(customerIds) ? customerIds : toDeliveryCustomerIds(customerIds)
+      if (list.length > 0) id.customerIds = list
+    }
+    const experienceCloud: ExperienceCloud = {
+      analytics: { logging: 'server_side', supplementalDataId: this.#experienceCloud.getSupplementalDataID(DEFAULT_CONSUMER_ID) }
+    }
+    const audienceManager = createAudienceManager(undefined, this.#experienceCloud)
+    if (audienceManager !== undefined) experienceCloud.audienceManager = audienceManager
+    return { id, experienceCloud }
+  }
+
+  /** The state for VisitorAPI.js. */
+  get visitorState () {
+    return this.#experienceCloud.getState()
+  }
+
+  /** Takes what an answer says: the `tntId` with its location hint, and the cluster that answered. */
+  learn (response: DeliveryResponse): void {
+    if (typeof response.id?.tntId === 'string') this.#tntId = response.id.tntId
+    this.#edgeCluster ??= clusterOf(response.edgeHost)
+  }
+
+  /** The cookies that hold what is known of this visitor now. */
+  get cookies (): TargetCookie[] {
+    const cookies = [createTargetCookie(this.sessionId, this.#tntId)]
+    const cluster = this.locationHint ?? this.#edgeCluster
+    if (cluster !== undefined) cookies.push(createLocationHintCookie(cluster))
+    return cookies
+  }
+}
