@@ -16,6 +16,7 @@ import { emitterOf, type TargetEvents } from './events.ts'
 import { createHealth, type TargetHealth } from './health.ts'
 import { createResult, emptyResponse, type Answer, type TargetResult } from '../offers/offer.ts'
 import { OnDevice, type OnDeviceSettings } from './on-device.ts'
+import { resolveClientOptions, type TargetClientOptions } from './options.ts'
 import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
 import type { NotificationSender, RunningCall, TargetCall } from './target-call.ts'
 import { TelemetryStore } from './telemetry.ts'
@@ -314,4 +315,13 @@ function settle<Result> (promise: Promise<Result>, callback: TargetCallback<Resu
     (result) => process.nextTick(callback, null, result),
     (error) => process.nextTick(callback, error)
   )
+}
+
+/**
+ * Makes a pooled Target client. Close it when it is no longer needed.
+ *
+ * @throws FST_TARGET_INVALID_OPTIONS naming the option
+ */
+export function createTargetClient (options: TargetClientOptions): TargetClient {
+  return new TargetClient(resolveClientOptions(options))
 }

@@ -1,7 +1,7 @@
 /**
  * Decisions in memory: the artifact in force, the engine, and the impressions they cause.
  */
-import type { ArtifactFetch } from '../decisioning/artifact-source.ts'
+import type { ArtifactFetch } from '../decisioning/artifact-fetch.ts'
 import { ArtifactKeeper } from '../decisioning/artifact-keeper.ts'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { decide } from '../decisioning/decide.ts'

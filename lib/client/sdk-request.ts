@@ -4,12 +4,12 @@
  */
 import { randomUUID } from 'node:crypto'
 import type {
-  AnalyticsRequest, AudienceManager, Context, CustomerId, DeliveryRequest, ExecuteRequest, ExperienceCloud, MboxRequest,
+  AnalyticsRequest, Context, CustomerId, DeliveryRequest, ExecuteRequest, ExperienceCloud, MboxRequest,
   Notification, PrefetchRequest, VisitorId
 } from '../schema/index.ts'
 import type { TargetLogger } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
-import { DEFAULT_CONSUMER_ID, toDeliveryCustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
+import { createAudienceManager, DEFAULT_CONSUMER_ID, toDeliveryCustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
 
 /** A request as callers give it: the context may be left out, then it is a web page's. */
 export type OffersRequest = Omit<DeliveryRequest, 'context'> & { context?: Context }
@@ -150,23 +150,6 @@ function createExperienceCloud (given: ExperienceCloud | undefined, completion: 
   if (audienceManager !== undefined) result.audienceManager = audienceManager
   result.analytics = createAnalytics(given?.analytics, completion)
   return result
-}
-
-/** Largest integer of the API: longer digits become `Infinity` here, and `null` as JSON. */
-const MAX_INTEGER = 2 ** 31 - 1
-
-/** Audience Manager's values from the caller, else from the AMCV cookie. */
-export function createAudienceManager (given: AudienceManager | undefined, visitor: VisitorLike): AudienceManager | undefined {
-  const values = visitor.getVisitorValues()
-  if (given === undefined && values?.MCAAMLH === undefined && values?.MCAAMB === undefined) return undefined
-  const result: AudienceManager = {}
-  const hint = Number.parseInt(values?.MCAAMLH ?? '', 10)
-  if (given?.locationHint !== undefined) result.locationHint = given.locationHint
-  // Limits of the Delivery API: the edge would refuse the whole request for a cookie's bad value.
-  else if (hint >= 1 && hint <= MAX_INTEGER) result.locationHint = hint
-  if (given?.blob !== undefined) result.blob = given.blob
-  else if (isText(values?.MCAAMB) && values.MCAAMB.length <= 1024) result.blob = values.MCAAMB
-  return hasValues(result) ? result : undefined
 }
 
 function createAnalytics (given: AnalyticsRequest | undefined, { visitor, consumerId = DEFAULT_CONSUMER_ID }: RequestCompletion): AnalyticsRequest {

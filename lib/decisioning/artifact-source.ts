@@ -2,26 +2,8 @@
 import { webcrypto } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { failure } from '../errors.ts'
-import { CDN } from './geo.ts'
+import { CDN, type ArtifactFetch, type FetchedFile } from './artifact-fetch.ts'
 import { deobfuscate } from './obfuscation.ts'
-
-/** A GET over the plugin's own connections: any complete answer resolves, whatever its status. */
-export type ArtifactFetch = (url: string, options: {
-  headers: Record<string, string>
-  /** Largest body, in bytes. */
-  maxSize: number
-  /** ms, one wall clock over everything. */
-  timeout: number
-  signal?: AbortSignal | undefined
-}) => Promise<FetchedFile>
-
-/** An answer to a GET. */
-export interface FetchedFile {
-  status: number
-  /** Names in lower case. */
-  headers: Readonly<Record<string, string | string[] | undefined>>
-  body: Uint8Array
-}
 
 /** What an {@link ArtifactSource} works with; options are named as in Adobe's Node SDK. */
 export interface ArtifactSourceSettings {

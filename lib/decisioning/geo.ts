@@ -6,11 +6,9 @@
 import { isIP } from 'node:net'
 import { LruMap } from 'toad-cache'
 import type { Context, Geo } from '../schema/index.ts'
-import type { ArtifactFetch } from './artifact-source.ts'
+import { acceptablePlace } from '../schema/limits.ts'
+import { CDN, type ArtifactFetch } from './artifact-fetch.ts'
 import type { CompiledArtifact } from './compile.ts'
-
-/** Adobe's CDN for artifacts and geo lookups. */
-export const CDN = 'https://assets.adobetarget.com'
 
 /** The SDK's word for "look it up by the address this server has": no address is sent. */
 const UNKNOWN_IP_ADDRESS = 'unknownIpAddress'
@@ -42,27 +40,6 @@ export function geoFromHeaders (values: Readonly<Record<string, unknown>>): Geo 
     longitude: values['x-geo-longitude']
   })
   return ipAddress === undefined ? place : { ipAddress, ...place }
-}
-
-/**
- * What of a place the edge accepts (Delivery API 1.0: countries of 2 letters, states of 1 to 3 letters and digits, cities of
- * at most 50 characters). The rest is left out: the edge would refuse the whole request, or the impression, for one of them.
- */
-export function acceptablePlace ({ countryCode, stateCode, city, latitude, longitude }: {
-  countryCode?: string | undefined
-  stateCode?: string | undefined
-  city?: string | undefined
-  latitude?: unknown
-  longitude?: unknown
-}): Geo {
-  const geo: Geo = {}
-  const degrees = { latitude: Number.parseFloat(String(latitude)), longitude: Number.parseFloat(String(longitude)) }
-  if (Number.isFinite(degrees.latitude)) geo.latitude = degrees.latitude
-  if (Number.isFinite(degrees.longitude)) geo.longitude = degrees.longitude
-  if (countryCode !== undefined && /^[A-Za-z]{2}$/.test(countryCode)) geo.countryCode = countryCode
-  if (stateCode !== undefined && /^[A-Za-z0-9]{1,3}$/.test(stateCode)) geo.stateCode = stateCode
-  if (city !== undefined && city !== '' && city.length <= 50) geo.city = city
-  return geo
 }
 
 function text (value: unknown): string | undefined {

@@ -5,8 +5,8 @@
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import { acceptablePlace } from '../decisioning/geo.ts'
 import type { Geo } from '../schema/index.ts'
+import { acceptablePlace } from '../schema/limits.ts'
 
 const HEADERS = {
   countryCode: ['x-geo-country-code', 'cf-ipcountry', 'cloudfront-viewer-country'],

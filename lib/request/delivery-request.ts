@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { contextOf, mergeContext, type ContextAdditions } from './context.ts'
 import type { Context, DeliveryRequest, Parameters, QAMode, RequestDetails } from '../schema/index.ts'
+import { acceptableParameters, joinParameters } from '../schema/limits.ts'
 import { requestJson } from './request-json.ts'
 import type { TargetPlan } from './route-config.ts'
 import type { Visitor, VisitorDetails } from '../visitor/visitor.ts'
@@ -116,8 +117,8 @@ export class PageRequest {
     if (parameters === undefined && profileParameters === undefined) return part
     const add = <Details extends RequestDetails>(details: Details): Details => ({
       ...details,
-      ...(parameters !== undefined && { parameters: joined(parameters, details.parameters) }),
-      ...(profileParameters !== undefined && { profileParameters: joined(profileParameters, details.profileParameters) })
+      ...(parameters !== undefined && { parameters: joinParameters(parameters, details.parameters) }),
+      ...(profileParameters !== undefined && { profileParameters: joinParameters(profileParameters, details.profileParameters) })
     })
     return {
       ...part,
@@ -126,31 +127,4 @@ export class PageRequest {
       ...(part.views !== undefined && { views: part.views.map(add) })
     }
   }
-}
-
-/** The page's parameters and an mbox's own, which win; of the page's only as many as the edge accepts together with those. */
-function joined (page: Parameters, own: Parameters = {}): Parameters {
-  const all = { ...own, ...page, ...own }
-  const names = Object.keys(all)
-  return names.length <= MOST_PARAMETERS ? all : Object.fromEntries(names.slice(0, Math.max(MOST_PARAMETERS, Object.keys(own).length)).map((name) => [name, all[name]!]))
-}
-
-const MOST_PARAMETERS = 50
-/** Names that belong to `order`: the edge refuses them among the parameters. */
-const RESERVED_NAMES = ['orderId', 'orderTotal', 'productPurchasedIds', '__proto__']
-
-/**
- * What of some parameters the edge accepts (Delivery API 1.0: at most 50, names of 1 to 128 characters that do not
- * begin with `profile.` nor belong to `order`, values of at most 5000). Apps fill them from query strings, so the rest is left out or cut
- * rather than refused; numbers and booleans become text.
- */
-function acceptableParameters (given: Record<string, unknown>): Parameters | undefined {
-  const accepted: [string, string][] = []
-  for (const [name, value] of Object.entries(given)) {
-    if (accepted.length === MOST_PARAMETERS) break
-    if (name.trim() === '' || name.length > 128 || name.startsWith('profile.') || RESERVED_NAMES.includes(name)) continue
-    if (typeof value === 'string') accepted.push([name, value.slice(0, 5000)])
-    else if (typeof value === 'number' || typeof value === 'boolean') accepted.push([name, String(value)])
-  }
-  return accepted.length === 0 ? undefined : Object.fromEntries(accepted)
 }

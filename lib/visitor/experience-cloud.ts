@@ -5,7 +5,7 @@
  * `ExperienceCloudVisitor` answers the calls that the Node SDK makes on its `visitor` option, so that either kind fits.
  */
 import { randomBytes } from 'node:crypto'
-import type { AuthenticatedState, CustomerId } from '../schema/index.ts'
+import type { AudienceManager, AuthenticatedState, CustomerId } from '../schema/index.ts'
 
 /** Authentication states of a customer id in the Visitor API form, as in the Node SDK's `TargetClient.AuthState`. */
 export const AuthState = Object.freeze({ UNKNOWN: 0, AUTHENTICATED: 1, LOGGED_OUT: 2 } as const)
@@ -164,4 +164,21 @@ export function toDeliveryCustomerIds (customerIds: VisitorCustomerIds | undefin
     }
   }
   return result
+}
+
+/** Largest integer of the API: longer digits become `Infinity` here, and `null` as JSON. */
+const MAX_INTEGER = 2 ** 31 - 1
+
+/** Audience Manager's values from the caller, else from the AMCV cookie. */
+export function createAudienceManager (given: AudienceManager | undefined, visitor: VisitorLike): AudienceManager | undefined {
+  const values = visitor.getVisitorValues()
+  if (given === undefined && values?.MCAAMLH === undefined && values?.MCAAMB === undefined) return undefined
+  const result: AudienceManager = {}
+  const hint = Number.parseInt(values?.MCAAMLH ?? '', 10)
+  if (given?.locationHint !== undefined) result.locationHint = given.locationHint
+  // Limits of the Delivery API: the edge would refuse the whole request for a cookie's bad value.
+  else if (hint >= 1 && hint <= MAX_INTEGER) result.locationHint = hint
+  if (given?.blob !== undefined) result.blob = given.blob
+  else if (values?.MCAAMB && values.MCAAMB.length <= 1024) result.blob = values.MCAAMB
+  return Object.keys(result).length > 0 ? result : undefined
 }

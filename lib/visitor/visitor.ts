@@ -7,9 +7,8 @@ import {
   clusterOf, createLocationHintCookie, createTargetCookie, getVisitorCookieName, isLocationHint, locationHintOf,
   parseTargetCookie, readCookieHeader, type TargetCookie
 } from './cookies.ts'
-import { createAudienceManager } from '../client/sdk-request.ts'
 import type { CustomerId, DeliveryResponse, ExperienceCloud, VisitorId } from '../schema/index.ts'
-import { DEFAULT_CONSUMER_ID, ExperienceCloudVisitor, toDeliveryCustomerIds, type CustomerIds } from './experience-cloud.ts'
+import { createAudienceManager, DEFAULT_CONSUMER_ID, ExperienceCloudVisitor, toDeliveryCustomerIds, type CustomerIds } from './experience-cloud.ts'
 
 /** What an app may know of its visitor, e.g. from the session. */
 export interface VisitorDetails {

@@ -1,0 +1,189 @@
+/**
+ * The options of the client: what they are, their schema and their defaults.
+ */
+import { Type } from '@sinclair/typebox'
+import type { Dispatcher } from 'undici'
+import type { TargetLogger } from '../diagnostics.ts'
+import type { DecisioningMethod } from '../schema/index.ts'
+import { callback, checkOptions, count, flag, milliseconds, oneOf, strict, text, wait, withMethods } from '../validation.ts'
+import type { ClientSettings } from './client.ts'
+import type { TargetEvents } from './events.ts'
+
+/** Options of `createTargetClient()`, and the part of the plugin's options that concerns the client. */
+export interface TargetClientOptions {
+  /** Target client code. Required. */
+  client: string
+  /** IMS organization id, `…@AdobeOrg`. Required. */
+  organizationId: string
+  /** Host, and port, of the edge. Default `<client>.tt.omtrdc.net`. When given, no visitor's location hint replaces it. */
+  serverDomain?: string
+  /** https. Default `true`. */
+  secure?: boolean
+  /** ms, one wall clock for the whole call: queue, connect, headers, body, retry. Default 3000. */
+  timeout?: number
+  /** ms a call may go on in the background after its deadline, so that its socket is not wasted. Default 1000. */
+  grace?: number
+  /** Target property that limits which activities count (`at_property`). */
+  propertyToken?: string
+  /** Target environment of the rule artifact. Default `production`. */
+  environment?: 'production' | 'staging' | 'development'
+  /** Target environment id (host group). Default: by the page's host. */
+  environmentId?: number
+  /** Location hint, 1 to 4 digits, for visitors without one. */
+  targetLocationHint?: string
+  /** Where decisions are made: by the edge, here by a rule artifact, or here where that can be. Default `server-side`. */
+  decisioningMethod?: DecisioningMethod
+  /** Whole address of the rule artifact. Default: Adobe's CDN, by client, environment and property token. */
+  artifactLocation?: string
+  /** A rule artifact that is there already; the first poll is one interval later. */
+  artifactPayload?: object
+  /** Default: by the location's extension. */
+  artifactFormat?: 'json' | 'bin'
+  /** ms between two looks for a new artifact, give or take a tenth; from 1000, or 0 for none. Default 300000. */
+  pollingInterval?: number
+  /** `version` in the query string of every call. */
+  version?: string
+  /** The SDK's telemetry rides on the next call to the edge; never a call of its own. Default `false`. */
+  telemetryEnabled?: boolean
+  /** Connections and queue, each per edge host, on undici. */
+  pool?: {
+    /** Connections, and so calls in service at once. Default 128. */
+    connections?: number
+    /** ms an idle connection is kept; below what the edge keeps it. Default 4000. */
+    keepAliveTimeout?: number
+    /** ms after which a host's pool is replaced by a fresh one, so that a change of DNS is noticed. Default 300000. */
+    maxAge?: number
+    /** HTTP/2. Default `false`. */
+    allowH2?: boolean
+    /** Bytes of an answer. Default 8 MiB. */
+    maxResponseSize?: number
+    /** Calls that may wait for a connection; more end at once with OVERLOAD. Default 1024. */
+    maxQueue?: number
+  }
+  /**
+   * Any undici dispatcher (proxy, mock, instrumented), used for every outgoing call and never closed. `pool` then means
+   * only `maxResponseSize` and, as a bound on calls in flight, `connections + maxQueue`.
+   */
+  dispatcher?: Dispatcher
+  /** Circuit breaker per edge host; `false` turns it off, `Retry-After` included. */
+  breaker?: false | {
+    /** Failures that open it, if they are at least half of the calls. Default 10. */
+    failures?: number
+    /** ms in which they are counted. Default 10000. */
+    window?: number
+    /** ms until one call may probe the host. Default 5000. */
+    cooldown?: number
+  }
+  /** The background outbox for notifications. */
+  notifications?: {
+    /**
+     * Calls at a time. Each carries one visitor's notifications, so this divided by the edge's time is how many visitors a
+     * second can be served: 130 at 60 ms. Default 8.
+     */
+    concurrency?: number
+    /** Notifications kept; past that the oldest is dropped and reported. Default 10000. */
+    maxQueue?: number
+    /** Further tries after a failed one. Default 10. */
+    retries?: number
+    /** ms from the beginning of the shutdown until what is left is given up. Default 5000. */
+    closeTimeout?: number
+  }
+  /** Callbacks by event, as in the Node SDK. */
+  events?: TargetEvents
+  /** Default: none. */
+  logger?: TargetLogger
+}
+
+/** Schema of each client option; the plugin's options have them too. */
+export const clientProperties = {
+  client: text('^[A-Za-z0-9][A-Za-z0-9_-]*$', 'the Target client code: letters, digits, - and _'),
+  organizationId: text('^[ -~]*[!-~][ -~]*$', 'the IMS organization id, as in 1234567890@AdobeOrg'),
+  serverDomain: Type.Optional(text('^([A-Za-z0-9_.-]+|\\[[0-9A-Fa-f:.]+\\])(:\\d{1,5})?$', 'a host, with its port if need be, without scheme or path')),
+  secure: Type.Optional(flag),
+  timeout: Type.Optional(milliseconds()),
+  grace: Type.Optional(wait),
+  propertyToken: Type.Optional(text('\\S', 'a property token')),
+  environment: Type.Optional(oneOf(['production', 'staging', 'development'], 'production, staging or development')),
+  environmentId: Type.Optional(Type.Integer({ minimum: 0, description: 'the id of a Target environment, a whole number' })),
+  targetLocationHint: Type.Optional(text('^\\d{1,4}$', '1 to 4 digits, in quotes')),
+  decisioningMethod: Type.Optional(oneOf(['server-side', 'on-device', 'hybrid'], 'server-side, on-device or hybrid')),
+  artifactLocation: Type.Optional(text('^https?://[^\\s/]+', 'the whole http or https address of the artifact')),
+  artifactPayload: Type.Optional(withMethods([], 'a rule artifact, as an object')),
+  artifactFormat: Type.Optional(oneOf(['json', 'bin'], 'json or bin')),
+  pollingInterval: Type.Optional(Type.Union([Type.Literal(0), Type.Number({ minimum: 1000, maximum: 2 ** 31 - 1 })], { description: 'a number of ms from 1000, or 0 for no polling' })),
+  version: Type.Optional(text('\\S', 'a version, in quotes')),
+  telemetryEnabled: Type.Optional(flag),
+  pool: Type.Optional(Type.Object({
+    connections: Type.Optional(count),
+    keepAliveTimeout: Type.Optional(milliseconds()),
+    maxAge: Type.Optional(milliseconds()),
+    allowH2: Type.Optional(flag),
+    maxResponseSize: Type.Optional(Type.Integer({ minimum: 1, description: 'a whole number of bytes' })),
+    maxQueue: Type.Optional(Type.Integer({ minimum: 0, description: 'a whole number from 0' }))
+  }, { ...strict, description: '{ connections, keepAliveTimeout, maxAge, allowH2, maxResponseSize, maxQueue }' })),
+  dispatcher: Type.Optional(withMethods(['dispatch'], 'an undici Dispatcher')),
+  breaker: Type.Optional(Type.Union([Type.Literal(false), Type.Object({
+    failures: Type.Optional(count),
+    window: Type.Optional(milliseconds()),
+    cooldown: Type.Optional(milliseconds())
+  }, strict)], { description: '{ failures, window, cooldown }, each above 0, or false' })),
+  notifications: Type.Optional(Type.Object({
+    concurrency: Type.Optional(count),
+    maxQueue: Type.Optional(count),
+    retries: Type.Optional(Type.Integer({ minimum: 0, description: 'a whole number from 0' })),
+    closeTimeout: Type.Optional(wait)
+  }, { ...strict, description: '{ concurrency, maxQueue, retries, closeTimeout }' })),
+  events: Type.Optional(Type.Object({
+    clientReady: Type.Optional(callback),
+    artifactDownloadSucceeded: Type.Optional(callback),
+    artifactDownloadFailed: Type.Optional(callback),
+    geoLocationUpdated: Type.Optional(callback),
+    sendNotificationError: Type.Optional(callback)
+  }, { ...strict, description: 'functions by the name of the event' })),
+  logger: Type.Optional(withMethods(['debug', 'error'], 'a logger with the methods debug and error'))
+}
+
+const ClientOptionsSchema = Type.Object(clientProperties, strict)
+
+const SILENT: TargetLogger = { debug () {}, error () {} }
+
+/** Checked options of the client with their defaults. */
+export function clientSettings (options: TargetClientOptions): ClientSettings {
+  const { pool, breaker } = options
+  return {
+    client: options.client,
+    organizationId: options.organizationId,
+    serverDomain: options.serverDomain,
+    secure: options.secure ?? true,
+    timeout: options.timeout ?? 3000,
+    grace: options.grace ?? 1000,
+    propertyToken: options.propertyToken,
+    environmentId: options.environmentId,
+    targetLocationHint: options.targetLocationHint,
+    decisioningMethod: options.decisioningMethod ?? 'server-side',
+    environment: options.environment,
+    artifactLocation: options.artifactLocation,
+    artifactPayload: options.artifactPayload,
+    artifactFormat: options.artifactFormat,
+    pollingInterval: options.pollingInterval ?? 300_000,
+    version: options.version,
+    telemetryEnabled: options.telemetryEnabled ?? false,
+    pool: {
+      connections: 128, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: false, maxResponseSize: 8 * 1024 * 1024, maxQueue: 1024, ...pool
+    },
+    breaker: breaker === false ? false : { failures: 10, window: 10_000, cooldown: 5000, ...breaker },
+    dispatcher: options.dispatcher,
+    notifications: { concurrency: 8, maxQueue: 10_000, retries: 10, closeTimeout: 5000, ...options.notifications },
+    events: options.events ?? {},
+    logger: options.logger ?? SILENT
+  }
+}
+
+/**
+ * Checks the options of a client.
+ *
+ * @throws FST_TARGET_INVALID_OPTIONS naming the option
+ */
+export function resolveClientOptions (given: TargetClientOptions): ClientSettings {
+  return clientSettings(checkOptions<TargetClientOptions>(ClientOptionsSchema, given))
+}
