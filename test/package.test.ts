@@ -6,7 +6,7 @@ import t from 'tap'
 import { withBench } from './bench/readme.js'
 // @ts-expect-error likewise
 import { withDifferences } from './differences.js'
-import { bin, root, startProject } from './project.ts'
+import { bin, root, startProject } from './support/project.ts'
 
 const lib = join(root, 'lib')
 const read = (...path: string[]) => readFileSync(join(root, ...path), 'utf8')

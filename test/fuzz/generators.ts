@@ -1,6 +1,6 @@
 /** What hostile browsers, edges and artifacts send: text, headers, cookies, JSON with parts of it spoiled. */
 import fc, { type Arbitrary } from 'fast-check'
-import { organizationId } from '../helper.ts'
+import { organizationId } from '../support/helper.ts'
 
 /** Names that mean something to JavaScript. */
 export const MAGIC = ['__proto__', 'constructor', 'prototype', 'toString', 'valueOf', 'hasOwnProperty', '__defineGetter__', 'length', 'then', 'toJSON']

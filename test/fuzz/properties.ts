@@ -29,7 +29,7 @@ import { readQaVisit } from '../../lib/visitor/qa-mode.ts'
 import { isSafeRedirect } from '../../lib/offers/redirect.ts'
 import { compileRequest } from '../../lib/request/route-config.ts'
 import { Visitor, visitorSettings } from '../../lib/visitor/visitor.ts'
-import { client, organizationId } from '../helper.ts'
+import { client, organizationId } from '../support/helper.ts'
 import { cookieHeader, headers, headerText, qaCookie, qaQuery, query, spoil, spoilings, text } from './generators.ts'
 
 /** A property and its part in the whole number of inputs. */

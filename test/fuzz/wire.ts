@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import { createEdge } from '../../lib/edge/index.ts'
 import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
 import fastifyAdobeTarget, { createTargetClient, type GetOffersOptions } from '../../lib/index.ts'
-import { client, hostOf, optionsFor, organizationId } from '../helper.ts'
+import { client, hostOf, optionsFor, organizationId } from '../support/helper.ts'
 import { cookieHeader, headers, headerText, query, spoil, spoilings, text } from './generators.ts'
 import { coded, property, useAnswer, type Property } from './properties.ts'
 

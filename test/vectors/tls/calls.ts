@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { Delivery } from '../../../lib/delivery/delivery.ts'
-import { send } from '../../delivery-calls.ts'
+import { send } from '../../delivery/calls.ts'
 
 const [, , reviving, modern] = process.argv as [string, string, string, string]
 const pool = { connections: 1, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: true, maxResponseSize: 1024 * 1024, maxQueue: 100 }

@@ -1,0 +1,967 @@
+/** The network layer: deadlines, grace, retry, queue, breaker, pools, shutdown. Faults of the edge are in faults.test.ts. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { channel } from 'node:diagnostics_channel'
+import { getEventListeners, once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import fc from 'fast-check'
+import t from 'tap'
+import { Agent, MockAgent } from 'undici'
+import { Breaker, readRetryAfter, type BreakerState } from '../../lib/delivery/breaker.ts'
+import { findFault } from '../../lib/delivery/response-shape.ts'
+import type { Delivery, DeliveryAnswer } from '../../lib/delivery/delivery.ts'
+import { edgeMessage } from '../../lib/delivery/edge-message.ts'
+import { channels } from '../../lib/diagnostics.ts'
+import type { TargetError } from '../../lib/errors.ts'
+import { BREAKER, callTo, endingOf, hostOf, network, POOL, send, TIMEOUT, until } from './calls.ts'
+import { bytes, FaultServer, fillBacklog, freezableServer, good, GOOD, http, type Behaviour } from '../support/fault-server.ts'
+
+/** Room for a machine that is busy with other tests; the promise is 20 ms. */
+const TOLERANCE = 20 + 180
+
+const hang: Behaviour = () => {}
+
+/** A network and a server that are gone after the test. */
+async function setUp (t: Tap, behave: Behaviour = good, settings: Parameters<typeof network>[0] = {}) {
+  const server = await new FaultServer(behave).listen()
+  const delivery = network(settings)
+  t.teardown(async () => { await delivery.close(); await server.close() })
+  const pool = () => delivery.health().pool[hostOf(server)]!
+  return { server, delivery, pool, origin: server.origin, host: hostOf(server) }
+}
+
+type Tap = { teardown (callback: () => Promise<void>): void }
+
+const codesOf = (endings: { error?: TargetError }[]): string[] => endings.map(({ error }) => error?.code.slice('FST_TARGET_'.length) ?? 'ok')
+
+t.test('a call and its answer', async (t) => {
+  const { server, delivery, host } = await setUp(t)
+  const { answer } = await endingOf(delivery, callTo(server.origin))
+  t.match(answer, { status: 200, attempts: 1, host, body: { execute: { mboxes: [{ name: 'hero' }] } } })
+  t.ok(answer!.elapsed > 0 && answer!.elapsed < TIMEOUT)
+  const [request] = server.requests
+  t.match(request?.head, /^POST \/rest\/v1\/delivery\?imsOrgId=org&sessionId=s HTTP\/1\.1\r\n/)
+  t.match(request?.head, /content-type: application\/json/)
+  t.match(request?.head, /accept-encoding: identity/)
+  t.equal(request?.body, '{"context":{"channel":"web"}}')
+})
+
+t.test('a body in many pieces, cut inside a character', async (t) => {
+  const body = Buffer.from('{"status":200,"client":"Grüße 👋"}')
+  const { delivery, origin } = await setUp(t, (socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n`)
+    body.forEach((byte, index) => setTimeout(() => socket.write(Buffer.of(byte)), index))
+  })
+  const { answer } = await endingOf(delivery, callTo(origin, { timeout: 5000 }))
+  t.equal(answer?.body?.client, 'Grüße 👋')
+})
+
+t.test('what cannot be sent is refused', async (t) => {
+  const { server, delivery, origin } = await setUp(t)
+  for (const wrong of ['', 'acmeclient.tt.omtrdc.net', 'ftp://127.0.0.1', 'http://', 'http://a b', `${origin}/path`]) {
+    t.equal((await endingOf(delivery, callTo(wrong))).error?.code, 'FST_TARGET_INVALID_REQUEST', wrong)
+  }
+  for (const path of ['no-slash', '/with space', '/with\r\nheader: x']) {
+    t.equal((await endingOf(delivery, callTo(origin, { path }))).error?.code, 'FST_TARGET_INVALID_REQUEST', path)
+  }
+  t.equal((await endingOf(delivery, callTo(origin, { timeout: 0 }))).error?.code, 'FST_TARGET_TIMEOUT', 'no time left')
+  t.equal(server.requests.length, 0)
+  t.match(Object.values(delivery.health().pool), [{ running: 0, waiting: 0 }])
+})
+
+t.test('deadlines below a second', async (t) => {
+  const { delivery, origin } = await setUp(t, hang, { breaker: false })
+  for (const timeout of [20, 100, 300, 700]) {
+    const { error, elapsed } = await endingOf(delivery, callTo(origin, { timeout, grace: 0 }))
+    t.equal(error?.code, 'FST_TARGET_TIMEOUT')
+    t.match(error?.message, `${timeout} ms`)
+    t.ok(elapsed >= timeout - 2 && elapsed < timeout + TOLERANCE, `${timeout}: ${elapsed} ms`)
+  }
+})
+
+t.test('an answer that came while the event loop was held up is taken', async (t) => {
+  const server = await freezableServer(16)
+  const delivery = network()
+  t.teardown(async () => { await delivery.close(); await server.end() })
+  const call = callTo(`http://127.0.0.1:${server.port}`, { timeout: 100 })
+  t.equal((await endingOf(delivery, call)).answer?.status, 200)
+  await delay(20)
+  const { answer } = send(delivery, call)
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  for (const end = performance.now() + 300; performance.now() < end;);
+  t.equal((await answer).status, 200)
+})
+
+t.test('nobody looks at a failed call: no unhandled rejection', async (t) => {
+  const unhandled: unknown[] = []
+  const collect = (reason: unknown) => unhandled.push(reason)
+  process.on('unhandledRejection', collect)
+  t.teardown(() => { process.off('unhandledRejection', collect) })
+  const { delivery, origin } = await setUp(t, (socket) => socket.destroy())
+  send(delivery, callTo(origin))
+  send(delivery, callTo('nonsense'))
+  send(delivery, callTo(origin)).abort()
+  await until(() => delivery.health().pool[new URL(origin).host]!.running === 0)
+  await delay(20)
+  t.same(unhandled, [])
+})
+
+t.test('grace', async (t) => {
+  t.test('a late answer is passed on and its connection is used again', async (t) => {
+    const { server, delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 150))
+    const late: DeliveryAnswer[] = []
+    const call = callTo(origin, { timeout: 60, grace: 2000, onLate: (answer) => late.push(answer) })
+    t.equal((await endingOf(delivery, call)).error?.code, 'FST_TARGET_TIMEOUT')
+    t.match(pool(), { running: 1, stragglers: 1 })
+    t.ok(await until(() => late.length === 1))
+    t.match(late, [{ status: 200, body: { status: 200 }, attempts: 1 }])
+    t.match(pool(), { running: 0, stragglers: 0 })
+    await delay(20)
+    server.behave = good
+    t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
+    t.equal(server.accepted, 1)
+  })
+
+  t.test('a late answer that is no good is kept to oneself', async (t) => {
+    const { delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(http('500 Oops', '{}')), 100))
+    let late = 0
+    await endingOf(delivery, callTo(origin, { timeout: 20, grace: 2000, onLate: () => { late += 1 } }))
+    t.ok(await until(() => pool().running === 0))
+    t.equal(late, 0)
+  })
+
+  t.test('it ends', async (t) => {
+    const { server, delivery, origin, pool } = await setUp(t, hang)
+    await endingOf(delivery, callTo(origin, { timeout: 20, grace: 100 }))
+    const [socket] = server.sockets
+    t.equal(pool().stragglers, 1)
+    await once(socket!, 'close')
+    t.match(pool(), { running: 0, stragglers: 0 })
+  })
+
+  t.test('without it a call ends with its deadline', async (t) => {
+    const { delivery, origin, pool } = await setUp(t, hang)
+    await endingOf(delivery, callTo(origin, { timeout: 20, grace: 0 }))
+    t.match(pool(), { running: 0, stragglers: 0 })
+  })
+
+  t.test('a quarter of the connections is the most it takes', async (t) => {
+    const { delivery, origin, pool } = await setUp(t, hang, { pool: { ...POOL, connections: 8 } })
+    await Promise.all(Array.from({ length: 8 }, () => endingOf(delivery, callTo(origin, { timeout: 50, grace: 5000 }))))
+    t.match(pool(), { running: 2, stragglers: 2 })
+  })
+
+  t.test('a call that was not sent by its deadline is not sent after it', async (t) => {
+    const { server, delivery, origin } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 100), { pool: { ...POOL, connections: 1 } })
+    const endings = await Promise.all([callTo(origin), callTo(origin, { timeout: 50, body: '"waits"' })].map((call) => endingOf(delivery, call)))
+    t.same(codesOf(endings), ['ok', 'TIMEOUT'])
+    t.equal(endings[1]?.error?.meta?.phase, 'queue')
+    await delay(100)
+    t.equal(server.requests.length, 1)
+  })
+
+  t.test('a connection that comes late serves the next call, not the one that gave up', async (t) => {
+    const frozen = await freezableServer(1)
+    await frozen.freeze()
+    const fillers = await fillBacklog(frozen.port)
+    const delivery = network()
+    t.teardown(async () => { await delivery.close(); for (const socket of fillers) socket.destroy(); await frozen.end() })
+    const origin = `http://127.0.0.1:${frozen.port}`
+    const pool = () => delivery.health().pool[new URL(origin).host]!
+    let late = 0
+    const { error } = await endingOf(delivery, callTo(origin, { timeout: 50, grace: 10_000, onLate: () => { late += 1 } }))
+    t.match(error?.meta, { phase: 'connect', attempts: 0 })
+    for (const socket of fillers) socket.destroy()
+    frozen.thaw()
+    t.ok(await until(() => pool().running === 0, 9000), 'it connected, by the kernel\'s second or third attempt')
+    t.match(pool(), { sockets: 1, stragglers: 0 })
+    t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
+    t.equal(pool().sockets, 1)
+    t.equal(late, 0)
+  })
+})
+
+t.test('retry', async (t) => {
+  const diesOnReuse: Behaviour = (socket, { onSocket }) => onSocket === 1 ? socket.write(GOOD) : socket.end()
+  const warm = async (delivery: Delivery, origin: string) => {
+    await endingOf(delivery, callTo(origin))
+    await delay(20)
+  }
+
+  t.test('once at most', async (t) => {
+    const { server, delivery, origin } = await setUp(t, (socket, { number }) => number === 1 ? socket.write(GOOD) : socket.end())
+    await warm(delivery, origin)
+    const { error } = await endingOf(delivery, callTo(origin))
+    t.match(error, { code: 'FST_TARGET_CONNECTION', meta: { attempts: 2 } })
+    t.equal(server.requests.length, 3)
+  })
+
+  t.test('not on a fresh connection, not where it is not wanted, not after the first byte', async (t) => {
+    const fresh = await setUp(t, (socket) => socket.end())
+    t.match((await endingOf(fresh.delivery, callTo(fresh.origin))).error, { code: 'FST_TARGET_CONNECTION', meta: { attempts: 1 } })
+    t.equal(fresh.server.requests.length, 1)
+
+    const renewed = await setUp(t, (socket, { number }) => socket.end(number === 1 ? http('200 OK', '{}', { connection: 'close' }) : ''))
+    await warm(renewed.delivery, renewed.origin)
+    t.match((await endingOf(renewed.delivery, callTo(renewed.origin))).error, { meta: { attempts: 1 } }, 'nor on the fresh successor of one that was used')
+
+    const unwanted = await setUp(t, diesOnReuse)
+    await warm(unwanted.delivery, unwanted.origin)
+    t.match((await endingOf(unwanted.delivery, callTo(unwanted.origin, { retryable: false }))).error, { code: 'FST_TARGET_CONNECTION', meta: { attempts: 1 } })
+
+    const begun = await setUp(t, (socket, { onSocket }) => onSocket === 1 ? socket.write(GOOD) : socket.end('HTTP/1'))
+    await warm(begun.delivery, begun.origin)
+    t.match((await endingOf(begun.delivery, callTo(begun.origin))).error, { meta: { attempts: 1 } })
+    t.equal(begun.server.requests.length, 2)
+  })
+
+  t.test('within the deadline', async (t) => {
+    const { server, delivery, origin } = await setUp(t, (socket, { number }) => {
+      if (number === 1) socket.write(GOOD)
+      if (number === 2) setTimeout(() => socket.end(), 100)
+    })
+    await warm(delivery, origin)
+    const { error, elapsed } = await endingOf(delivery, callTo(origin))
+    t.match(error, { code: 'FST_TARGET_TIMEOUT', meta: { attempts: 2 } })
+    t.ok(elapsed < TIMEOUT + TOLERANCE)
+    t.equal(server.requests.length, 3)
+  })
+
+  t.test('with a dispatcher that was lent', async (t) => {
+    const agent = new Agent()
+    t.teardown(() => agent.destroy())
+    const { delivery, origin } = await setUp(t, diesOnReuse, { dispatcher: agent })
+    await warm(delivery, origin)
+    t.match((await endingOf(delivery, callTo(origin))).answer, { attempts: 2 })
+  })
+
+  t.test('all connections die at once', async (t) => {
+    for (const calls of [1, 2, 4]) {
+      const { server, delivery, origin } = await setUp(t)
+      const burst = (length: number) => Promise.all(Array.from({ length }, () => endingOf(delivery, callTo(origin))))
+      await burst(4)
+      await delay(20)
+      for (const socket of server.sockets) socket.resetAndDestroy()
+      t.strictSame(new Set(codesOf(await burst(calls))), new Set(['ok']))
+    }
+  })
+
+  t.test('a second dead connection is one too many', async (t) => {
+    const { server, delivery, origin } = await setUp(t, (socket, { number }) => {
+      if (number === 4) setTimeout(() => socket.end(), 80)
+      else if (number === 5) socket.end()
+      else setTimeout(() => socket.write(GOOD), 30)
+    })
+    const both = () => Promise.all([endingOf(delivery, callTo(origin)), endingOf(delivery, callTo(origin))])
+    t.same(codesOf(await both()), ['ok', 'ok'])
+    await delay(20)
+    const [, second] = await both()
+    t.match(second.error, { code: 'FST_TARGET_CONNECTION', meta: { attempts: 2 } })
+    t.equal(server.requests.length, 5)
+  })
+})
+
+t.test('queue', async (t) => {
+  t.test('past its end a call ends at once', async (t) => {
+    const { server, delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 50), { pool: { ...POOL, connections: 2, maxQueue: 3 } })
+    const calls = Array.from({ length: 7 }, () => endingOf(delivery, callTo(origin, { timeout: 2000 })))
+    t.match(pool(), { running: 2, waiting: 3 })
+    const endings = await Promise.all(calls)
+    t.same(codesOf(endings), ['ok', 'ok', 'ok', 'ok', 'ok', 'OVERLOAD', 'OVERLOAD'])
+    t.ok(endings[6]!.elapsed < 50 + TOLERANCE)
+    t.equal(endings[6]!.error?.statusCode, 503)
+    t.equal(server.mostSockets, 2)
+    t.equal(server.requests.length, 5)
+  })
+
+  t.test('a call that gave up waiting leaves its place', async (t) => {
+    const { delivery, origin, pool } = await setUp(t, hang, { pool: { ...POOL, connections: 1, maxQueue: 2 }, breaker: false })
+    const holder = send(delivery, callTo(origin, { timeout: 1000, grace: 0 }))
+    const first = [endingOf(delivery, callTo(origin, { timeout: 30 })), endingOf(delivery, callTo(origin, { timeout: 30 }))]
+    t.same(codesOf(await Promise.all(first)), ['TIMEOUT', 'TIMEOUT'])
+    t.equal(pool().waiting, 0)
+    const exchange = send(delivery, callTo(origin))
+    t.equal(pool().waiting, 1)
+    exchange.abort()
+    t.equal(pool().waiting, 0)
+    holder.abort()
+    await t.rejects(exchange.answer, { code: 'FST_TARGET_ABORTED' })
+  })
+
+  t.test('first come, first served', async (t) => {
+    const { server, delivery, origin } = await setUp(t, good, { pool: { ...POOL, connections: 1, maxQueue: 100 } })
+    await Promise.all(Array.from({ length: 50 }, (_, index) => endingOf(delivery, callTo(origin, { timeout: 5000, body: `${index}` }))))
+    t.same(server.requests.map(({ body }) => Number(body)), Array.from({ length: 50 }, (_, index) => index))
+  })
+
+  t.test('a queue full of calls that fail as they start', async (t) => {
+    const { delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 50), { pool: { ...POOL, connections: 1, maxQueue: 5000 }, breaker: false })
+    const slow = endingOf(delivery, callTo(origin))
+    const endings = await Promise.all([slow, ...Array.from({ length: 5000 }, () => endingOf(delivery, callTo(origin, { path: '/with space', timeout: 5000 })))])
+    t.equal(codesOf(endings).filter((code) => code === 'INVALID_REQUEST').length, 5000)
+    t.match(pool(), { running: 0, waiting: 0 })
+  })
+
+  t.test('connections that fail and come back do not add up', async (t) => {
+    const { server, delivery, origin } = await setUp(t, good, { pool: { ...POOL, connections: 1, maxQueue: 500 }, breaker: false })
+    await server.close()
+    const calls = Array.from({ length: 500 }, () => endingOf(delivery, callTo(origin, { timeout: 5000 })))
+    await calls[0]
+    await server.listen()
+    const codes = codesOf(await Promise.all(calls))
+    t.equal(codes[0], 'CONNECTION')
+    t.equal(codes.at(-1), 'ok')
+    t.equal(server.mostSockets, 1)
+  })
+
+  t.test('with a dispatcher that was lent, calls in flight are bounded', async (t) => {
+    const agent = new Agent()
+    t.teardown(() => agent.destroy())
+    const { delivery, origin } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 50), { dispatcher: agent, pool: { ...POOL, connections: 2, maxQueue: 3 } })
+    const endings = await Promise.all(Array.from({ length: 7 }, () => endingOf(delivery, callTo(origin))))
+    t.same(codesOf(endings), ['ok', 'ok', 'ok', 'ok', 'ok', 'OVERLOAD', 'OVERLOAD'])
+  })
+})
+
+t.test('giving up', async (t) => {
+  t.test('abort', async (t) => {
+    const { server, delivery, origin, pool } = await setUp(t, hang)
+    const exchange = send(delivery, callTo(origin, { grace: 5000 }))
+    await until(() => server.requests.length === 1)
+    const [socket] = server.sockets
+    exchange.abort()
+    await t.rejects(exchange.answer, { code: 'FST_TARGET_ABORTED', meta: { phase: 'headers', attempts: 1 } })
+    t.equal(pool().running, 0)
+    await once(socket!, 'close')
+    exchange.abort()
+  })
+
+  t.test('abort after the deadline ends the grace', async (t) => {
+    const { delivery, origin, pool } = await setUp(t, hang)
+    const exchange = send(delivery, callTo(origin, { timeout: 20, grace: 5000 }))
+    await t.rejects(exchange.answer, { code: 'FST_TARGET_TIMEOUT' })
+    t.equal(pool().stragglers, 1)
+    exchange.abort()
+    t.match(pool(), { running: 0, stragglers: 0 })
+  })
+
+  t.test('abort after the answer does nothing', async (t) => {
+    const { server, delivery, origin } = await setUp(t)
+    const exchange = send(delivery, callTo(origin))
+    await exchange.answer
+    exchange.abort()
+    await delay(20)
+    t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
+    t.equal(server.accepted, 1, 'the connection lived on')
+  })
+
+  t.test('others are not hurt by it', async (t) => {
+    const { delivery, origin, pool } = await setUp(t, (socket, { number }) => setTimeout(() => socket.write(GOOD), number % 4), {
+      breaker: false,
+      pool: { ...POOL, connections: 16, maxAge: 50 }
+    })
+    const codes: Record<string, number> = {}
+    let number = 0
+    await Promise.all(Array.from({ length: 20 }, async () => {
+      for (let i = 0; i < 150; i++) {
+        number += 1
+        const hurried = number % 7 === 0
+        const exchange = send(delivery, callTo(origin, hurried ? { timeout: 1, grace: 3 } : { timeout: 5000 }))
+        const aborted = number % 5 === 0
+        if (aborted) setTimeout(() => exchange.abort(), number % 3)
+        const [code] = codesOf([await exchange.answer.then(() => ({}), (error: TargetError) => ({ error }))])
+        if (!hurried && !aborted) codes[code!] = (codes[code!] ?? 0) + 1
+      }
+    }))
+    t.strictSame(Object.keys(codes), ['ok'])
+    t.ok(await until(() => pool().running === 0))
+    t.match(pool(), { waiting: 0, stragglers: 0 })
+    t.ok(pool().sockets <= 16)
+  })
+
+  t.test('the caller\'s signal', async (t) => {
+    const { delivery, origin, pool } = await setUp(t, hang)
+    const controller = new AbortController()
+    const { answer } = send(delivery, callTo(origin, { signal: controller.signal }))
+    t.equal(getEventListeners(controller.signal, 'abort').length, 1)
+    controller.abort(new Error('changed my mind'))
+    await t.rejects(answer, { code: 'FST_TARGET_ABORTED', cause: { message: 'changed my mind' } })
+    t.ok(await until(() => pool().running === 0))
+    t.match((await endingOf(delivery, callTo(origin, { signal: controller.signal }))).error, { code: 'FST_TARGET_ABORTED', meta: { attempts: 0 } })
+  })
+
+  t.test('many calls with one signal', async (t) => {
+    const warnings: Error[] = []
+    const collect = (warning: Error) => warnings.push(warning)
+    process.on('warning', collect)
+    t.teardown(() => { process.off('warning', collect) })
+    const { delivery, origin, pool } = await setUp(t, hang)
+    const controller = new AbortController()
+    await endingOf(delivery, callTo(origin, { signal: controller.signal, timeout: 20 }))
+    const calls = Array.from({ length: 15 }, () => endingOf(delivery, callTo(origin, { signal: controller.signal, timeout: 5000 })))
+    await delay(20)
+    controller.abort()
+    t.strictSame(new Set(codesOf(await Promise.all(calls))), new Set(['ABORTED']))
+    t.ok(await until(() => pool().running === 0))
+    t.same(warnings, [])
+  })
+
+  t.test('no listener stays on a signal', async (t) => {
+    const { server, delivery, origin } = await setUp(t, good, { breaker: false })
+    const { signal } = new AbortController()
+    await Promise.all(Array.from({ length: 10 }, () => endingOf(delivery, callTo(origin, { signal }))))
+    server.behave = (socket) => socket.destroy()
+    await endingOf(delivery, callTo(origin, { signal }))
+    server.behave = hang
+    await endingOf(delivery, callTo(origin, { signal, timeout: 20 }))
+    send(delivery, callTo(origin, { signal })).abort()
+    await endingOf(delivery, callTo(origin, { signal, path: '/with space' }))
+    t.equal(getEventListeners(signal, 'abort').length, 0)
+  })
+})
+
+t.test('breaker', async (t) => {
+  const settings = { failures: 4, window: 1000, cooldown: 500 }
+  const make = () => {
+    const states: BreakerState[] = []
+    const breaker = new Breaker(settings, (state) => states.push(state))
+    const call = (outcome: 'answered' | 'failed' | 'unknown', now: number, kind: 'page' | 'notification' = 'page') => {
+      const passage = breaker.admit(kind, now)
+      if (passage !== undefined) breaker.settle(passage, outcome, now)
+      return passage
+    }
+    const fail = (now: number, times = settings.failures) => { for (let i = 0; i < times; i++) call('failed', now) }
+    return { breaker, states, call, fail }
+  }
+
+  t.test('opens after enough failures, if they are half of the calls', async (t) => {
+    const { call, fail, states } = make()
+    fail(1000, 3)
+    t.same(states, [])
+    fail(1000, 1)
+    t.same(states, ['open'])
+    t.equal(call('answered', 1499), undefined)
+
+    const mixed = make()
+    for (let i = 0; i < 5; i++) mixed.call('answered', 1000)
+    mixed.fail(1000, 4)
+    t.same(mixed.states, [], '4 of 9')
+    mixed.fail(1000, 1)
+    t.same(mixed.states, ['open'], '5 of 10')
+  })
+
+  t.test('forgets what is older than the window', async (t) => {
+    const { fail, breaker, states } = make()
+    fail(1000, 3)
+    fail(2100, 3)
+    t.same(states, [])
+    t.match(breaker.report(2100), { state: 'closed', calls: 3, failures: 3 })
+    fail(90_000, 1)
+    t.same(breaker.report(90_000), { state: 'closed', calls: 1, failures: 1, retryIn: 0 })
+    fail(90_950, 3)
+    t.same(states, ['open'], 'and nothing that is younger')
+  })
+
+  t.test('calls that tell nothing are not counted', async (t) => {
+    const { call, breaker } = make()
+    for (let i = 0; i < 20; i++) call('unknown', 1000)
+    t.match(breaker.report(1000), { state: 'closed', calls: 0, failures: 0 })
+  })
+
+  t.test('one page call probes; its success closes', async (t) => {
+    const { breaker, call, fail, states } = make()
+    fail(1000)
+    t.equal(breaker.report(1200).retryIn, 300)
+    t.equal(breaker.report(1500).state, 'half-open')
+    t.equal(breaker.admit('page', 1500), 'probe')
+    t.equal(breaker.admit('page', 1500), undefined, 'one only')
+    t.equal(breaker.admit('notification', 1500), undefined)
+    breaker.settle('probe', 'answered', 1600)
+    t.same(states, ['open', 'half-open', 'closed'])
+    t.equal(call('answered', 1600), 'ordinary')
+    fail(1600, 3)
+    t.equal(breaker.report(1600).state, 'closed', 'it counts from zero again')
+  })
+
+  t.test('a failed probe opens it again; an aborted one leaves its place to the next', async (t) => {
+    const { breaker, call, fail } = make()
+    fail(1000)
+    t.equal(call('unknown', 1500), 'probe')
+    t.equal(call('failed', 1500), 'probe')
+    t.equal(call('answered', 1999), undefined)
+    t.equal(call('answered', 2000), 'probe')
+    t.equal(breaker.report(2000).state, 'closed')
+  })
+
+  t.test('calls from before it opened decide nothing', async (t) => {
+    const { breaker, fail, states } = make()
+    const early = breaker.admit('page', 1000)!
+    const another = breaker.admit('page', 1000)!
+    fail(1000)
+    breaker.settle(early, 'answered', 1100)
+    t.same(states, ['open'])
+    t.equal(breaker.admit('page', 1500), 'probe')
+    breaker.settle(another, 'failed', 1500)
+    t.equal(breaker.report(1500).state, 'half-open')
+  })
+
+  t.test('a notification never takes the probe from a page, and finds out all the same', async (t) => {
+    const { breaker, call, fail, states } = make()
+    fail(1000)
+    t.equal(call('answered', 1400, 'notification'), undefined)
+    t.equal(call('failed', 1500, 'notification'), 'trial')
+    t.equal(breaker.admit('page', 1501), 'probe', 'its failure costs the page nothing')
+    breaker.settle('probe', 'unknown', 1501)
+    t.equal(call('failed', 1999, 'notification'), undefined, 'one try per cooldown, and per second')
+    t.equal(breaker.admit('notification', 2000), 'trial')
+    t.equal(breaker.admit('notification', 2000), undefined)
+    t.equal(breaker.admit('page', 2000), 'probe', 'nor does one under way')
+    breaker.settle('trial', 'answered', 2010)
+    t.same(states, ['open', 'half-open', 'closed'])
+    breaker.settle('probe', 'failed', 2020)
+    t.equal(breaker.report(2020).state, 'closed')
+  })
+
+  t.test('Retry-After opens it for that long, a minute at most', async (t) => {
+    const { breaker, states } = make()
+    breaker.settle(breaker.admit('page', 1000)!, 'answered', 1000, 2000)
+    t.same(states, ['open'])
+    t.equal(breaker.admit('page', 2999), undefined)
+    t.equal(breaker.admit('page', 3000), 'probe')
+    breaker.settle('probe', 'failed', 3000, 3_600_000)
+    t.equal(breaker.admit('page', 62_999), undefined)
+    t.equal(breaker.admit('page', 63_000), 'probe')
+  })
+
+  t.test('reading Retry-After', async (t) => {
+    const now = Date.parse('2026-11-23T12:00:00Z')
+    t.equal(readRetryAfter('7', now), 7000)
+    t.equal(readRetryAfter('Mon, 23 Nov 2026 12:00:09 GMT', now), 9000)
+    for (const none of [undefined, '', '0', '-1', 'soon', 'Mon, 23 Nov 2020 12:00:00 GMT', ['1', '2']]) t.equal(readRetryAfter(none, now), 0, String(none))
+  })
+
+  t.test('on the wire', async (t) => {
+    const states: unknown[] = []
+    const collect = (message: unknown) => states.push(message)
+    channels.breaker.subscribe(collect)
+    t.teardown(() => { channels.breaker.unsubscribe(collect) })
+    const { server, delivery, origin, host } = await setUp(t, bytes(http('500 Oops', '{}')))
+    for (let i = 0; i < BREAKER.failures; i++) await endingOf(delivery, callTo(origin))
+    t.match(delivery.health().breaker[host], { state: 'open', failures: 10, calls: 10 })
+    const { error, elapsed } = await endingOf(delivery, callTo(origin))
+    t.match(error, { code: 'FST_TARGET_BREAKER_OPEN', statusCode: 503, meta: { attempts: 0, host } })
+    t.ok(elapsed < TOLERANCE)
+    t.equal(server.requests.length, BREAKER.failures, 'the host is left alone')
+    server.behave = (socket) => setTimeout(() => socket.write(GOOD), 50)
+    await delay(BREAKER.cooldown + 20)
+    const endings = await Promise.all(Array.from({ length: 3 }, () => endingOf(delivery, callTo(origin))))
+    t.same(codesOf(endings), ['ok', 'BREAKER_OPEN', 'BREAKER_OPEN'])
+    t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
+    t.same(states, ['open', 'half-open', 'closed'].map((state) => ({ host, state })))
+  })
+
+  t.test('an aborted probe does not block the way', async (t) => {
+    const { server, delivery, origin } = await setUp(t, (socket) => socket.destroy())
+    for (let i = 0; i < BREAKER.failures; i++) await endingOf(delivery, callTo(origin))
+    await delay(BREAKER.cooldown + 20)
+    server.behave = hang
+    const probe = send(delivery, callTo(origin))
+    probe.abort()
+    server.behave = good
+    t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
+  })
+
+  t.test('what counts', async (t) => {
+    const rows: [string, Behaviour, number, Parameters<typeof callTo>[1]?][] = [
+      ['500', bytes(http('500 Oops', '{}')), 1],
+      ['500 in the body', bytes(http('200 OK', '{"status":503}')), 1],
+      ['connection lost', (socket) => socket.destroy(), 1],
+      ['own timeout', hang, 1, { timeout: 30, breakerTimeout: 30 }],
+      ['a route\'s shorter deadline', hang, 0, { timeout: 30, breakerTimeout: 31 }],
+      ['400', bytes(http('400 Bad', '{}')), 0],
+      ['429 without Retry-After', bytes(http('429 Slow down', '{}')), 0],
+      ['redirect', bytes(http('301 Moved', '')), 0],
+      ['nonsense', bytes(http('200 OK', 'x')), 0],
+      ['an unsendable request', good, 0, { path: 'x' }]
+    ]
+    for (const [name, behave, failures, more] of rows) {
+      const { delivery, origin, host } = await setUp(t, behave)
+      await endingOf(delivery, callTo(origin, { grace: 0, ...more }))
+      t.equal(delivery.health().breaker[host]?.failures, failures, name)
+    }
+  })
+
+  t.test('turned off', async (t) => {
+    const { server, delivery, origin } = await setUp(t, bytes(http('503 Busy', '{}', { 'retry-after': '30' })), { breaker: false })
+    for (let i = 0; i < 30; i++) t.equal((await endingOf(delivery, callTo(origin))).error?.code, 'FST_TARGET_HTTP')
+    t.equal(server.requests.length, 30)
+    t.same(delivery.health().breaker, {})
+  })
+
+  t.test('per host', async (t) => {
+    const { delivery, origin } = await setUp(t, (socket) => socket.destroy())
+    const other = await new FaultServer().listen()
+    t.teardown(() => other.close())
+    for (let i = 0; i < BREAKER.failures; i++) await endingOf(delivery, callTo(origin))
+    t.same(codesOf(await Promise.all([endingOf(delivery, callTo(origin)), endingOf(delivery, callTo(other.origin))])), ['BREAKER_OPEN', 'ok'])
+  })
+})
+
+t.test('pool', async (t) => {
+  t.test('a pool too old is replaced, also at the cap of connections (nodejs/undici#5144)', async (t) => {
+    const { server, delivery, origin } = await setUp(t, good, { pool: { ...POOL, connections: 1, maxAge: 1 } })
+    for (let i = 0; i < 5; i++) {
+      t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
+      await delay(20)
+    }
+    t.equal(server.accepted, 5)
+    t.ok(await until(() => server.sockets.size <= 1), 'the old ones are closed')
+  })
+
+  t.test('under constant load, and running calls end where they are', async (t) => {
+    const { server, delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 5), { pool: { ...POOL, connections: 4, maxAge: 50 } })
+    const end = performance.now() + 400
+    const codes = new Set<string>()
+    await Promise.all(Array.from({ length: 8 }, async () => {
+      while (performance.now() < end) for (const code of codesOf([await endingOf(delivery, callTo(origin, { timeout: 2000 }))])) codes.add(code)
+    }))
+    t.same([...codes], ['ok'])
+    t.ok(server.accepted >= 8, `${server.accepted} connections`)
+    t.ok(server.mostSockets <= 3 * 4, `${server.mostSockets} at once`)
+    t.ok(await until(() => server.sockets.size <= 4 + 1))
+    t.ok(pool().sockets <= 5)
+  })
+
+  t.test('a call that hangs does not keep its old pool from closing', async (t) => {
+    const { server, delivery, origin } = await setUp(t, hang, { pool: { ...POOL, maxAge: 20 }, breaker: false })
+    const stuck = endingOf(delivery, callTo(origin, { grace: 0 }))
+    await until(() => server.requests.length === 1)
+    const [old] = server.sockets
+    await delay(30)
+    server.behave = good
+    t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
+    t.equal((await stuck).error?.code, 'FST_TARGET_TIMEOUT')
+    if (!old!.destroyed) await once(old!, 'close')
+    t.pass('closed')
+  })
+
+  t.test('a server\'s Keep-Alive cannot prolong an idle connection\'s life', async (t) => {
+    const { server, delivery, origin } = await setUp(t, bytes(http('200 OK', '{}', { 'keep-alive': 'timeout=600' })), { pool: { ...POOL, keepAliveTimeout: 100 } })
+    await endingOf(delivery, callTo(origin))
+    t.ok(await until(() => server.sockets.size === 0, 3000))
+  })
+
+  t.test('sixteen hosts are kept, the one unused for the longest time goes', async (t) => {
+    const delivery = network()
+    const servers = await Promise.all(Array.from({ length: 18 }, () => new FaultServer().listen()))
+    t.teardown(async () => { await delivery.close(); await Promise.all(servers.map((server) => server.close())) })
+    const [first, second, third] = servers as [FaultServer, FaultServer, FaultServer]
+    second.behave = (socket) => setTimeout(() => socket.write(GOOD), 150)
+    const call = (server: FaultServer) => endingOf(delivery, callTo(server.origin, { timeout: 2000 }))
+    await call(first)
+    const busy = call(second)
+    for (const server of servers.slice(2, 16)) await call(server)
+    await call(first)
+    for (const server of servers.slice(16)) await call(server)
+    const kept = Object.keys(delivery.health().pool)
+    t.equal(kept.length, 16)
+    t.ok(kept.includes(hostOf(first)), 'used lately')
+    t.ok(kept.includes(hostOf(second)), 'busy')
+    t.notOk(kept.includes(hostOf(third)))
+    t.ok(await until(() => third.sockets.size === 0), 'its connections are closed')
+    t.equal((await busy).answer?.status, 200)
+    t.equal((await call(third)).answer?.status, 200, 'it can come back')
+  })
+
+  t.test('when all are busy, the call on the one that goes ends in its own time', async (t) => {
+    const delivery = network()
+    const servers = await Promise.all(Array.from({ length: 17 }, () => new FaultServer((socket) => setTimeout(() => socket.write(GOOD), 150)).listen()))
+    t.teardown(async () => { await delivery.close(); await Promise.all(servers.map((server) => server.close())) })
+    const endings = await Promise.all(servers.map((server) => endingOf(delivery, callTo(server.origin, { timeout: 2000 }))))
+    t.same(new Set(codesOf(endings)), new Set(['ok']))
+    t.equal(Object.keys(delivery.health().pool).length, 16)
+    t.ok(await until(() => servers[0]!.sockets.size === 0, 2000), 'and its connection is closed then')
+  })
+
+  t.test('what outlives a request is not in its async context', async (t) => {
+    const store = new AsyncLocalStorage<string>()
+    const { delivery, origin } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 80))
+    const seen = await new Promise((resolve) => {
+      store.run('a request', () => send(delivery, callTo(origin, { timeout: 30, grace: 2000, onLate: () => resolve(store.getStore()) })))
+    })
+    t.equal(seen, undefined)
+    const inside = await store.run('another', async () => {
+      await endingOf(delivery, callTo(origin))
+      return store.getStore()
+    })
+    t.equal(inside, 'another', 'and an answer is in its asker\'s')
+
+    const hanging = await setUp(t, hang)
+    const errors = channel('undici:request:error')
+    const grace = new Promise((resolve) => {
+      const listener = () => {
+        errors.unsubscribe(listener)
+        resolve(store.getStore())
+      }
+      errors.subscribe(listener)
+    })
+    store.run('a third', () => send(hanging.delivery, callTo(hanging.origin, { timeout: 30, grace: 30 })))
+    t.equal(await grace, undefined, 'nor is the end of the grace')
+  })
+})
+
+t.test('a dispatcher that was lent', async (t) => {
+  t.test('is used and never closed', async (t) => {
+    const agent = new Agent()
+    t.teardown(() => agent.destroy())
+    const { delivery, origin, pool } = await setUp(t, good, { dispatcher: agent })
+    t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
+    t.equal(pool().sockets, 0)
+    await delivery.close()
+    t.notOk(agent.closed)
+    t.equal((await agent.request({ origin, path: '/', method: 'POST', body: '{}' })).statusCode, 200)
+  })
+
+  t.test('deadline, grace and abort', async (t) => {
+    const agent = new Agent()
+    t.teardown(() => agent.destroy())
+    const { server, delivery, origin, pool } = await setUp(t, hang, { dispatcher: agent })
+    t.equal((await endingOf(delivery, callTo(origin, { timeout: 30, grace: 50 }))).error?.code, 'FST_TARGET_TIMEOUT')
+    t.equal(pool().stragglers, 1)
+    t.ok(await until(() => pool().running === 0))
+    server.behave = good
+    t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
+    server.behave = hang
+    const exchange = send(delivery, callTo(origin))
+    exchange.abort()
+    await t.rejects(exchange.answer, { code: 'FST_TARGET_ABORTED' })
+    t.ok(await until(() => pool().running === 0))
+  })
+
+  t.test('MockAgent', async (t) => {
+    const mock = new MockAgent()
+    mock.disableNetConnect()
+    t.teardown(() => mock.close())
+    const delivery = network({ dispatcher: mock })
+    t.teardown(() => delivery.close())
+    const pool = mock.get('https://acmeclient.tt.omtrdc.net')
+    const path = callTo('').path
+    pool.intercept({ path, method: 'POST' }).reply(200, { status: 200, client: 'acmeclient' })
+    t.match((await endingOf(delivery, callTo('https://acmeclient.tt.omtrdc.net'))).answer, { body: { client: 'acmeclient' } })
+    pool.intercept({ path, method: 'POST' }).replyWithError(new Error('as ordered'))
+    t.match((await endingOf(delivery, callTo('https://acmeclient.tt.omtrdc.net'))).error, { code: 'FST_TARGET_CONNECTION', message: /as ordered/ })
+    t.equal((await endingOf(delivery, callTo('https://acmeclient.tt.omtrdc.net'))).error?.code, 'FST_TARGET_CONNECTION', 'not expected by the mock')
+    pool.intercept({ path, method: 'POST' }).reply(200, { status: 200 }).delay(100)
+    t.equal((await endingOf(delivery, callTo('https://acmeclient.tt.omtrdc.net', { timeout: 20 }))).error?.code, 'FST_TARGET_TIMEOUT')
+  })
+
+  t.test('one that throws', async (t) => {
+    class Broken extends Agent {
+      override dispatch (): boolean { throw new Error('broken') }
+    }
+    const delivery = network({ dispatcher: new Broken() })
+    t.match((await endingOf(delivery, callTo('http://127.0.0.1:9'))).error, { code: 'FST_TARGET_CONNECTION', message: /broken/ })
+    t.match(delivery.health().pool['127.0.0.1:9'], { running: 0 })
+    await delivery.close()
+  })
+})
+
+t.test('close', async (t) => {
+  t.test('running calls end, new ones are refused, nothing is left', async (t) => {
+    const { server, delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 80), { pool: { ...POOL, connections: 1 } })
+    const running = endingOf(delivery, callTo(origin, { timeout: 2000 }))
+    const waiting = endingOf(delivery, callTo(origin, { timeout: 2000 }))
+    const closed = delivery.close()
+    t.equal(delivery.close(), closed)
+    const refused = await endingOf(delivery, callTo(origin))
+    t.match(refused.error, { code: 'FST_TARGET_CLOSED', statusCode: 503 })
+    await closed
+    t.same(codesOf([await running, await waiting]), ['ok', 'ok'])
+    t.match(pool(), { running: 0, waiting: 0, stragglers: 0, sockets: 0 })
+    t.ok(await until(() => server.sockets.size === 0))
+    t.equal((await endingOf(delivery, callTo(origin))).error?.code, 'FST_TARGET_CLOSED')
+  })
+
+  t.test('is bounded by the deadlines of the calls, and ends the grace', async (t) => {
+    const { server, delivery, origin, pool } = await setUp(t, hang)
+    await endingOf(delivery, callTo(origin, { timeout: 20, grace: 60_000 }))
+    t.equal(pool().stragglers, 1)
+    const running = endingOf(delivery, callTo(origin, { timeout: 100, grace: 60_000 }))
+    const start = performance.now()
+    const closed = delivery.close()
+    t.equal(pool().stragglers, 0)
+    await closed
+    t.ok(performance.now() - start < 100 + TOLERANCE)
+    t.equal((await running).error?.code, 'FST_TARGET_TIMEOUT')
+    t.ok(await until(() => server.sockets.size === 0))
+  })
+
+  t.test('ends the grace with a dispatcher that was lent, too', async (t) => {
+    const agent = new Agent()
+    t.teardown(() => agent.destroy())
+    const { server, delivery, origin, pool } = await setUp(t, hang, { dispatcher: agent })
+    const running = endingOf(delivery, callTo(origin, { timeout: 100, grace: 60_000 }))
+    await until(() => server.requests.length === 1)
+    await delivery.close()
+    t.equal((await running).error?.code, 'FST_TARGET_TIMEOUT')
+    t.match(pool(), { running: 0, stragglers: 0 })
+  })
+
+  t.test('of a client that was never used', async () => {
+    await network().close()
+  })
+
+  t.test('with a dispatcher that was lent and that never lets go', async (t) => {
+    class Silent extends Agent {
+      override dispatch (): boolean { return true }
+    }
+    const delivery = network({ dispatcher: new Silent() })
+    const running = endingOf(delivery, callTo('http://127.0.0.1:9', { timeout: 50 }))
+    await delivery.close()
+    t.equal((await running).error?.code, 'FST_TARGET_TIMEOUT')
+  })
+})
+
+t.test('get', async (t) => {
+  const order = { maxSize: 1000, timeout: 1000 }
+
+  t.test('any complete answer is one', async (t) => {
+    const { server, delivery, origin } = await setUp(t, bytes(http('304 Not Modified', '', { etag: '"1"' })))
+    const answer = await delivery.get(`${origin}/a/b?c=d#e`, { ...order, headers: { 'if-none-match': '"1"' } })
+    t.match(answer, { status: 304, headers: { etag: '"1"' } })
+    t.match(server.requests[0]?.head, /^GET \/a\/b\?c=d HTTP/)
+    t.match(server.requests[0]?.head, /if-none-match: "1"/)
+    server.behave = bytes(http('200 OK', 'hello'))
+    const { body } = await delivery.get(new URL(origin), order)
+    t.equal(Buffer.from(body).toString(), 'hello')
+  })
+
+  t.test('failures', async (t) => {
+    const { server, delivery, origin, pool } = await setUp(t, bytes(http('200 OK', 'x'.repeat(1001))))
+    await t.rejects(delivery.get(origin, order), { code: 'FST_TARGET_INVALID_RESPONSE' })
+    server.behave = hang
+    await t.rejects(delivery.get(origin, { ...order, timeout: 30 }), { code: 'FST_TARGET_TIMEOUT' })
+    t.match(pool(), { running: 0, stragglers: 0 })
+    server.behave = (socket) => socket.destroy()
+    await t.rejects(delivery.get(origin, order), { code: 'FST_TARGET_CONNECTION' })
+    await t.rejects(delivery.get('nonsense', order), { code: 'FST_TARGET_INVALID_REQUEST' })
+    await t.rejects(delivery.get('file:///etc/hosts', order), { code: 'FST_TARGET_INVALID_REQUEST' })
+    await t.rejects(delivery.get(origin, { ...order, signal: AbortSignal.abort() }), { code: 'FST_TARGET_ABORTED' })
+    await t.rejects(delivery.get(origin, { ...order, headers: { 'x-a': 'b\r\nc: d' } }), { code: 'FST_TARGET_INVALID_REQUEST' })
+  })
+
+  t.test('ends with close', async (t) => {
+    const { delivery, origin } = await setUp(t, hang)
+    const running = delivery.get(origin, { ...order, timeout: 60_000 })
+    const rejected = t.rejects(running, { code: 'FST_TARGET_CLOSED' })
+    await delivery.close()
+    await rejected
+    await t.rejects(delivery.get(origin, order), { code: 'FST_TARGET_CLOSED' })
+  })
+})
+
+t.test('being watched', async (t) => {
+  t.test('channels', async (t) => {
+    const messages: [string, unknown][] = []
+    for (const name of ['callStart', 'callEnd', 'callError'] as const) {
+      const collect = (message: unknown) => messages.push([name, message])
+      channels[name].subscribe(collect)
+      t.teardown(() => { channels[name].unsubscribe(collect) })
+    }
+    const { server, delivery, origin, host } = await setUp(t)
+    await endingOf(delivery, callTo(origin))
+    server.behave = bytes(http('500 Oops', '{}'))
+    const { error } = await endingOf(delivery, callTo(origin, { kind: 'notification', requestId: 'r-2' }))
+    t.match(messages, [
+      ['callStart', { requestId: 'r-1', host, kind: 'page' }],
+      ['callEnd', { requestId: 'r-1', host, kind: 'page', status: 200, attempts: 1, elapsed: Number }],
+      ['callStart', { requestId: 'r-2', host, kind: 'notification' }],
+      ['callError', { requestId: 'r-2', host, kind: 'notification', error, attempts: 1, elapsed: Number }]
+    ])
+  })
+
+  t.test('one line per kind of failure', async (t) => {
+    const lines: unknown[][] = []
+    const { server, delivery, origin } = await setUp(t, bytes(http('500 Oops', '{"message":"broken"}')), {
+      breaker: false,
+      logger: { debug () {}, error: (...line) => lines.push(line) }
+    })
+    for (let i = 0; i < 20; i++) await endingOf(delivery, callTo(origin))
+    server.behave = bytes(http('502 Oops', ''))
+    for (let i = 0; i < 20; i++) await endingOf(delivery, callTo(origin))
+    send(delivery, callTo(origin)).abort()
+    t.match(lines, [
+      [{ err: { code: 'FST_TARGET_HTTP' } }, 'Target answered with an error: 500: broken'],
+      [{ err: { code: 'FST_TARGET_HTTP' } }, 'Target answered with an error: 502']
+    ])
+    t.equal(lines.length, 2)
+  })
+
+  t.test('a logger that throws breaks nothing', async (t) => {
+    const { delivery, origin } = await setUp(t, (socket) => socket.destroy(), { logger: { debug () {}, error () { throw new Error('full disk') } } })
+    t.equal((await endingOf(delivery, callTo(origin))).error?.code, 'FST_TARGET_CONNECTION')
+  })
+})
+
+t.test('what an edge says', async (t) => {
+  const request = {
+    path: '/rest/v1/delivery?imsOrgId=org&sessionId=session-of-this-visitor',
+    body: JSON.stringify({ id: { tntId: 'd359234570e04f14' }, execute: { mboxes: [{ name: 'hero', parameters: { card: '4111 1111' } }] } })
+  }
+  const say = (message: unknown) => edgeMessage({ message }, request)
+  t.equal(say('bad mbox hero'), ': bad mbox hero')
+  t.equal(say('a\r\nb\u001b[31m\u2028c\u202ed'), ': a b [31m c d', 'no line breaks, no escapes')
+  t.equal(say('tntId d359234570e04f14 of session-of-this-visitor paid with 4111 1111'), ': tntId … of … paid with …')
+  t.equal(say('x'.repeat(1000)), `: ${'x'.repeat(200)}…`)
+  t.equal(say('x'.repeat(1e6)), '')
+  for (const none of [undefined, 7, '', {}]) t.equal(say(none), '')
+  for (const none of [undefined, null, [], 'text']) t.equal(edgeMessage(none, request), '')
+})
+
+t.test('the shape of an answer', async (t) => {
+  const sound = [
+    {}, { status: 200 }, { execute: {} }, { execute: { mboxes: [] } }, { notifications: [{ id: 'a' }] },
+    { execute: { mboxes: [{ index: 0, name: 'a', options: [{ content: 'x' }, { content: { y: 1 } }, { content: [1] }, { content: null }] }] } },
+    { prefetch: { views: [{ name: 'v', options: [{ type: 'new-type', responseTokens: { 'geo.city': 'x' } }], metrics: [{ type: 'click', eventToken: 'e' }] }] } },
+    { unheardOf: [1, 2] }
+  ]
+  for (const answer of sound) t.equal(findFault(answer), undefined, JSON.stringify(answer))
+  const faulty: [unknown, string][] = [
+    [[], ' is not an object'], ['x', ' is not an object'],
+    [{ execute: [] }, '.execute is not an object'],
+    [{ execute: { mboxes: {} } }, '.execute.mboxes is not a list'],
+    [{ execute: { mboxes: [null] } }, '.execute.mboxes[0] is not an object'],
+    [{ execute: { mboxes: [{ name: 7 }] } }, '.execute.mboxes[0].name is not a string'],
+    [{ prefetch: { views: [{ options: [{}, 'x'] }] } }, '.prefetch.views[0].options[1] is not an object'],
+    [{ prefetch: { mboxes: [{ metrics: [{ eventToken: {} }] }] } }, '.prefetch.mboxes[0].metrics[0].eventToken is not a string'],
+    [{ execute: { pageLoad: { options: {} } } }, '.execute.pageLoad.options is not a list'],
+    [{ id: 'x' }, '.id is not an object'], [{ id: { tntId: 5 } }, '.id.tntId is not a string'],
+    [{ notifications: [[]] }, '.notifications[0] is not an object'], [{ edgeHost: 1 }, '.edgeHost is not a string'],
+    [{ status: '200' }, '.status is not a number']
+  ]
+  for (const [answer, fault] of faulty) t.equal(findFault(answer), `the answer${fault}`)
+
+  const withNulls = { execute: null, prefetch: { mboxes: [{ name: 'a', options: null }] } }
+  t.equal(findFault(withNulls), undefined)
+  t.same(withNulls, { prefetch: { mboxes: [{ name: 'a' }] } }, 'null is absent')
+
+  fc.assert(fc.property(fc.jsonValue(), (value) => { findFault(value) }), { numRuns: 500 })
+})
+
+t.test('whatever bytes come back, a call ends as promised', async (t) => {
+  const { server, delivery, origin } = await setUp(t, good, { breaker: false })
+  const codes = /^FST_TARGET_(TIMEOUT|CONNECTION|HTTP|INVALID_RESPONSE)$/
+  const body = fc.oneof(fc.json(), fc.string(), fc.constant('{"status":200}'))
+  const answer = fc.oneof(
+    body.map((text) => http('200 OK', text)),
+    fc.tuple(fc.integer({ min: 100, max: 999 }), body, fc.nat(20)).map(([status, text, length]) => http(`${status} x`, text, { 'content-length': length })),
+    fc.string({ unit: 'binary' })
+  )
+  await fc.assert(fc.asyncProperty(answer, fc.boolean(), async (text, close) => {
+    server.behave = (socket) => close ? socket.end(text) : socket.write(text)
+    const ending = await endingOf(delivery, callTo(origin, { timeout: 40, grace: 0 }))
+    if (ending.error !== undefined && !codes.test(ending.error.code)) throw ending.error
+    if (ending.answer?.body !== undefined && findFault(ending.answer.body) !== undefined) throw new Error('let through')
+  }), { numRuns: 150 })
+  server.behave = good
+  t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
+})

@@ -1,0 +1,644 @@
+/** What an app declares of its mboxes, and for whom it asks Target at all: the options `mboxes` and `enabled`. */
+import fastifyCookie from '@fastify/cookie'
+import { FormatRegistry, Kind, Type } from '@sinclair/typebox'
+import Fastify, { type FastifyRequest } from 'fastify'
+import diagnostics from 'node:diagnostics_channel'
+import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import t from 'tap'
+import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
+import fastifyAdobeTarget, { type FastifyAdobeTargetOptions, type MboxDefinitions, type RequestTarget } from '../../lib/index.ts'
+import { startBrowser, withoutBrowser } from '../support/chromium.ts'
+import { client, cookiesOf, json, optionsFor, organizationId, sleep, startApp, startEdge, startServer, targetCookieOf } from '../support/helper.ts'
+import { createTypedApp } from './mbox-app.ts'
+
+process.on('unhandledRejection', (error) => { throw error })
+
+const HERO = /class="hero/
+
+/** Asks whatever TypeScript would not let it ask. */
+const untyped = (request: FastifyRequest) => request.target as unknown as { attributes (mbox: string): Promise<unknown> } & RequestTarget
+
+/** Waits until something holds, for at most five seconds. */
+async function until (holds: () => boolean) {
+  for (let wait = 0; wait < 500 && !holds(); wait++) await sleep(10)
+}
+
+/** An artifact that offers some options, by mbox name, to everybody. */
+function artifactWith (offers: Record<string, { type: string, content: unknown, eventToken?: string }[]>): object {
+  const rule = sampleArtifact.rules.mboxes.banner[0]!
+  return {
+    ...sampleArtifact,
+    localMboxes: Object.keys(offers),
+    rules: {
+      mboxes: Object.fromEntries(Object.entries(offers).map(([name, options], index) => [name, [{
+        ...rule, ruleKey: `${index}`, activityId: index, condition: true, meta: { ...rule.meta, 'activity.id': index, 'location.name': name }, consequence: { name, options, metrics: [{ type: 'click', selector: 'a' }] }
+      }]])),
+      views: {}
+    }
+  }
+}
+
+const Flags = Type.Object({ express: Type.Boolean({ default: false }), limit: Type.Number({ default: 10 }) })
+const html = (content: string) => ({ type: 'html', content })
+const data = (content: unknown) => ({ type: 'json', content })
+
+t.test('mboxes: content is completed, checked, and stood in for', async (t) => {
+  const offers = {
+    hero: [html('<h1>Hero</h1>')],
+    'bad-hero': [data({ secret: 'value-of-an-offer' })],
+    flags: [data({ express: true, own: { nested: 1 } })],
+    'bad-flags': [data({ express: 'value-of-an-offer' })],
+    'html-flags': [html('no attributes')],
+    'many-flags': [data({ express: true }), data({ limit: 3 })],
+    'bad-many': [data({ express: true }), data({ limit: 'value-of-an-offer' })],
+    list: [data([{ title: 'one' }])],
+    free: [data({ any: 1 })]
+  }
+  const mboxes: MboxDefinitions = {
+    hero: { schema: Type.String(), fallback: '<h1>Welcome</h1>' },
+    'bad-hero': { schema: Type.String(), fallback: '<h1>Welcome</h1>' },
+    'no-hero': { schema: Type.String(), fallback: '<h1>Welcome</h1>' },
+    flags: { schema: Flags },
+    'bad-flags': { schema: Flags },
+    'html-flags': { schema: Flags, fallback: { limit: 7 } },
+    'many-flags': { schema: Flags },
+    'bad-many': { schema: Flags, fallback: { express: true, limit: 1 } },
+    'no-flags': { schema: Flags },
+    list: { schema: Type.Array(Type.Object({ title: Type.String(), price: Type.Number({ default: 5 }) })) },
+    free: { fallback: { any: 0 } },
+    'no-free': { fallback: { any: 0 } },
+    maybe: { schema: Type.Optional(Type.Object({ title: Type.String() })) }
+  }
+  const edge = await startEdge(t, { artifact: artifactWith(offers) })
+  for (const decisioningMethod of ['server-side', 'on-device'] as const) {
+    const { app, url, logged } = await startApp(t, edge.host, { mboxes, decisioningMethod, artifactPayload: artifactWith(offers), pollingInterval: 0 }, (app) => {
+      app.get('/', { config: { target: Object.keys(mboxes) } }, async (request) => {
+        const target = untyped(request)
+        const content: Record<string, unknown> = {}
+        const reasons: Record<string, unknown> = {}
+        for (const name of Object.keys(mboxes)) {
+          const offer = await target.offer(name)
+          content[name] = offer.content
+          reasons[name] = offer.reason
+          t.equal(offer.source === 'default', offer.reason !== 'matched')
+          t.same(await target.content(name), offer.content)
+          if (offer.reason === 'invalid-content') t.match(offer, { type: undefined, responseTokens: {}, options: [{ type: String }], metrics: [{ type: 'click' }], error: undefined })
+        }
+        const attributes = Object.fromEntries(await Promise.all(Object.keys(mboxes).filter((name) => name.endsWith('flags') || name === 'bad-many').map(async (name) => [name, await target.attributes(name)])))
+        const raw = (await target.result()).response.execute?.mboxes?.find(({ name }) => name === 'flags')?.options?.[0]?.content
+        const given = {
+          content: await target.content('bad-hero', 'mine'),
+          none: await target.content('no-hero', null),
+          over: await target.attributes('flags', { express: false, more: 1 }),
+          instead: await target.attributes('bad-flags', { express: true }),
+          schema: await target.attributes('flags', Type.Object({ limit: Type.Number({ default: 99 }) }))
+        }
+        return { content, reasons, attributes, raw, given }
+      })
+    })
+    await app.target.ready()
+    const page = await json(await fetch(url))
+    t.same(page.content, {
+      hero: '<h1>Hero</h1>',
+      'bad-hero': '<h1>Welcome</h1>',
+      'no-hero': '<h1>Welcome</h1>',
+      flags: { express: true, limit: 10, own: { nested: 1 } },
+      'bad-flags': { express: false, limit: 10 },
+      'html-flags': { express: false, limit: 7 },
+      'many-flags': { express: true, limit: 10 },
+      'bad-many': { express: true, limit: 10 },
+      'no-flags': { express: false, limit: 10 },
+      list: [{ title: 'one', price: 5 }],
+      free: { any: 1 },
+      'no-free': { any: 0 }
+    }, decisioningMethod)
+    t.same(page.reasons, {
+      hero: 'matched',
+      'bad-hero': 'invalid-content',
+      'no-hero': 'no-offer',
+      flags: 'matched',
+      'bad-flags': 'invalid-content',
+      'html-flags': 'invalid-content',
+      'many-flags': 'matched',
+      'bad-many': 'matched',
+      'no-flags': 'no-offer',
+      list: 'matched',
+      free: 'matched',
+      'no-free': 'no-offer',
+      maybe: 'no-offer'
+    })
+    t.same(page.attributes, {
+      flags: { express: true, limit: 10, own: { nested: 1 } },
+      'bad-flags': { express: false, limit: 10 },
+      'html-flags': { express: false, limit: 7 },
+      'many-flags': { express: true, limit: 3 },
+      'bad-many': { express: true, limit: 1 },
+      'no-flags': { express: false, limit: 10 }
+    })
+    t.same(page.raw, { express: true, own: { nested: 1 } }, 'the response stays as it came')
+    t.same(page.given, {
+      content: 'mine', none: null, over: { express: true, limit: 10, more: 1, own: { nested: 1 } }, instead: { express: true }, schema: { express: true, own: { nested: 1 }, limit: 99 }
+    }, 'what a call brings goes before what was declared, but not around the check')
+    for (let visit = 0; visit < 3; visit++) await fetch(url)
+    t.same(logged.map(({ msg }) => /the mbox (\S+) does not fit its schema \(invalid-content\): (.*); its fallback is used$/.exec(msg)?.slice(1)), [
+      ['bad-hero', '/ expected string'], ['bad-flags', '/express expected boolean'], ['html-flags', '/ expected object'], ['bad-many', '/limit expected number']
+    ], 'one line for an mbox and kind, not for a request')
+    t.notMatch(JSON.stringify(logged), /value-of-an-offer/)
+  }
+})
+
+t.test('mboxes: every failure gives what stands in, and each request its own', async (t) => {
+  const edge = await startEdge(t)
+  const mboxes: MboxDefinitions = { hero: { fallback: 'Welcome' }, 'checkout-flags': { schema: Flags, fallback: { express: false, limit: 1 } } }
+  const { url } = await startApp(t, edge.host, { mboxes, timeout: 200, breaker: false }, (app) => {
+    app.get('/', { config: { target: ['hero', 'checkout-flags'] } }, async (request) => {
+      const { content, reason } = await request.target.offer('hero')
+      const flags = await untyped(request).attributes('checkout-flags') as Record<string, unknown>
+      const offered = await request.target.content('checkout-flags') as Record<string, unknown>
+      const before = { ...flags, ...offered }
+      // As a handler may that does not know whose they are.
+      flags['express'] = offered['express'] = 'changed'
+      return { content, reason, flags: before }
+    })
+    app.get('/off', { config: { target: false } }, async (request) => ({ ...await request.target.offer('hero'), flags: await untyped(request).attributes('checkout-flags') }))
+  })
+  for (const [fault, reason] of [['hang', 'timeout'], ['status:500', 'error'], ['bad-json', 'error']] as const) {
+    edge.fault(fault)
+    t.same(await json(await fetch(url)), { content: 'Welcome', reason, flags: { express: false, limit: 1 } }, fault)
+  }
+  t.match(await json(await fetch(`${url}/off`)), { content: 'Welcome', reason: 'not-requested', flags: { express: false, limit: 1 } })
+  t.same(mboxes['checkout-flags']!.fallback, { express: false, limit: 1 })
+})
+
+t.test('mboxes: content is checked at most once for an answer', async (t) => {
+  let checks = 0
+  FormatRegistry.Set('counted', () => { checks++; return true })
+  t.teardown(() => FormatRegistry.Delete('counted'))
+  const Counted = Type.Object({ text: Type.String({ format: 'counted', default: '' }) })
+  const edge = await startEdge(t, { artifact: artifactWith({ counted: [data({ text: 'a' })] }) })
+  const { url } = await startApp(t, edge.host, { mboxes: { counted: { schema: Counted } } }, (app) => {
+    app.get('/', { config: { target: ['counted'] } }, async (request) => {
+      const target = untyped(request)
+      return await Promise.all([target.content('counted'), target.offer('counted'), target.attributes('counted'), target.content('counted'), target.attributes('counted')])
+    })
+  })
+  checks = 0
+  for (let visit = 1; visit <= 3; visit++) {
+    t.match(await json(await fetch(url)), [{ text: 'a' }, { reason: 'matched' }, { text: 'a' }])
+    t.equal(checks, visit)
+  }
+})
+
+t.test('mboxes: content that does not fit is shown to nobody, so it counts no display', async (t) => {
+  const artifact = artifactWith({ flags: [{ ...data({ express: true }), eventToken: 'good' }], 'bad-flags': [{ ...data({ express: 'no' }), eventToken: 'bad' }] })
+  const edge = await startEdge(t, { artifact })
+  const mboxes: MboxDefinitions = { flags: { schema: Flags }, 'bad-flags': { schema: Flags } }
+  for (const decisioningMethod of ['server-side', 'on-device'] as const) {
+    const { app, url } = await startApp(t, edge.host, { mboxes, decisioningMethod, artifactPayload: artifact, pollingInterval: 0 }, (app) => {
+      app.get('/', { config: { target: { prefetch: { mboxes: Object.keys(mboxes) } } } }, async (request) => {
+        const { target } = request
+        target.displayed('bad-flags')
+        const reasons = await Promise.all(Object.keys(mboxes).map(async (mbox) => (await untyped(request).offer(mbox)).reason))
+        for (const mbox of ['bad-flags', 'flags']) target.displayed(mbox)
+        return reasons
+      })
+    })
+    await app.target.ready()
+    const before = edge.notifications.length
+    t.same(await json(await fetch(url)), ['matched', 'invalid-content'])
+    // Sends what is queued.
+    await app.close()
+    t.same(edge.notifications.slice(before).map(({ type, mbox }) => [type, mbox?.name]), [['display', 'flags']], decisioningMethod)
+  }
+})
+
+t.test('mboxes: hostile content', async (t) => {
+  const nested = `${'{"a":'.repeat(30_000)}1${'}'.repeat(30_000)}`
+  const host = await startServer(t, (request, response) => {
+    const option = (content: string) => `{"type":"json","content":${content}}`
+    const mbox = (name: string, content: string) => `{"index":0,"name":"${name}","options":[${option(content)}]}`
+    request.resume().on('end', () => response.end(`{"status":200,"execute":{"mboxes":[${[
+      mbox('proto', '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"express":true}'),
+      mbox('deep', `{"express":true,"a":${nested}}`),
+      mbox('recursive', nested),
+      mbox('keys', '{"a\\r\\nforged line":1}'),
+      mbox('null', 'null')
+    ].join(',')}]}}`))
+  })
+  const Recursive = Type.Recursive((This) => Type.Object({ a: Type.Optional(Type.Union([This, Type.Number()])) }))
+  const { url, logged } = await startApp(t, host, {
+    mboxes: {
+      proto: { schema: Flags },
+      deep: { schema: Flags },
+      recursive: { schema: Recursive },
+      keys: { schema: Type.Object({}, { additionalProperties: false }) },
+      null: { schema: Flags },
+      constructor: { schema: Flags },
+      toString: { fallback: 'text' }
+    }
+  }, (app) => {
+    app.get('/', { config: { target: ['proto', 'deep', 'recursive', 'keys', 'null', 'constructor', 'toString', '__proto__'] } }, async (request) => {
+      const target = untyped(request)
+      const reasons = Object.fromEntries(await Promise.all(['deep', 'recursive', 'keys', 'null', 'constructor', 'toString', '__proto__', 'valueOf'].map(async (name) => [`the ${name}`, (await target.offer(name)).reason])))
+      const proto = await target.content('proto') as object
+      const attributes = await target.attributes('proto') as object
+      return { reasons, own: [Object.getPrototypeOf(proto) === Object.prototype, Object.getPrototypeOf(attributes) === Object.prototype, Object.hasOwn(attributes, '__proto__')], polluted: ({} as { polluted?: true }).polluted ?? false }
+    })
+  })
+  t.same(await json(await fetch(url)), {
+    reasons: { 'the deep': 'invalid-content', 'the recursive': 'invalid-content', 'the keys': 'invalid-content', 'the null': 'no-offer', 'the constructor': 'no-offer', 'the toString': 'no-offer', 'the __proto__': 'no-offer', 'the valueOf': 'no-offer' },
+    own: [true, true, false],
+    polluted: false
+  })
+  t.equal(logged.length, 3)
+  for (const { msg, err } of logged) t.notMatch(`${msg}${(err as Error).message}`, /[\r\n]/, 'a member forges no log line')
+})
+
+t.test('mboxes: names that come from anywhere fill neither the log nor the memory', async (t) => {
+  const names = Array.from({ length: 1200 }, (_, index) => `mbox-${index}`)
+  const host = await startServer(t, (request, response) => {
+    const mboxes = names.map((name, index) => ({ index, name, options: [data({ express: 'no' })] }))
+    request.resume().on('end', () => response.end(JSON.stringify({ status: 200, execute: { mboxes } })))
+  })
+  const { url, logged } = await startApp(t, host, {}, (app) => {
+    app.get('/', { config: { target: names } }, async (request) => {
+      for (const name of names) await request.target.attributes(name, Flags)
+      return 'page'
+    })
+  })
+  t.equal(await (await fetch(url)).text(), 'page')
+  t.equal(logged.length, 1001)
+})
+
+t.test('mboxes: a mistake fails registration and names the mbox', async (t) => {
+  const cases: [unknown, RegExp][] = [
+    [3, /`mboxes` is 3/],
+    [[], /`mboxes` is \[\]/],
+    [{ hero: 'text' }, /`mboxes\.hero` is 'text'; allowed is \{ schema, fallback \}/],
+    [{ hero: { shema: Type.String() } }, /`mboxes\.hero` has no shema; there are schema, fallback/],
+    [{ ' ': {} }, /`mboxes\. ` has no name/],
+    [{ hero: { schema: { type: 'string' } } }, /`mboxes\.hero`: its schema is no TypeBox schema/],
+    [{ hero: { schema: null } }, /`mboxes\.hero`: its schema is no TypeBox schema/],
+    [{ hero: { schema: Type.Object({ a: Type.Array(Type.String({ format: 'nowhere' })) }) } }, /`mboxes\.hero`: its schema has the format nowhere/],
+    [{ hero: { schema: Type.Object({ a: { [Kind]: 'Nowhere' } as never }) } }, /`mboxes\.hero`: its schema has the kind Nowhere/],
+    [{ hero: { schema: Type.String(), fallback: 3 } }, /`mboxes\.hero` has a fallback that does not fit its schema: \/ expected string/],
+    [{ flags: { schema: Flags, fallback: { express: 'no' } } }, /`mboxes\.flags` has a fallback that does not fit its schema: \/express expected boolean/],
+    [{ flags: { schema: Flags, fallback: null } }, /`mboxes\.flags` has a fallback that does not fit/],
+    [{ flags: { schema: Type.Object({ express: Type.Boolean() }) } }, /`mboxes\.flags` has no fallback, and its schema cannot be filled from its own defaults: \/express expected required property; .*Type\.Optional\(\)/],
+    [{ flags: { schema: Type.Object({ a: Type.Boolean({ default: () => { throw new Error('no luck') } }) }) } }, /`mboxes\.flags`: its schema cannot be used/],
+    [{ free: { fallback: new (class Html {})() } }, /`mboxes\.free` has a fallback that is not plain data/],
+    [{ free: { fallback: { render () {} } } }, /`mboxes\.free` has a fallback that is not plain data/]
+  ]
+  for (const [mboxes, message] of cases) {
+    const app = Fastify()
+    const options = { client, organizationId, mboxes } as FastifyAdobeTargetOptions
+    await t.rejects(async () => await app.register(fastifyAdobeTarget, options), { code: 'FST_TARGET_INVALID_OPTIONS', message }, String(message))
+    await app.close()
+  }
+})
+
+t.test('attributes without anything to go by are a mistake that shows at the call', async (t) => {
+  const edge = await startEdge(t)
+  const mboxes: MboxDefinitions = { hero: { schema: Type.String(), fallback: '' }, free: { fallback: { a: 1 } }, maybe: { schema: Type.Optional(Type.Object({ title: Type.String() })) } }
+  const { url } = await startApp(t, edge.host, { mboxes }, (app) => {
+    app.get('/', async (request) => {
+      for (const name of ['nowhere', 'hero', 'free', 'maybe']) t.throws(() => untyped(request).attributes(name), { code: 'FST_TARGET_INVALID_OPTIONS', message: new RegExp(`the mbox ${name} needs a schema or defaults`) })
+      t.throws(() => request.target.attributes('hero', Type.String({ default: 'x' }) as never), { code: 'FST_TARGET_INVALID_OPTIONS' })
+      return await request.target.attributes('nowhere', Type.Intersect([Flags, Type.Object({ more: Type.Integer({ default: 2 }) })]))
+    })
+  })
+  t.same(await json(await fetch(url)), { express: false, limit: 10, more: 2 })
+})
+
+t.test('mboxes: a typed app, with the routes\' types from TypeBox', async (t) => {
+  const edge = await startEdge(t, { artifact: artifactWith({ 'typed-hero': [html('<h1>Typed</h1>')], 'typed-flags': [data({ express: true })], 'typed-product': [data({ title: 7 })] }) })
+  const app = await createTypedApp(edge.host)
+  t.teardown(() => app.close())
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  t.same(await json(await fetch(`${url}/5?size=2`)), { page: 7, hero: '<h1>Typed</h1>', flags: { express: true, freeShippingFrom: 100 }, product: { title: 'Lamp', price: 5 } })
+  t.equal((await fetch(`${url}/x`)).status, 400, 'the route checks by its schema')
+  t.same(await json(await fetch(`${url}/others`)), {
+    content: { express: true, freeShippingFrom: 100 }, given: '<h1>Typed</h1>', any: null, byHandWith: '', laidOver: { express: true, freeShippingFrom: 100, size: 1 }, plain: { size: 1 }, price: 5
+  })
+  t.same(await json(await fetch(`${url}/mistakes`)), new Array(5).fill('FST_TARGET_INVALID_OPTIONS'), 'what the compiler refuses is refused at run time too')
+})
+
+/** Asks for everything there is. */
+async function askAll ({ target }: FastifyRequest) {
+  target.start(['banner'])
+  target.displayed('hero')
+  target.clicked('hero')
+  target.notify({ type: 'click', mbox: { name: 'hero' } })
+  const offers = [await target.offer('hero', 'fallback'), await target.offer('undeclared', 'fallback'), await target.offer('banner', 'fallback'), await target.pageLoad('fallback'), await target.view('product', 'fallback')]
+  return {
+    offers: offers.map(({ content, reason, source, error }) => [content, reason, source, error?.code]),
+    content: await target.content('hero', 'fallback'),
+    attributes: await target.attributes('checkout-flags', { express: 'fallback' }),
+    views: await target.views(),
+    result: await target.result().then(() => 'a result', ({ code, message }) => [code, message]),
+    timing: target.timing
+  }
+}
+
+const everything = { execute: { mboxes: ['hero', 'checkout-flags'], pageLoad: {} }, prefetch: { views: [{}] } }
+
+t.test('enabled: false is no call, no cookie and no notification, in every way of asking', async (t) => {
+  const edge = await startEdge(t)
+  const published: string[] = []
+  for (const name of ['call:start', 'call:error', 'decision', 'outbox']) diagnostics.subscribe(`fastify-adobe-target:${name}`, () => published.push(name))
+  const no: [string, () => unknown, logged: boolean][] = [
+    ['false', () => false, false],
+    ['a promise of false', async () => { await sleep(5); return false }, false],
+    ['another kind of promise', () => ({ then: (resolve: (no: boolean) => void) => { setTimeout(resolve, 5, false) } }), false],
+    ['an error', () => { throw new Error('no luck') }, true],
+    ['a rejection', async () => { throw new Error('no luck') }, true],
+    ['a text', () => 'yes', true],
+    ['nothing', () => undefined, true],
+    ['a promise of null', async () => null, true]
+  ]
+  let asked = 0
+  const others: string[] = []
+  const other = (name: string) => () => { others.push(name); return {} }
+  for (const [name, answer, logs] of no) {
+    for (const [decisioningMethod, hook] of [['server-side', 'onRequest'], ['server-side', false], ['on-device', 'preHandler'], ['hybrid', 'onRequest']] as const) {
+      asked = 0
+      const { app, url, logged } = await startApp(t, edge.host, {
+        enabled: () => { asked++; return answer() as boolean },
+        hook,
+        decisioningMethod,
+        artifactPayload: sampleArtifact,
+        pollingInterval: 0,
+        serverTiming: true,
+        visitor: other('visitor'),
+        context: other('context'),
+        parameters: other('parameters')
+      }, (app) => {
+        app.get('/', { config: { target: everything } }, askAll)
+        app.get('/function', { config: { target: () => everything } }, askAll)
+        app.get('/outside', async (request) => [(await request.target.offer('hero', 'fallback')).reason, request.target.timing])
+        app.get('/unread', { config: { target: ['hero'] } }, async () => 'page')
+      })
+      const what = `${name}, ${decisioningMethod}, hook ${hook}`
+      const cookie = 'mbox=session#s-1#9999999999|PC#p-1.35_0#9999999999; mboxEdgeCluster=35'
+      for (const path of ['/', '/function', '/outside', '/unread']) {
+        const before = asked
+        const response = await fetch(url + path, { headers: { cookie } })
+        t.same(response.headers.getSetCookie(), [], `${what}: no cookie, and those that are there stay`)
+        t.equal(response.headers.get('server-timing'), null, what)
+        if (path === '/unread') await response.text()
+        else if (path === '/outside') t.match(await response.json(), ['opted-out', { waited: Number }], what)
+        else {
+          const page = await json(response)
+          t.same({ ...page, timing: Object.keys(page.timing) }, {
+            offers: new Array(5).fill(['fallback', 'opted-out', 'default', null]),
+            content: 'fallback',
+            attributes: { express: 'fallback' },
+            views: [],
+            result: ['FST_TARGET_INVALID_REQUEST', 'Invalid Target request: Target may not be asked for this visitor: the option `enabled` says so'],
+            timing: ['waited']
+          }, `${what} ${path}`)
+        }
+        t.equal(asked - before, path === '/unread' && hook === false ? 0 : 1, `${what} ${path}: asked once`)
+      }
+      await sleep(10)
+      t.match(app.target.health(), { status: 'ok', outbox: { accepted: 0 } }, what)
+      t.match(logged, logs ? [{ msg: /`enabled` failed and is taken as false/ }] : [], `${what}: logged once`)
+      t.equal(logged.length, logs ? 1 : 0, what)
+    }
+  }
+  t.equal(edge.requests.length, 0)
+  t.same(published, [])
+  t.same(others, [], 'nothing is gathered about somebody who is not asked for')
+})
+
+t.test('enabled: true is as if it were not there, and it is asked only where something is started', async (t) => {
+  const edge = await startEdge(t)
+  for (const answer of [() => true, async () => { await sleep(5); return true }]) {
+    edge.reset()
+    let asked = 0
+    const { app, url } = await startApp(t, edge.host, { enabled: () => { asked++; return answer() } }, (app) => {
+      app.get('/', { config: { target: everything } }, askAll)
+      app.get('/idle', async (request) => [request.target.timing, await request.target.pageLoad(), await request.target.result().catch(({ message }) => message)])
+      app.get('/off', { config: { target: false } }, async (request) => [(await request.target.offer('hero')).reason, request.target.displayed('hero')])
+      app.get('/notify', async (request) => { request.target.notify({ type: 'click', mbox: { name: 'hero' } }); return 'page' })
+    })
+    const response = await fetch(url)
+    const page = await json(response)
+    t.match(page, { offers: [[HERO, 'matched'], ['fallback', 'no-offer'], [/banner/, 'matched'], [Array, 'matched'], [Array, 'matched']], content: HERO, attributes: { express: Boolean }, views: [{ view: 'product' }], result: 'a result', timing: { started: Number, duration: Number } })
+    t.match(targetCookieOf(response), { session: String, PC: String })
+    t.equal(asked, 1)
+    await until(() => edge.notifications.length === 2)
+    t.equal(edge.notifications.length, 2)
+    const calls = edge.requests.length
+    t.match(await json(await fetch(`${url}/idle`)), [{}, { reason: 'not-requested' }, /nothing was requested/])
+    t.same(await json(await fetch(`${url}/off`)), ['not-requested', null])
+    t.equal((await fetch(`${url}/missing`)).status, 404)
+    t.equal(asked, 1, 'where nothing is to be started nobody is asked')
+    t.equal(edge.requests.length, calls)
+    const timestamp = Date.now()
+    await fetch(`${url}/notify`)
+    await until(() => edge.notifications.length === 3)
+    t.ok(edge.notifications[2]!.timestamp >= timestamp - 1000)
+    t.equal(asked, 2)
+    await until(() => app.target.health().outbox.pending === 0)
+  }
+})
+
+t.test('enabled: a function that takes its time holds nothing but the offers, and those no longer than the call may take', async (t) => {
+  const edge = await startEdge(t)
+  let answer: (enabled: boolean) => void = () => {}
+  let displayed = false
+  let arrived = 0
+  let closed = 0
+  const { url } = await startApp(t, edge.host, { timeout: 500, enabled: () => new Promise<boolean>((resolve) => { answer = resolve }) }, (app) => {
+    app.addHook('onRequest', async (_request, reply) => {
+      arrived++
+      reply.raw.once('close', () => { closed++ })
+    })
+    app.get('/', { config: { target: ['hero'] } }, async (request) => {
+      const asked = performance.now()
+      const { reason, content, error } = await request.target.offer('hero', 'fallback')
+      const held = performance.now() - asked
+      answer(true)
+      await sleep(20)
+      return { reason, content, code: error?.code, held, later: (await request.target.offer('banner')).reason }
+    })
+    app.get('/unread', { config: { target: { prefetch: { mboxes: ['hero'] } } } }, async (request) => {
+      if (displayed) request.target.displayed('hero')
+      return 'page'
+    })
+    app.get('/max-wait', { config: { target: { execute: { mboxes: ['hero'] }, maxWait: 20 } } }, async (request) => (await request.target.offer('hero')).reason)
+  })
+  const page = await json(await fetch(url))
+  t.match(page, { reason: 'timeout', content: 'fallback', code: 'FST_TARGET_TIMEOUT', later: 'matched' })
+  t.ok(page.held >= 480 && page.held < 2000, `held ${page.held} ms`)
+  t.equal(edge.requests.length, 1, 'what was given up is not sent')
+
+  edge.reset()
+  const asked = performance.now()
+  const response = await fetch(`${url}/unread`)
+  await response.text()
+  t.ok(performance.now() - asked < 450, 'a page that does not ask does not wait')
+  t.same(response.headers.getSetCookie(), [], 'no cookie without consent')
+  answer(true)
+  await sleep(30)
+  t.equal(edge.requests.length, 0, 'nothing starts after the response was sent')
+  displayed = true
+  await (await fetch(`${url}/unread`)).text()
+  answer(true)
+  await until(() => edge.notifications.length === 1)
+  t.match(edge.notifications, [{ type: 'display', mbox: { name: 'hero' } }], 'but what a display needs')
+  t.equal(await (await fetch(`${url}/max-wait`)).text(), 'max-wait')
+
+  const { port } = new URL(url)
+  const socket = connect(Number(port), '127.0.0.1')
+  edge.reset()
+  const before = [arrived, closed]
+  socket.write('GET / HTTP/1.1\r\nhost: shop\r\n\r\n')
+  await until(() => arrived > before[0]!)
+  socket.destroy()
+  await until(() => closed > before[1]!)
+  answer(true)
+  await sleep(30)
+  t.equal(edge.requests.length, 0, 'nor for a client that left')
+})
+
+t.test('enabled: neither a logger that throws nor a trap of a promise fails the page', async (t) => {
+  const edge = await startEdge(t)
+  const logger = { debug () {}, error () { throw new Error('full disk') } }
+  const trap = { get then () { throw new Error('no luck') } }
+  for (const enabled of [() => { throw new Error('no luck') }, async () => { throw new Error('no luck') }, () => trap]) {
+    const { url } = await startApp(t, edge.host, { enabled: enabled as unknown as () => boolean, logger }, (app) => {
+      app.get('/', { config: { target: ['hero'] } }, async (request) => (await request.target.offer('hero')).reason)
+    })
+    const response = await fetch(url)
+    t.same([response.status, await response.text()], [200, 'opted-out'])
+  }
+})
+
+t.test('enabled: an answer that is there at once costs no tick', async (t) => {
+  const edge = await startEdge(t)
+  let decisions = 0
+  const count = () => { decisions++ }
+  diagnostics.subscribe('fastify-adobe-target:decision', count)
+  t.teardown(() => diagnostics.unsubscribe('fastify-adobe-target:decision', count))
+  for (const enabled of [undefined, () => true, async () => true]) {
+    const { app, url } = await startApp(t, edge.host, { hook: false, decisioningMethod: 'on-device', artifactPayload: sampleArtifact, pollingInterval: 0, enabled }, (app) => {
+      app.get('/', { config: { target: ['hero'] } }, async (request) => {
+        const before = decisions
+        request.target.start()
+        return [decisions - before, (await request.target.offer('hero')).reason]
+      })
+    })
+    await app.target.ready()
+    t.same(await json(await fetch(url)), [enabled?.constructor.name === 'AsyncFunction' ? 0 : 1, 'matched'])
+  }
+})
+
+t.test('enabled: a function that itself asks for offers gets none', async (t) => {
+  const edge = await startEdge(t)
+  const seen: unknown[] = []
+  const { url } = await startApp(t, edge.host, {
+    enabled: (request) => {
+      request.target.offer('hero').then(({ reason }) => seen.push(reason))
+      request.target.notify({ type: 'click', mbox: { name: 'hero' } })
+      return true
+    }
+  }, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))
+  })
+  t.match(await (await fetch(url)).text(), HERO)
+  t.same(seen, ['opted-out'])
+  t.equal(edge.requests.length, 1)
+})
+
+t.test('enabled: of two instances each asks for itself', async (t) => {
+  const edge = await startEdge(t)
+  for (const [first, second] of [[false, true], [true, false], [false, false]] as const) {
+    edge.reset()
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(fastifyAdobeTarget, optionsFor(edge.host, { enabled: async () => first }))
+    await app.register(fastifyAdobeTarget, optionsFor(edge.host, { enabled: () => second, decorator: 'campaigns' }))
+    app.get('/', { config: { target: ['hero'], campaigns: ['banner'] } as object }, async (request) => {
+      const { campaigns } = request as unknown as { campaigns: RequestTarget }
+      campaigns.notify({ type: 'click', mbox: { name: 'hero' } })
+      return [(await request.target.offer('hero')).reason, (await campaigns.offer('banner')).reason]
+    })
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    const response = await fetch(url)
+    const reason = (enabled: boolean) => enabled ? 'matched' : 'opted-out'
+    t.same(await response.json(), [reason(first), reason(second)])
+    t.equal(cookiesOf(response) !== '', first || second)
+    await app.close()
+    t.equal(edge.requests.filter(({ body }) => 'execute' in (body as object)).length, Number(first) + Number(second))
+    t.equal(edge.notifications.length, Number(second))
+  }
+})
+
+t.test('enabled: the function of README, with what browsers send', async (t) => {
+  const [, code] = /^ {2}enabled: (\(request\) =>[^]*?)^\}\)/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8'))!
+  const enabled: (request: FastifyRequest) => boolean = (await import(`data:text/javascript,${encodeURIComponent(`export default ${code}`)}`)).default
+  const consent = 'other=yes; consent=yes'
+  const cases: [Record<string, string>, boolean][] = [
+    [{ cookie: consent }, true],
+    [{ cookie: consent, 'sec-gpc': '1' }, false],
+    [{ cookie: consent, 'sec-gpc': '0' }, true],
+    [{}, false],
+    [{ cookie: 'consent=no' }, false],
+    [{ cookie: 'consent=%E0%A4%A' }, false],
+    [{ cookie: consent, 'sec-purpose': 'prefetch' }, false],
+    [{ cookie: consent, 'sec-purpose': 'prefetch;prerender' }, false],
+    [{ cookie: consent, 'sec-purpose': 'prefetch;anonymous-client-ip' }, false]
+  ]
+  const edge = await startEdge(t)
+  const app = Fastify({ forceCloseConnections: true })
+  t.teardown(() => app.close())
+  await app.register(fastifyCookie)
+  await app.register(fastifyAdobeTarget, optionsFor(edge.host, { enabled }))
+  app.get('/', { config: { target: ['hero'] } }, async (request) => ({ reason: (await request.target.offer('hero')).reason, got: request.headers }))
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  for (const [headers, allowed] of cases) {
+    edge.reset()
+    const response = await fetch(url, { headers })
+    const { reason, got } = await json(response)
+    t.match(got, headers, 'they arrive')
+    t.same([reason, edge.requests.length, response.headers.getSetCookie().length], allowed ? ['matched', 1, 2] : ['opted-out', 0, 0], JSON.stringify(headers))
+  }
+})
+
+t.test('a browser that fetches pages ahead counts no impression, and asks again where it was refused', { skip: withoutBrowser }, async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, { enabled: (request) => !/\bprefetch\b/.test(String(request.headers['sec-purpose'])) }, (app) => {
+    const page = async (request: FastifyRequest) => `<p>${(await request.target.offer('hero')).reason}</p>`
+    app.addHook('onSend', async (_request, reply) => { reply.type('text/html') })
+    app.get('/prefetch', async () => '<script type="speculationrules">{"prefetch":[{"urls":["/offer","/refused"],"eagerness":"immediate"}]}</script><a href="/offer">1</a> <a href="/refused">2</a>')
+    app.get('/prerender', async () => '<script type="speculationrules">{"prerender":[{"urls":["/refused"],"eagerness":"immediate"}]}</script><a href="/refused">2</a>')
+    app.get('/offer', { config: { target: ['hero'] }, onResponse: async () => { ahead++ } }, page)
+    app.get('/refused', {
+      config: { target: ['hero'] },
+      preHandler: async (request, reply) => {
+        if (request.headers['sec-purpose'] === undefined) return
+        refused.push(String(request.headers['sec-purpose']))
+        await reply.code(503).send('not now')
+      }
+    }, page)
+  })
+  let ahead = 0
+  const refused: string[] = []
+  const browser = await startBrowser(t)
+  const tab = await browser.newPage()
+  await tab.goto(`${url}/prefetch`)
+  await until(() => ahead === 1 && refused.length === 1)
+  t.equal(edge.requests.length, 0)
+  t.same(await tab.context().cookies(), [])
+  await tab.click('text=2')
+  await tab.waitForURL('**/refused')
+  t.equal(await tab.textContent('p'), 'matched')
+  t.equal(edge.impressions(410001), 1)
+  await tab.goto(`${url}/prerender`)
+  await until(() => refused.length === 2)
+  t.same(refused, ['prefetch', 'prefetch;prerender'])
+  t.equal(edge.impressions(410001), 1)
+})

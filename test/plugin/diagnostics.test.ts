@@ -1,0 +1,381 @@
+/** Being watched: channels, Server-Timing, health, and the async context that background work is in. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { channels } from '../../lib/diagnostics.ts'
+import { createTargetClient, type FastifyAdobeTargetOptions } from '../../lib/index.ts'
+import { client, json, optionsFor, sleep, startApp, startEdge, startServer } from '../support/helper.ts'
+import { Door } from '../soak/door.ts'
+
+process.on('unhandledRejection', (error) => { throw error })
+
+/** The artifact of an edge, with tokens that it knows. */
+const artifactOf = async ({ host }: { host: string }): Promise<{ version: string }> => await (await fetch(`http://${host}/${client}/production/v1/rules.json`)).json() as { version: string }
+
+interface Test { teardown (fn: () => void): void }
+
+/** Waits until something holds, for at most ten seconds. */
+async function until (holds: () => boolean): Promise<boolean> {
+  for (let wait = 0; wait < 1000 && !holds(); wait++) await sleep(10)
+  return holds()
+}
+
+const silent = { debug () {}, error () {} }
+const sender = { key: 'x', request: { context: { channel: 'web' as const } }, sessionId: 'session', locationHint: undefined }
+const click = (id: string) => ({ id, type: 'click' as const, timestamp: 1, mbox: { name: 'hero' } })
+const hero = { request: { execute: { mboxes: [{ name: 'hero' }] } } }
+
+type Message = Record<string, any>
+
+/** Collects what is published, by public name. */
+function listenTo (t: Test, ...names: string[]): Record<string, Message[]> {
+  const heard: Record<string, Message[]> = {}
+  for (const name of names) {
+    const messages: Message[] = heard[name] = []
+    const listen = (message: unknown) => { messages.push(message as Message) }
+    subscribe(`fastify-adobe-target:${name}`, listen)
+    t.teardown(() => { unsubscribe(`fastify-adobe-target:${name}`, listen) })
+  }
+  return heard
+}
+
+const NAMES = ['call:start', 'call:end', 'call:error', 'decision', 'artifact', 'outbox', 'breaker']
+
+t.test('the channels are these, by name', async (t) => {
+  t.same(Object.values(channels).map(({ name }) => name), NAMES.map((name) => `fastify-adobe-target:${name}`))
+  for (const one of Object.values(channels)) t.equal(one, channel(one.name))
+})
+
+t.test('every channel tells what it says it does', async (t) => {
+  const edge = await startEdge(t)
+  const artifact = { ...await artifactOf(edge), version: '1.1' }
+  const origin = await startServer(t, (_, response) => {
+    if (artifact.version === 'broken') response.statusCode = 500
+    response.end(JSON.stringify(artifact))
+  })
+  const target = createTargetClient({
+    ...optionsFor(edge.host) as FastifyAdobeTargetOptions,
+    timeout: 150,
+    grace: 0,
+    decisioningMethod: 'hybrid',
+    artifactLocation: `http://${origin}/rules.json`,
+    pollingInterval: 0,
+    breaker: { failures: 2, cooldown: 100 },
+    notifications: { retries: 0, closeTimeout: 100, maxQueue: 2 },
+    logger: silent
+  })
+  t.teardown(() => target.close())
+  const heard = listenTo(t, ...NAMES)
+  const host = edge.host
+
+  await target.ready({ timeout: 5000 })
+  t.strictSame(heard.artifact, [{ state: 'ready', version: '1.1', error: undefined }])
+  artifact.version = 'broken'
+  const broken = await target.refresh().catch((error) => error)
+  t.strictSame(heard.artifact!.at(-1), { state: 'stale', version: '1.1', error: broken })
+  artifact.version = '1.2'
+  await target.refresh()
+  t.match(heard.artifact!.at(-1), { state: 'ready', version: '1.2', error: undefined })
+
+  const decided = await target.getOffers({ request: { ...hero.request, requestId: 'r-1' } })
+  t.equal(decided.meta.decisioningMethod, 'on-device')
+  t.match(heard.decision, [{ requestId: 'r-1', remoteMboxes: [], remoteViews: [], elapsed: Number }])
+  t.ok(heard.decision![0]!.elapsed >= 0)
+  t.ok(await until(() => heard['call:end']!.length === 1))
+  t.match(heard.outbox, [{ event: 'accepted', count: 1 }, { event: 'sent', count: 1 }], 'the impression')
+  t.match(heard['call:start'], [{ host, kind: 'notification', requestId: String }])
+  t.match(heard['call:end'], [{ host, kind: 'notification', status: 200, attempts: 1, elapsed: Number, requestId: heard['call:start']![0]!.requestId }])
+
+  await target.getOffers({ decisioningMethod: 'server-side', request: { ...hero.request, requestId: 'r-2' } })
+  t.same(heard['call:start']![1], { host, kind: 'page', requestId: 'r-2' })
+  t.match(heard['call:end']![1], { host, kind: 'page', requestId: 'r-2', status: 200, attempts: 1, elapsed: Number })
+  t.same(heard['call:error'], [])
+
+  edge.fault('status:500')
+  const errors = []
+  for (const requestId of ['r-3', 'r-4']) errors.push(await target.getOffers({ decisioningMethod: 'server-side', request: { ...hero.request, requestId } }).catch((error) => error))
+  t.match(heard['call:error'], [
+    { host, kind: 'page', requestId: 'r-3', error: errors[0], attempts: 1, elapsed: Number },
+    { host, kind: 'page', requestId: 'r-4', error: errors[1], attempts: 1, elapsed: Number }
+  ])
+  t.equal(heard['call:error']![0]!.error, errors[0], 'the very error')
+  t.same(heard.breaker, [{ host, state: 'open' }])
+  await sleep(110)
+  edge.reset()
+  await target.getOffers({ decisioningMethod: 'server-side', request: { ...hero.request } })
+  t.same(heard.breaker, [{ host, state: 'open' }, { host, state: 'half-open' }, { host, state: 'closed' }])
+
+  edge.fault('status:400')
+  target.notify(sender, [click('refused')])
+  t.ok(await until(() => heard.outbox!.length === 4))
+  t.match(heard.outbox!.slice(2), [{ event: 'accepted', count: 1 }, { event: 'failed', count: 1, error: { code: 'FST_TARGET_HTTP' } }])
+  edge.reset()
+  edge.fault('hang')
+  target.notify(sender, [click('a'), click('b'), click('c')])
+  await target.close()
+  t.match(heard.outbox!.slice(4), [
+    { event: 'accepted', count: 3 }, { event: 'dropped', count: 1, error: { code: 'FST_TARGET_OVERLOAD' } }, { event: 'dropped', count: 2, error: { code: 'FST_TARGET_CLOSED' } }
+  ])
+  t.match(target.health().outbox, { accepted: 5, pending: 0, sent: 1, failed: 1, dropped: 3 })
+})
+
+t.test('no message is built where nobody listens', async (t) => {
+  const published: string[] = []
+  for (const one of Object.values(channels)) {
+    t.equal(one.hasSubscribers, false)
+    // An own member, which goes before the prototype's; a channel with subscribers has another prototype.
+    Object.defineProperty(one, 'publish', { configurable: true, value: () => { published.push(String(one.name)) } })
+    t.teardown(() => { delete (one as { publish?: unknown }).publish })
+  }
+  const edge = await startEdge(t)
+  const artifactPayload = await artifactOf(edge)
+  const run = async () => {
+    const target = createTargetClient({ ...optionsFor(edge.host) as FastifyAdobeTargetOptions, decisioningMethod: 'on-device', artifactPayload, breaker: { failures: 1 }, logger: silent })
+    await target.ready({ timeout: 5000 })
+    await target.getOffers(hero)
+    await until(() => target.health().outbox.sent > 0)
+    edge.fault('status:500', { times: 1 })
+    await t.rejects(target.getOffers({ ...hero, decisioningMethod: 'server-side' }))
+    await target.close()
+  }
+  await run()
+  t.same(published, [])
+  const stop = Object.values(channels).map(({ name }) => {
+    const listen = () => {}
+    subscribe(name, listen)
+    return () => unsubscribe(name, listen)
+  })
+  await run()
+  for (const end of stop) end()
+  t.same([...new Set(published)].sort(), NAMES.map((name) => `fastify-adobe-target:${name}`).sort(), 'and each is where somebody does')
+})
+
+t.test('Server-Timing says where the answer came from', async (t) => {
+  const edge = await startEdge(t)
+  const { url, app } = await startApp(t, edge.host, { serverTiming: true, artifactPayload: await artifactOf(edge) }, (app) => {
+    app.get('/edge', { config: { target: ['hero'] } }, async ({ target }) => { await sleep(60); return await target.content('hero') })
+    app.get('/waited', { config: { target: ['hero'] } }, async ({ target }) => await target.content('hero'))
+    app.get('/on-device', { config: { target: { execute: { mboxes: ['hero'] }, decisioningMethod: 'on-device' } } }, async ({ target }) => await target.content('hero'))
+    app.get('/default', { config: { target: { execute: { mboxes: ['hero'] }, timeout: 30 } } }, async ({ target }) => await target.content('hero', 'fallback'))
+    app.get('/pending', { config: { target: ['hero'] } }, async () => 'page')
+    app.get('/none', async () => 'page')
+  })
+  await fetch(`${url}/on-device`)
+  t.ok(await until(() => app.target.health().artifact?.state === 'ready'))
+  const timing = async (path: string) => (await fetch(url + path)).headers.get('server-timing')
+  t.match(await timing('/edge'), /^target;dur=\d+\.\d;desc="edge", target-wait;dur=0\.\d$/, 'no wait for what was there already')
+  t.match(await timing('/on-device'), /^target;dur=\d+\.\d;desc="on-device", target-wait;dur=\d+\.\d$/)
+  t.equal(await timing('/none'), null)
+  edge.fault('slow:100')
+  const [, duration, waited] = /^target;dur=(\d+\.\d);desc="edge", target-wait;dur=(\d+\.\d)$/.exec(await timing('/waited') ?? '')!
+  t.ok(Number(duration) >= 99 && Number(waited) >= 99 && Number(waited) <= Number(duration), `${waited} of ${duration} ms`)
+  t.match(await timing('/default'), /^target;dur=\d+\.\d;desc="default", target-wait;dur=\d+\.\d$/)
+  t.match(await timing('/pending'), /^target;desc="pending", target-wait;dur=0\.0$/)
+})
+
+t.test('health', async (t) => {
+  const edge = await startEdge(t)
+  const origin = { status: 500 }
+  const artifact = { ...await artifactOf(edge), version: '1.7' }
+  const artifacts = await startServer(t, (_, response) => {
+    response.statusCode = origin.status
+    response.end(JSON.stringify(artifact))
+  })
+  const make = (options: Partial<FastifyAdobeTargetOptions>) => {
+    const target = createTargetClient({ ...optionsFor(edge.host) as FastifyAdobeTargetOptions, breaker: { failures: 2, cooldown: 80 }, logger: silent, ...options })
+    t.teardown(() => target.close())
+    return target
+  }
+
+  await t.test('ok, and nothing that is not used', async (t) => {
+    const target = make({})
+    t.strictSame(target.health(), { status: 'ok', breaker: {}, outbox: { accepted: 0, pending: 0, sent: 0, failed: 0, dropped: 0 }, pool: {} })
+    await target.getOffers(hero)
+    t.strictSame(target.health(), {
+      status: 'ok',
+      breaker: { [edge.host]: { state: 'closed', calls: 1, failures: 0, retryIn: 0 } },
+      outbox: { accepted: 0, pending: 0, sent: 0, failed: 0, dropped: 0 },
+      pool: { [edge.host]: { running: 0, waiting: 0, stragglers: 0, sockets: 1 } }
+    })
+    t.strictSame(JSON.parse(JSON.stringify(target.health())), target.health(), 'a plain object')
+    await target.close()
+    t.match(target.health(), { status: 'ok', pool: { [edge.host]: { sockets: 0 } } })
+  })
+
+  await t.test('down with an open breaker, degraded while it probes, ok again', async (t) => {
+    const target = make({})
+    edge.fault('status:500')
+    for (let call = 0; call < 2; call++) await t.rejects(target.getOffers(hero))
+    const open = target.health()
+    t.match(open, { status: 'down', breaker: { [edge.host]: { state: 'open', calls: 2, failures: 2, retryIn: Number } } })
+    t.ok(open.breaker[edge.host]!.retryIn > 0 && open.breaker[edge.host]!.retryIn <= 80)
+    await sleep(90)
+    t.match(target.health(), { status: 'degraded', breaker: { [edge.host]: { state: 'half-open', retryIn: 0 } } }, 'a call would probe')
+    edge.reset()
+    await target.getOffers(hero)
+    t.match(target.health(), { status: 'ok', breaker: { [edge.host]: { state: 'closed' } } })
+  })
+
+  await t.test('down as well where artifacts come from another host, and after close()', async (t) => {
+    origin.status = 200
+    const target = make({ decisioningMethod: 'hybrid', artifactLocation: `http://${artifacts}/rules.json`, breaker: { failures: 1, cooldown: 10_000 } })
+    await target.ready({ timeout: 5000 })
+    edge.fault('status:500', { times: 1 })
+    await t.rejects(target.getOffers({ ...hero, decisioningMethod: 'server-side' }))
+    t.match(target.health(), { status: 'down', pool: { [artifacts]: Object, [edge.host]: Object } })
+    t.same(Object.keys(target.health().breaker), [edge.host], 'nothing asks a breaker before it gets an artifact')
+    await target.close()
+    t.equal(target.health().status, 'down')
+    origin.status = 500
+  })
+
+  await t.test('on-device without an artifact is down, with a stale one degraded', async (t) => {
+    const target = make({ decisioningMethod: 'on-device', artifactLocation: `http://${artifacts}/rules.json` })
+    t.match(target.health(), { status: 'down', artifact: { state: 'loading', version: undefined } })
+    t.ok(await until(() => target.health().artifact?.state === 'failed'))
+    t.match(target.health(), { status: 'down', artifact: { state: 'failed', error: /500/ } })
+    origin.status = 200
+    await target.refresh()
+    t.match(target.health(), { status: 'ok', artifact: { state: 'ready', version: '1.7', age: Number, error: undefined } })
+    origin.status = 500
+    await t.rejects(target.refresh(), { code: 'FST_TARGET_ARTIFACT' })
+    t.match(target.health(), { status: 'degraded', artifact: { state: 'stale', version: '1.7', error: /500/ } })
+    await target.close()
+    t.match(target.health(), { status: 'degraded', artifact: { state: 'stale', version: '1.7' } })
+  })
+
+  await t.test('hybrid without an artifact is degraded: the edge decides', async (t) => {
+    const target = make({ decisioningMethod: 'hybrid', artifactLocation: `http://${artifacts}/rules.json` })
+    t.ok(await until(() => target.health().artifact?.state === 'failed'))
+    t.equal(target.health().status, 'degraded')
+  })
+
+  await t.test('an outbox nearly full, or one that dropped', async (t) => {
+    const target = make({ notifications: { maxQueue: 10, closeTimeout: 0 } })
+    edge.fault('hang')
+    target.notify(sender, Array.from({ length: 8 }, (_, index) => click(`n${index}`)))
+    t.match(target.health(), { status: 'ok', outbox: { pending: 8 } })
+    target.notify(sender, [click('ninth')])
+    t.match(target.health(), { status: 'degraded', outbox: { pending: 9 } }, 'above 80 %')
+    target.notify(sender, [click('tenth'), click('eleventh')])
+    t.match(target.health(), { status: 'degraded', outbox: { accepted: 11, pending: 10, dropped: 1 } })
+    await target.close()
+    t.match(target.health(), { status: 'degraded', outbox: { accepted: 11, pending: 0, dropped: 11 } }, 'dropped in the last minute')
+    edge.reset()
+  })
+})
+
+t.test('background work is in no request\'s async context, and holds none', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  const edge = await startEdge(t)
+  const door = await new Door((edge.server.address() as AddressInfo).port).open()
+  t.teardown(() => door.shut())
+  const requestContext = new AsyncLocalStorage<{ path: string }>()
+  const stores: WeakRef<{ path: string }>[] = []
+  /** The contexts that things happened in: a request's path, or `none`. */
+  const seen: Record<string, Set<string>> = {}
+  const saw = (what: string) => { (seen[what] ??= new Set()).add(requestContext.getStore()?.path ?? 'none') }
+  const watch = (name: string, what: (message: Message) => string | undefined) => {
+    const listen = (message: unknown) => { const text = what(message as Message); if (text !== undefined) saw(text) }
+    subscribe(name, listen)
+    t.teardown(() => { unsubscribe(name, listen) })
+  }
+  watch('fastify-adobe-target:call:start', ({ kind }) => `${kind} call`)
+  watch('fastify-adobe-target:artifact', () => 'artifact')
+  watch('undici:client:connected', () => 'connected')
+  watch('fastify-adobe-target:outbox', ({ event }) => event === 'accepted' ? undefined : event)
+
+  let version = 0
+  const artifact = await artifactOf(edge)
+  const artifacts = await startServer(t, (_, response) => { response.end(JSON.stringify({ ...artifact, version: `1.${++version}` })) })
+  const { url, app } = await startApp(t, door.host, {
+    timeout: 100,
+    grace: 200,
+    // After the hook below, which gives each request its context.
+    hook: 'preHandler',
+    artifactLocation: `http://${artifacts}/rules.json`,
+    pollingInterval: 1000,
+    pool: { maxAge: 300 },
+    breaker: { failures: 5, cooldown: 60_000 },
+    events: { artifactDownloadSucceeded: () => saw('download event'), sendNotificationError: () => saw('error event') },
+    notifications: { closeTimeout: 0 }
+  }, (app) => {
+    app.addHook('onRequest', (request, _reply, done) => {
+      if (request.url === '/bare') return done()
+      const store = { path: request.url }
+      stores.push(new WeakRef(store))
+      requestContext.run(store, done)
+    })
+    app.get('/hero', { config: { target: { prefetch: { mboxes: ['hero'] } } } }, async ({ target }) => {
+      saw('handler')
+      target.displayed('hero')
+      return await target.content('hero', 'fallback')
+    })
+    app.get('/bare', async () => 'page')
+    // The artifact begins to be loaded by this route's first request at the latest.
+    app.get('/on-device', { config: { target: { execute: { mboxes: ['hero'] }, decisioningMethod: 'on-device' } } }, async ({ target }) => await target.content('hero', 'fallback'))
+  })
+  const visit = async (path: string) => await (await fetch(url + path)).text()
+
+  for (const path of ['/hero', '/on-device', '/hero']) await visit(path)
+  await sleep(350)
+  await visit('/hero')
+  t.ok(await until(() => version >= 2 && app.target.health().outbox.pending === 0), 'polled, and sent')
+  edge.fault('slow:150')
+  await visit('/hero')
+  await sleep(300)
+  edge.reset()
+  edge.fault('hang')
+  await visit('/hero')
+  await sleep(400)
+  t.equal(Object.values(app.target.health().pool)[0]!.stragglers, 0, 'the grace is over')
+  edge.reset()
+  await visit('/hero')
+  await door.shut()
+  // Enough failures to open the breaker, so that notifications wait for long.
+  for (let visits = 0; visits < 5; visits++) await visit('/hero')
+  await visit('/on-device')
+  t.ok(await until(() => app.target.health().status === 'down'))
+  t.ok(app.target.health().outbox.pending > 0, 'something waits in the outbox')
+
+  t.same(seen.handler, new Set(['/hero']), 'the test sees contexts')
+  t.same(seen['page call'], new Set(['/hero']))
+  for (const what of ['notification call', 'artifact', 'connected', 'sent', 'download event']) t.same(seen[what], new Set(['none']), what)
+
+  // What a page held is free while the app, its polling, its outbox and its clients' connections live on.
+  const alive = () => stores.filter((store) => store.deref() !== undefined).length
+  const total = stores.length
+  // Node's server keeps the last request of a connection until its next one.
+  for (let visits = 0; visits < 3; visits++) await visit('/bare')
+  for (let round = 0; round < 50 && alive() > 0; round++) {
+    await sleep(20)
+    gc()
+  }
+  t.ok(total > 10)
+  t.equal(alive(), 0, `of ${total} requests' contexts none is held, not ${stores.flatMap((store, index) => store.deref() === undefined ? [] : [`${index} ${store.deref()?.path}`]).join(', ')}`)
+  t.ok(app.target.health().outbox.pending > 0)
+  await app.close()
+  t.same(seen['error event'], new Set(['none']))
+  t.same(seen.dropped, new Set(['none']))
+})
+
+t.test('nothing is shared between two requests', async (t) => {
+  const edge = await startEdge(t)
+  const seen = new Set<object>()
+  const { url } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => {
+      t.equal(request.target, request.target)
+      seen.add(request.target)
+      const result = await request.target.result()
+      for (const part of [result, result.request, result.response, result.request.context, result.visitorState]) if (part !== undefined) seen.add(part)
+      return { count: seen.size }
+    })
+  })
+  const first = (await json(await fetch(url))).count
+  t.ok(first >= 4)
+  t.equal((await json(await fetch(url))).count, 2 * first)
+})

@@ -1,0 +1,670 @@
+import fastifyCookie from '@fastify/cookie'
+import { Type } from '@sinclair/typebox'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import { request as httpRequest } from 'node:http'
+import { connect } from 'node:net'
+import t from 'tap'
+import fastifyAdobeTarget, { errors, type FastifyAdobeTargetOptions, type TargetResult, type TargetRouteConfig } from '../../lib/index.ts'
+import { client, cookiesOf, json, optionsFor, organizationId, sleep, startApp, startEdge, startServer, targetCookieOf } from '../support/helper.ts'
+
+process.on('unhandledRejection', (error) => { throw error })
+
+const HERO = /class="hero/
+
+t.test('a route\'s offers are fetched beside its handler', async (t) => {
+  const edge = await startEdge(t, { latency: 30 })
+  const { url } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/', { config: { target: ['hero', 'checkout-flags'] } }, async (request) => {
+      // Work of its own, at least until the call that was started for it has been answered.
+      while (request.target.timing.duration === undefined) await sleep(5)
+      const asked = performance.now()
+      const hero = await request.target.content('hero', 'fallback')
+      const offer = await request.target.offer('hero')
+      return { hero, offer, held: performance.now() - asked, timing: request.target.timing }
+    })
+  })
+  const response = await fetch(url)
+  const page = await json(response)
+  t.match(page.hero, HERO)
+  t.match(page.offer, { mbox: 'hero', type: 'html', source: 'edge', reason: 'matched', responseTokens: { 'activity.name': 'Winter hero' } })
+  t.equal(page.timing.waited, 0, 'the answer was there when it was asked for')
+  t.ok(page.timing.duration >= 29 && page.timing.started >= 0)
+  t.equal(edge.requests.length, 1, 'two asks share one call')
+  t.match(targetCookieOf(response), { session: /^[\w-]{36}$/, PC: /^[\w-]{36}\.35_0$/ })
+  t.match(response.headers.getSetCookie(), [/^mbox=.*; Max-Age=63244800; Path=\/; SameSite=Lax$/, /^mboxEdgeCluster=35; Max-Age=1860; /])
+})
+
+t.test('a returning visitor keeps session, tntId and variant', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))
+  })
+  const first = await fetch(url)
+  const hero = await first.text()
+  let cookie = cookiesOf(first)
+  for (let visit = 0; visit < 5; visit++) {
+    const again = await fetch(url, { headers: { cookie } })
+    t.equal(await again.text(), hero)
+    t.same(targetCookieOf(again), targetCookieOf(first))
+    cookie = cookiesOf(again)
+  }
+  t.equal(new Set(edge.requests.map(({ query }) => query.sessionId)).size, 1)
+})
+
+t.test('200 visitors at once: nobody gets another\'s offer or cookie', async (t) => {
+  const edge = await startEdge(t, { latency: () => Math.random() * 40 })
+  const { url } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/:name', { config: { target: (request) => [{ name: 'banner', parameters: { member: (request.params as { name: string }).name } }] } }, async (request) => {
+      await sleep(Math.random() * 30)
+      const { response, request: sent } = await request.target.result()
+      return { tntId: response.id?.tntId, member: sent.execute?.mboxes?.[0]?.parameters?.member, sessionId: sent.id?.tntId, banner: await request.target.content('banner') }
+    })
+  })
+  const visits = await Promise.all(Array.from({ length: 200 }, async (_, index) => {
+    const name = index % 2 === 0 ? 'gold' : `visitor${index}`
+    const cookie = `mbox=session#session-${index}#9999999999|PC#visitor-${index}.35_0#9999999999`
+    const response = await fetch(`${url}/${name}`, { headers: { cookie } })
+    return { index, name, cookies: targetCookieOf(response), page: await json(response) }
+  }))
+  for (const { index, name, cookies, page } of visits) {
+    if (page.member !== name || page.tntId !== `visitor-${index}.35_0` || cookies.session !== `session-${index}` ||
+      cookies.PC !== `visitor-${index}.35_0` || page.banner.includes('gold') !== (name === 'gold')) t.fail(`visitor ${index} got ${JSON.stringify({ cookies, page })}`)
+  }
+  t.equal(new Set(edge.requests.map(({ query }) => query.sessionId)).size, 200)
+})
+
+t.test('config.target in all its forms', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, { request: ['banner'] }, (app) => {
+    app.get('/list', { config: { target: ['hero', { name: 'banner', index: 7, parameters: { member: 'gold' } }] } }, async (request) => (await request.target.result()).request.execute)
+    app.get('/object', { config: { target: { execute: { pageLoad: {}, mboxes: ['hero'] }, prefetch: { views: ['product', {}], mboxes: ['banner'] }, property: { token: 'at-property' } } } }, async (request) => (await request.target.result()).request)
+    app.get('/function/:id', { config: { target: (request) => ['hero', `category-${(request.params as { id: string }).id}`] } }, async (request) => (await request.target.result()).request.execute)
+    app.get('/true', { config: { target: true } }, async (request) => (await request.target.result()).request.execute)
+    app.get('/false', { config: { target: false } }, async (request) => await request.target.offer('hero', 'fallback'))
+    app.get('/none', async (request) => await request.target.offer('hero'))
+    app.get('/throws', { config: { target: () => { throw new Error('no luck') } } }, async (request) => (await request.target.offer('hero')).reason)
+  })
+  const get = async (path: string) => await json(await fetch(url + path))
+  t.same(await get('/list'), { mboxes: [{ index: 0, name: 'hero' }, { index: 7, name: 'banner', parameters: { member: 'gold' } }] })
+  t.match(await get('/object'), {
+    execute: { pageLoad: {}, mboxes: [{ index: 0, name: 'hero' }] },
+    prefetch: { views: [{ name: 'product' }, {}], mboxes: [{ index: 0, name: 'banner' }] },
+    property: { token: 'at-property' }
+  })
+  t.same(await get('/function/7'), { mboxes: [{ index: 0, name: 'hero' }, { index: 1, name: 'category-7' }] })
+  t.same(await get('/true'), { mboxes: [{ index: 0, name: 'banner' }] })
+  const calls = edge.requests.length
+  t.match(await get('/false'), { content: 'fallback', source: 'default', reason: 'not-requested' })
+  t.equal(edge.requests.length, calls, 'false starts nothing, not even when asked')
+  t.match(await get('/none'), { type: 'html', reason: 'matched' }, 'a route without config may ask')
+  t.equal(await (await fetch(`${url}/throws`)).text(), 'matched', 'a config that throws is taken as absent')
+})
+
+t.test('global, HEAD, OPTIONS and 404', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, { global: true, request: ['hero'] }, (app) => {
+    app.get('/', async () => 'page')
+    app.get('/off', { config: { target: false } }, async () => 'page')
+    app.head('/own', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))
+    app.options('/', async () => 'options')
+  })
+  const calls = async (method: string, path: string) => {
+    edge.reset()
+    const response = await fetch(url + path, { method })
+    await sleep(20)
+    return [edge.requests.length, response.headers.getSetCookie().length]
+  }
+  t.same(await calls('GET', '/'), [1, 1], 'every route gets the default request; the cluster is not known yet')
+  t.same(await calls('GET', '/off'), [0, 0])
+  t.same(await calls('HEAD', '/'), [0, 0], 'not a HEAD route that Fastify adds')
+  t.same(await calls('HEAD', '/own'), [1, 2], 'but one of the app\'s own')
+  t.same(await calls('OPTIONS', '/'), [0, 0])
+  t.same(await calls('GET', '/missing'), [0, 0])
+})
+
+t.test('register that is not awaited, and errors in a route\'s config', async (t) => {
+  const edge = await startEdge(t)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.register(fastifyAdobeTarget, optionsFor(edge.host))
+  app.get('/', { config: { target: ['hero'] } }, async (request) => ({ started: request.target.timing.started !== undefined, hero: await request.target.content('hero') }))
+  app.register(async (child) => { child.get('/child', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero')) })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  t.match((await app.inject('/')).json(), { started: true, hero: HERO })
+  t.match((await app.inject('/child')).body, HERO)
+  edge.reset()
+  await app.inject({ method: 'HEAD', url: '/' })
+  t.equal(edge.requests.length, 0, 'the HEAD route that Fastify added starts nothing here either')
+
+  const bad: [unknown, RegExp][] = [
+    [{ execut: {} }, /config\.target of GET \/page.*execut/],
+    [[''], /config\.target of GET \/page/],
+    [3, /config\.target of GET \/page must be/],
+    [[], /asks for nothing/],
+    [true, /no default request/],
+    [[{ name: 'a', index: 1 }, { name: 'b', index: 1 }], /index 1 is there twice/]
+  ]
+  for (const [config, message] of bad) {
+    const wrong = Fastify()
+    await wrong.register(fastifyAdobeTarget, optionsFor(edge.host))
+    wrong.get('/page', { config: { target: config as [] } }, async () => '')
+    await t.rejects(async () => await wrong.ready(), { code: 'FST_TARGET_INVALID_OPTIONS', message }, JSON.stringify(config))
+    await wrong.close()
+  }
+})
+
+t.test('wrong options fail registration and name the option', async (t) => {
+  const cases: [object, RegExp][] = [
+    [{ tiemout: 300 }, /`tiemout` is no option; there are client, .*timeout/],
+    [{ timeout: '300' }, /`timeout` is '300'; allowed is a number of ms above 0/],
+    [{ timeout: 0 }, /`timeout` is 0/],
+    [{ client: undefined }, /`client` is required/],
+    [{ client: 'evil.example/' }, /`client` is 'evil\.example\/'; allowed/],
+    [{ organizationId: '' }, /`organizationId` is ''/],
+    [{ pool: { conections: 3 } }, /`pool\.conections` is no option; there are connections/],
+    [{ pool: { connections: 1.5 } }, /`pool\.connections` is 1\.5; allowed is a whole number/],
+    [{ breaker: { failures: 0 } }, /`breaker\.failures` is 0/],
+    [{ breaker: true }, /`breaker` is true/],
+    [{ cookies: { domain: 'a.example; Secure' } }, /`cookies\.domain`/],
+    [{ cookies: { sameSite: 'sometimes' } }, /`cookies\.sameSite` is 'sometimes'; allowed is Strict, Lax or None/],
+    [{ serverDomain: 'https://a.example' }, /`serverDomain`.*without scheme/],
+    [{ targetLocationHint: 'evil.example' }, /`targetLocationHint`/],
+    [{ hook: 'onSend' }, /`hook` is 'onSend'; allowed is onRequest/],
+    [{ visitor: 'me' }, /`visitor` is 'me'; allowed is a function/],
+    [{ dispatcher: {} }, /`dispatcher`.*undici Dispatcher/],
+    [{ global: true }, /`global` needs a default request/],
+    [{ request: [] }, /`request` asks for nothing/],
+    [{ decorator: 'not a name' }, /`decorator`/],
+    [{ fetchApi: () => {} }, /`fetchApi`.*use `dispatcher`/],
+    [{ maximumWaitReady: 1 }, /`ready\(\{ timeout \}\)`/],
+    [{ cdnEnvironment: 'x' }, /use `artifactLocation`/],
+    [{ cdnBasePath: 'x' }, /use `artifactLocation`/]
+  ]
+  for (const [option, message] of cases) {
+    const app = Fastify()
+    const options = { client, organizationId, ...option } as FastifyAdobeTargetOptions
+    await t.rejects(async () => await app.register(fastifyAdobeTarget, options), { code: 'FST_TARGET_INVALID_OPTIONS', message }, Object.keys(option)[0]!)
+    await app.close()
+  }
+  const given = Object.freeze({ client, organizationId, timeout: undefined, pool: Object.freeze({ connections: 2 }) })
+  const app = Fastify()
+  await t.resolves(async () => await app.register(fastifyAdobeTarget, given), 'undefined is absent, and options are not written to')
+  await app.close()
+})
+
+t.test('the hook decides where the call starts', async (t) => {
+  const edge = await startEdge(t)
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler', false] as const) {
+    const seen: [string, boolean][] = []
+    const { url } = await startApp(t, edge.host, { hook }, (app) => {
+      for (const name of ['preParsing', 'preValidation', 'preHandler'] as const) {
+        app.addHook(name, async (request: { target: { timing: { started?: number } } }) => { seen.push([name, request.target.timing.started !== undefined]) })
+      }
+      app.post('/', { config: { target: ['hero'] } }, async (request) => {
+        seen.push(['handler', request.target.timing.started !== undefined])
+        return await request.target.content('hero')
+      })
+    })
+    t.match(await (await fetch(url, { method: 'POST' })).text(), HERO)
+    const first = { onRequest: 0, preParsing: 0, preValidation: 1, preHandler: 2 }
+    t.same(seen.map(([, started]) => started), [0, 1, 2, 3].map((at) => hook !== false && at >= first[hook]), String(hook))
+  }
+})
+
+t.test('failing open: every failure gives the fallback and its reason within the deadline', async (t) => {
+  const timeout = 300
+  const edge = await startEdge(t)
+  const stopped = await startServer(t, () => {})
+  const cases: [string, string, string, RegExp][] = [
+    ['hang', 'timeout', 'FST_TARGET_TIMEOUT', /300 ms/],
+    ['stall-body', 'timeout', 'FST_TARGET_TIMEOUT', /./],
+    ['drip', 'timeout', 'FST_TARGET_TIMEOUT', /./],
+    ['reset', 'error', 'FST_TARGET_CONNECTION', /./],
+    ['reset-mid-body', 'error', 'FST_TARGET_CONNECTION', /./],
+    ['bad-json', 'error', 'FST_TARGET_INVALID_RESPONSE', /./],
+    ['status-in-body', 'error', 'FST_TARGET_HTTP', /./],
+    ['huge-body', 'error', 'FST_TARGET_INVALID_RESPONSE', /./],
+    ['status:500', 'error', 'FST_TARGET_HTTP', /500/],
+    ['status:400', 'error', 'FST_TARGET_HTTP', /400/]
+  ]
+  const { url } = await startApp(t, edge.host, { timeout, breaker: false, pool: { maxResponseSize: 200_000 } }, (app) => {
+    const Flags = Type.Object({ express: Type.Boolean({ default: false }) })
+    app.get('/', { config: { target: ['hero', 'checkout-flags'] } }, async (request) => {
+      const asked = performance.now()
+      const [offer, content, flags, views, pageLoad] = await Promise.all([
+        request.target.offer('hero', 'fallback'), request.target.content('hero', 'fallback'),
+        request.target.attributes('checkout-flags', Flags), request.target.views(), request.target.pageLoad('none')
+      ])
+      const code = await request.target.result().then(() => 'none', (error) => ({ code: error.code, meta: error.meta, same: error === offer.error, message: error.message }))
+      return { held: performance.now() - asked, offer, content, flags, views, pageLoad, code }
+    })
+    app.get('/unread', { config: { target: ['hero'] } }, async () => 'page')
+  })
+  for (const [kind, reason, code, message] of cases) {
+    edge.reset()
+    edge.fault(kind as 'hang')
+    const response = await fetch(url)
+    const page = await json(response)
+    t.match(page, {
+      offer: { content: 'fallback', source: 'default', reason, options: [], error: { code } },
+      content: 'fallback',
+      flags: { express: false },
+      views: [],
+      pageLoad: { reason: 'not-requested' },
+      code: { code, same: true, message, meta: { requestId: String, attempts: Number, elapsed: Number, phase: String } }
+    }, kind)
+    // The deadline's own promise is timeout + 20 ms; the rest is room for a slow machine.
+    t.ok(page.held < timeout + 300, `${kind}: held ${page.held} ms`)
+    t.match(targetCookieOf(response), { session: String, PC: String }, 'the visitor is the same at the next try')
+    const asked = performance.now()
+    t.equal(await (await fetch(`${url}/unread`)).text(), 'page')
+    t.ok(performance.now() - asked < timeout, `${kind}: a call that nobody reads does not hold the page`)
+  }
+  const { url: down } = await startApp(t, '127.0.0.1:9', { timeout }, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.offer('hero', 'fallback'))
+  })
+  t.match(await json(await fetch(down)), { content: 'fallback', reason: 'error', error: { code: 'FST_TARGET_CONNECTION' } }, 'the edge is not there')
+  t.ok(stopped)
+})
+
+t.test('mboxes that were not declared are asked for in one more call per tick', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => {
+      const later = async (mbox: string) => { await null; await null; return await request.target.content(mbox) }
+      const offers = await Promise.all([request.target.content('banner'), request.target.content('hero'), request.target.content('checkout-flags'), later('no-such-mbox')])
+      await request.target.content('banner')
+      return offers
+    })
+    app.get('/after', async (request, reply) => {
+      reply.send('page')
+      await new Promise((resolve) => reply.raw.once('finish', resolve))
+      const { reason } = await request.target.offer('hero', 'late')
+      reasons.push(reason)
+    })
+  })
+  const reasons: string[] = []
+  const offers = await json(await fetch(url))
+  t.match(offers, [/banner/, HERO, { express: Boolean }, null])
+  t.same(edge.requests.map(({ body }) => (body as TargetResult['request']).execute?.mboxes?.map(({ name }) => name)), [['hero'], ['banner', 'checkout-flags', 'no-such-mbox']])
+  const ids = edge.requests.map(({ body, query }) => [query.sessionId, (body as TargetResult['request']).id?.tntId?.split('.')[0], (body as TargetResult['request']).experienceCloud?.analytics?.supplementalDataId])
+  t.same(ids[0], ids[1], 'both calls are one visitor on one page')
+  edge.reset()
+  await (await fetch(`${url}/after`)).text()
+  await sleep(20)
+  t.same(reasons, ['not-requested'])
+  t.equal(edge.requests.length, 0, 'nothing starts after the response was sent')
+})
+
+t.test('start() with hook: false, and to add mboxes', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, { hook: false }, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => {
+      request.target.start().start({ execute: { mboxes: ['hero', 'banner'], pageLoad: {} } })
+      t.throws(() => request.target.start({ nothing: 1 } as {}), { code: 'FST_TARGET_INVALID_OPTIONS' })
+      return [(await request.target.result()).request.execute, (await request.target.pageLoad()).type, await request.target.content('banner')]
+    })
+    app.get('/idle', { config: { target: ['hero'] } }, async () => 'page')
+    app.get('/bare', async (request) => await request.target.start(['hero']).content('hero'))
+    app.get('/nothing', async (request) => await request.target.result().catch((error) => error.code))
+    app.get('/extra', async (request) => [await request.target.content('hero') !== undefined, await request.target.result().catch((error) => error.code)])
+  })
+  t.match(await json(await fetch(url)), [{ mboxes: [{ name: 'hero' }] }, 'actions', /banner/])
+  t.equal(edge.requests.length, 2, 'what was asked for already is not asked for again')
+  await (await fetch(`${url}/idle`)).text()
+  t.equal(edge.requests.length, 2)
+  t.match(await (await fetch(`${url}/bare`)).text(), HERO)
+  t.equal(await (await fetch(`${url}/nothing`)).text(), 'FST_TARGET_INVALID_REQUEST')
+  t.same(await json(await fetch(`${url}/extra`)), [true, 'FST_TARGET_INVALID_REQUEST'], 'an extra ask is no request of the page')
+})
+
+t.test('maxWait bounds what asking holds the handler, result() waits on', async (t) => {
+  const edge = await startEdge(t, { latency: 2000 })
+  const { url } = await startApp(t, edge.host, { maxWait: 60 }, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => {
+      const asked = performance.now()
+      const offer = await request.target.offer('hero', 'fallback')
+      const held = performance.now() - asked
+      const { waited } = request.target.timing
+      await request.target.result()
+      return { offer, held, waited, after: (await request.target.offer('hero')).reason }
+    })
+    app.get('/route', { config: { target: { execute: { mboxes: ['hero'] }, maxWait: 20 } } }, async (request) => {
+      const asked = performance.now()
+      await request.target.content('hero')
+      return { held: performance.now() - asked }
+    })
+  })
+  const page = await json(await fetch(url))
+  t.match(page, { offer: { content: 'fallback', reason: 'max-wait' }, after: 'matched' })
+  t.notOk('error' in page.offer)
+  t.ok(page.held >= 55 && page.held < 1000, `held ${page.held} ms`)
+  t.ok(Math.abs(page.waited - page.held) < 200, 'the time waited is the time held')
+  t.ok((await json(await fetch(`${url}/route`))).held < 1000)
+})
+
+t.test('timing.waited counts overlapping asks once', async (t) => {
+  const edge = await startEdge(t, { latency: 100 })
+  const { url } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => {
+      await Promise.all(Array.from({ length: 10 }, () => request.target.content('hero')))
+      return request.target.timing
+    })
+  })
+  const { waited, duration } = await json(await fetch(url))
+  t.ok(waited > 50 && waited <= duration + 200, `${waited} of ${duration} ms`)
+})
+
+t.test('attributes: checked, defaulted, typed', async (t) => {
+  const content = { express: true, nested: { limit: 3 }, ['__proto__']: { polluted: true } }
+  const host = await startServer(t, (request, response) => {
+    request.resume()
+    response.setHeader('content-type', 'application/json')
+    const offer = (value: unknown) => ({ type: 'json', content: value })
+    response.end(JSON.stringify({
+      status: 200,
+      prefetch: { mboxes: [{ index: 0, name: 'flags', options: [offer({ express: false, from: 'prefetch' })] }] },
+      execute: { mboxes: [{ index: 0, name: 'flags', options: [offer(content), { type: 'html', content: '<b>' }] }, { index: 1, name: 'wrong', options: [offer({ express: 'yes' })] }] }
+    }).replace('"nested"', '"__proto__":{"polluted":true},"nested"'))
+  })
+  const Flags = Type.Object({ express: Type.Boolean({ default: false }), limit: Type.Number({ default: 10 }) })
+  const { url, logged } = await startApp(t, host, {}, (app) => {
+    app.get('/', { config: { target: ['flags', 'wrong', 'none'] } }, async (request) => {
+      t.throws(() => request.target.attributes('flags', Type.Object({ express: Type.Boolean() })), { code: 'FST_TARGET_INVALID_OPTIONS', message: /cannot be filled/ })
+      const flags = await request.target.attributes('flags', Flags)
+      const typed: boolean = flags.express
+      const plain = await request.target.attributes('flags', { express: false, limit: 10 })
+      return { flags, typed, wrong: await request.target.attributes('wrong', Flags), none: await request.target.attributes('none', Flags), plain }
+    })
+  })
+  const page = await json(await fetch(url))
+  t.match(page, {
+    flags: { express: true, limit: 10, from: 'prefetch', nested: { limit: 3 } },
+    wrong: { express: false, limit: 10 },
+    none: { express: false, limit: 10 },
+    plain: { express: true, limit: 10 }
+  })
+  t.equal(({} as { polluted?: boolean }).polluted, undefined)
+  t.match(logged.map(({ msg }) => msg), [/does not fit its schema/])
+})
+
+t.test('page load and views', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/', { config: { target: { execute: { pageLoad: {} }, prefetch: { views: [{}] } } } }, async (request) => ({
+      pageLoad: await request.target.pageLoad(), views: await request.target.views(), product: await request.target.view('product'), other: await request.target.view('other', 'none')
+    }))
+    app.get('/none', { config: { target: ['hero'] } }, async (request) => ({ view: await request.target.view('product'), views: await request.target.views() }))
+  })
+  t.match(await json(await fetch(url)), {
+    pageLoad: { type: 'actions', source: 'edge', reason: 'matched' },
+    views: [{ view: 'product', type: 'actions', options: [{ eventToken: String }] }],
+    product: { view: 'product', reason: 'matched' },
+    other: { content: 'none', reason: 'no-offer' }
+  })
+  t.match(await json(await fetch(`${url}/none`)), { view: { reason: 'not-requested' }, views: [] })
+})
+
+t.test('cookies, with and without @fastify/cookie, on success, error and redirect', async (t) => {
+  const edge = await startEdge(t)
+  for (const order of ['none', 'before', 'after']) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    if (order === 'before') await app.register(fastifyCookie)
+    await app.register(fastifyAdobeTarget, optionsFor(edge.host, { cookies: { domain: 'shop.example', path: '/shop', secure: true, sameSite: 'None', httpOnly: true, partitioned: true } }))
+    if (order === 'after') await app.register(fastifyCookie)
+    app.get('/', { config: { target: ['hero'] } }, async (request, reply) => {
+      reply.header('set-cookie', 'own=1')
+      if (order !== 'none') reply.setCookie('theirs', '2')
+      return await request.target.content('hero')
+    })
+    app.get('/error', { config: { target: ['hero'] } }, async () => { throw new Error('no luck') })
+    app.get('/redirect', { config: { target: ['hero'] } }, async (_request, reply) => reply.redirect('/'))
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    const response = await fetch(url)
+    t.match(await response.text(), HERO)
+    const names = response.headers.getSetCookie().map((cookie) => cookie.split('=')[0]).sort()
+    t.same(names, order === 'none' ? ['mbox', 'mboxEdgeCluster', 'own'] : ['mbox', 'mboxEdgeCluster', 'own', 'theirs'], order)
+    t.match(response.headers.getSetCookie().find((cookie) => cookie.startsWith('mbox=')), /; Path=\/shop; Domain=shop\.example; SameSite=None; HttpOnly; Partitioned; Secure$/)
+    for (const path of ['/error', '/redirect']) {
+      const other = await fetch(url + path, { redirect: 'manual' })
+      t.match(targetCookieOf(other), { session: String, PC: String }, path)
+    }
+  }
+})
+
+t.test('no cookies on publicly cacheable pages or when switched off; Secure on https', async (t) => {
+  const edge = await startEdge(t)
+  const { url, logged } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/public', { config: { target: ['hero'] } }, async (_request, reply) => { reply.header('cache-control', 'Public, max-age=60'); return 'page' })
+    app.get('/shared', { config: { target: ['hero'] } }, async (_request, reply) => { reply.header('cache-control', 's-maxage=60'); return 'page' })
+    app.get('/private', { config: { target: ['hero'] } }, async (_request, reply) => { reply.header('cache-control', 'private'); return 'page' })
+  }, { trustProxy: true })
+  for (let visit = 0; visit < 3; visit++) {
+    t.same((await fetch(`${url}/public`)).headers.getSetCookie(), [])
+    t.same((await fetch(`${url}/shared`)).headers.getSetCookie(), [])
+  }
+  t.same(logged.map(({ route }) => route), ['GET /public', 'GET /shared'], 'logged once, naming the route')
+  t.match((await fetch(`${url}/private`, { headers: { 'x-forwarded-proto': 'https' } })).headers.getSetCookie()[0], /; Secure$/)
+  const { url: silent } = await startApp(t, edge.host, { cookies: false }, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))
+  })
+  t.same((await fetch(silent)).headers.getSetCookie(), [])
+})
+
+t.test('two properties in one app share the visitor; a name that is taken is refused', async (t) => {
+  const edge = await startEdge(t)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(fastifyAdobeTarget, optionsFor(edge.host, { propertyToken: 'first' }))
+  await app.register(fastifyAdobeTarget, optionsFor(edge.host, { propertyToken: 'second', decorator: 'campaigns' }))
+  app.get('/', { config: { target: ['hero'], campaigns: ['banner'] } as object }, async (request) => {
+    const { campaigns } = request as unknown as { campaigns: typeof request.target }
+    return [await request.target.content('hero'), await campaigns.content('banner')]
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const response = await fetch(url)
+  t.match(await response.json(), [HERO, /banner/])
+  t.equal(response.headers.getSetCookie().filter((cookie) => cookie.startsWith('mbox=')).length, 1, 'one set of cookies')
+  const [first, second] = edge.requests.map(({ body, query }) => ({ body: body as TargetResult['request'], query }))
+  t.same([first!.body.property?.token, second!.body.property?.token].sort(), ['first', 'second'])
+  t.equal(first!.query.sessionId, second!.query.sessionId)
+  t.equal(first!.body.id?.tntId, second!.body.id?.tntId)
+  for (const decorator of ['log', 'body', 'server', 'target']) {
+    const other = Fastify()
+    if (decorator === 'target') await other.register(fastifyAdobeTarget, optionsFor(edge.host))
+    await t.rejects(async () => await other.register(fastifyAdobeTarget, optionsFor(edge.host, { decorator })), { code: 'FST_TARGET_DECORATOR_PRESENT', message: /`decorator` option/ }, decorator)
+    await other.close()
+  }
+})
+
+t.test('encapsulation: a plugin in a child context is not seen outside', async (t) => {
+  const edge = await startEdge(t)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.register(async (child) => {
+    await child.register(fastifyAdobeTarget, optionsFor(edge.host))
+    child.get('/inside', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))
+  })
+  app.get('/outside', { config: { target: ['hero'] } }, async (request) => ({ target: typeof request.target }))
+  app.register(async (child) => {
+    await child.register(fastifyAdobeTarget, optionsFor(edge.host, { propertyToken: 'sibling' }))
+    child.get('/sibling', { config: { target: ['hero'] } }, async (request) => (await request.target.result()).request.property)
+  })
+  await app.ready()
+  t.match((await app.inject('/inside')).body, HERO)
+  t.same((await app.inject('/outside')).json(), { target: 'undefined' })
+  t.same((await app.inject('/sibling')).json(), { token: 'sibling' })
+  t.notOk(app.hasDecorator('target'))
+})
+
+t.test('what the app\'s own functions tell goes to Target; one that fails is absent', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, {
+    visitor: async (request) => ({ thirdPartyId: String(request.headers['x-user']), customerIds: { crm: { id: '7', authState: 1 } } }),
+    context: () => ({ geo: { countryCode: 'NO' }, timeOffsetInMinutes: 60, userAgent: null }),
+    parameters: (request) => ({ ...request.query as object, 'profile.no': 'x', count: 3, list: [1] }),
+    profileParameters: async () => ({ tier: 'gold' })
+  }, (app) => {
+    app.get('/', { config: { target: { execute: { mboxes: [{ name: 'banner', parameters: { own: 'wins' } }], pageLoad: {} } } } }, async (request) => await request.target.content('banner'))
+  })
+  t.match(await (await fetch(`${url}/?member=gold&own=loses&__proto__=x`, { headers: { 'x-user': 'u1' } })).text(), /gold/)
+  const body = edge.requests[0]!.body as TargetResult['request']
+  t.same(body.id, { thirdPartyId: 'u1', customerIds: [{ id: '7', integrationCode: 'crm', authenticatedState: 'authenticated' }] })
+  t.same(body.context.geo, { ipAddress: '127.0.0.1', countryCode: 'NO' })
+  t.notOk('userAgent' in body.context)
+  t.same(body.execute?.mboxes?.[0], { name: 'banner', index: 0, parameters: { member: 'gold', own: 'wins', count: '3' }, profileParameters: { tier: 'gold' } })
+  t.same(body.execute?.pageLoad?.parameters?.member, 'gold')
+
+  const fail = () => { throw new Error('no luck') }
+  const reject = async () => { throw new Error('no luck') }
+  const { url: broken, logged } = await startApp(t, edge.host, { visitor: reject, context: fail, parameters: reject, profileParameters: fail }, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))
+  })
+  for (let visit = 0; visit < 3; visit++) t.match(await (await fetch(broken)).text(), HERO)
+  t.equal(logged.length, 4, 'each is logged once')
+
+  const { url: stuck } = await startApp(t, edge.host, { timeout: 100, visitor: () => new Promise(() => {}) }, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.offer('hero', 'fallback'))
+  })
+  t.match(await json(await fetch(stuck)), { content: 'fallback', reason: 'timeout' }, 'one that never answers does not hold the page')
+})
+
+t.test('the client leaving ends the call', async (t) => {
+  let hostClosed = () => {}
+  const closed = new Promise<void>((resolve) => { hostClosed = resolve })
+  const host = await startServer(t, (request) => { request.socket.once('close', hostClosed) })
+  const reasons: string[] = []
+  const { url } = await startApp(t, host, { timeout: 5000 }, (app) => {
+    app.post('/', { config: { target: ['hero'] } }, async (request) => { reasons.push((await request.target.offer('hero')).reason); return 'page' })
+  })
+  const { port } = new URL(url)
+  const socket = connect(Number(port), '127.0.0.1')
+  socket.write('POST / HTTP/1.1\r\nhost: shop\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}')
+  await sleep(100)
+  t.same(reasons, [], 'a body that was read is not a client that left')
+  socket.destroy()
+  await closed
+  await sleep(10)
+  t.same(reasons, ['aborted'], 'and its connection is gone')
+})
+
+t.test('hostile cookies and headers never throw, choose a host or add a header', async (t) => {
+  const edge = await startEdge(t)
+  const { url, logged } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/*', { config: { target: ['hero'] } }, async (request) => ({ hero: await request.target.content('hero'), context: (await request.target.result()).request.context }))
+  })
+  const long = 'x'.repeat(7000)
+  const hostile = [
+    'mbox=%', 'mbox=%E0%A4%A', 'mbox=session#%#9999999999', 'mbox=PC#a%0d%0aset-cookie:%20x=1#9999999999', 'mbox=#|#|##||', 'mbox=session##9999999999',
+    `mbox=PC#${long}#9999999999`, 'mbox=PC#__proto__#9999999999|__proto__#x#9999999999', 'mbox=session#a b#9999999999', 'mbox=session#a?x=1/..#9999999999',
+    'mboxEdgeCluster=evil.example%2f', 'mboxEdgeCluster=1@evil.example', 'mboxEdgeCluster=12345', 'mboxEdgeCluster=', 'mbox', '=', ';;;', 'mbox=PC#x.evil_0#9999999999',
+    `AMCV_${encodeURIComponent(organizationId)}=%E0%A4%A`, `AMCV_${organizationId}=MCMID|${long}`, `AMCV_${organizationId}=__proto__|x|MCMID|1`, `AMCV_${organizationId}=1|MCAAMLH-1|evil|MCAAMB-1|${'b'.repeat(2000)}`
+  ]
+  for (const cookie of hostile) {
+    const response = await fetch(url, { headers: { cookie } })
+    t.equal(response.status, 200, cookie.slice(0, 40))
+    t.match(await response.json(), { hero: HERO }, 'the offer is there all the same')
+    t.same(response.headers.getSetCookie().map((value) => value.split('=')[0]), ['mbox', 'mboxEdgeCluster'])
+    t.equal(response.headers.getSetCookie()[1]!.split(';')[0], 'mboxEdgeCluster=35')
+  }
+  const raw = await new Promise<string>((resolve, reject) => {
+    const request = httpRequest(`${url}/${'y'.repeat(6000)}?q=%ff`, { headers: { 'user-agent': 'a"b\\c', 'sec-ch-ua-platform': '"mac\\"OS"', 'sec-ch-ua': '"Chromium";v="1"', 'sec-ch-ua-mobile': '?1', referer: `http://r/${long}` } }, (response) => {
+      let text = ''
+      response.on('data', (chunk) => { text += chunk })
+      response.on('end', () => resolve(text))
+    })
+    request.on('error', reject).end()
+  })
+  t.match(JSON.parse(raw), { hero: HERO, context: { userAgent: 'a"b\\c', clientHints: { platform: 'mac"OS', mobile: true, browserUAWithMajorVersion: '"Chromium";v="1"' } } })
+  t.same(logged, [])
+})
+
+t.test('a CDN\'s geo headers count with trustProxy, and what the edge would refuse in them does not', async (t) => {
+  const edge = await startEdge(t)
+  const routes = (app: { get: Function }) => app.get('/', { config: { target: ['hero'] } }, async (request: { target: { result (): Promise<TargetResult> } }) => (await request.target.result()).request.context.geo)
+  const headers = { 'x-forwarded-for': '203.0.113.7', 'cf-ipcountry': 'NO', 'x-geo-region-code': 'too long', 'cloudfront-viewer-city': 'Bergen', 'x-geo-latitude': '60.39', 'cf-iplongitude': 'east' }
+  const { url } = await startApp(t, edge.host, {}, routes, { trustProxy: true })
+  t.same(await json(await fetch(url, { headers })), { ipAddress: '203.0.113.7', countryCode: 'NO', city: 'Bergen', latitude: 60.39 })
+  const { url: direct } = await startApp(t, edge.host, {}, routes)
+  t.same(await json(await fetch(direct, { headers })), { ipAddress: '127.0.0.1' })
+})
+
+t.test('what goes over the wire is the request that result() tells of', async (t) => {
+  const edge = await startEdge(t)
+  const of = (route: TargetRouteConfig) => ({ config: { target: route } })
+  const routes = (app: FastifyInstance) => {
+    const result = async (request: FastifyRequest) => (await request.target.result()).request
+    app.get('/', of(['hero', { name: 'banner', parameters: { note: 'a "b" \\ é 漢 \u2028' } }]), result)
+    app.get('/all', of({ execute: { pageLoad: {} }, prefetch: { views: ['cart'], mboxes: ['hero'] } }), result)
+    app.get('/fixed', of({ execute: { mboxes: ['hero'] }, context: { channel: 'mobile' }, property: { token: 'p-2' }, experienceCloud: { analytics: { logging: 'client_side' } } }), result)
+  }
+  const visitors = [
+    undefined,
+    () => ({ thirdPartyId: 'an "id" \\ of Ærøskøbing \ud83d\ude00 \ud83d', customerIds: { crm: { id: '"7"', authState: 1 as const } } }),
+    () => ({ marketingCloudVisitorId: '1'.repeat(38) })
+  ]
+  const browsers = [
+    [],
+    ['User-Agent', 'a"b\\c \t~', 'Referer', 'http://r/"\\?q=1'],
+    // Headers are bytes: these are read as Latin-1.
+    ['User-Agent', Buffer.from('naïve 漢').toString('latin1'), 'Cookie', `mbox=session#s"\\1#9999999999|PC#t"\\1.35_0#9999999999; AMCV_${organizationId}=MCMID|2"2|MCAAMLH-1|6|MCAAMB-1|b"b`],
+    ['Sec-CH-UA', '"Chromium";v="1"', 'Sec-CH-UA-Platform', '"mac\\"OS"', 'Sec-CH-UA-Mobile', '?0', 'X-Forwarded-For', '2001:db8::7', 'CF-IPCountry', 'NO', 'CF-IPCity', 'Br"num"', 'X-Geo-Latitude', '-0.5', 'X-Geo-Longitude', '1e2']
+  ]
+  for (const [index, visitor] of visitors.entries()) {
+    const { url } = await startApp(t, edge.host, { ...(visitor !== undefined && { visitor, propertyToken: 'p-1', environmentId: 7 }) }, routes, { trustProxy: index > 0 })
+    const { port } = new URL(url)
+    for (const headers of browsers) {
+      for (const path of ['/?x="\\%22', '/all', '/fixed']) {
+        // As sent: an HTTP client would escape the address.
+        const told = await new Promise<string>((resolve) => {
+          const socket = connect(Number(port), '127.0.0.1', () => socket.write(`GET ${path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n${headers.map((text, at) => text + (at % 2 === 0 ? ': ' : '\r\n')).join('')}\r\n`, 'latin1'))
+          socket.setEncoding('utf8').on('data', (text) => { answer += text }).on('end', () => resolve(answer.slice(answer.indexOf('\r\n\r\n') + 4)))
+          let answer = ''
+        })
+        t.same(edge.requests.at(-1)?.body, JSON.parse(told), `${path} ${headers.join(' ').slice(0, 40)}`)
+      }
+    }
+  }
+})
+
+t.test('a 404 that a route asks for carries the cookies of what the route started', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, { serverTiming: true }, (app) => {
+    app.get('/gone', { config: { target: ['hero'] } }, (_request, reply) => reply.callNotFound())
+    app.setNotFoundHandler(async (request, reply) => reply.code(404).type('text/html').send(await request.target.content('hero', 'nothing')))
+    app.options('/', async (request) => await request.target.content('hero', 'nothing'))
+  })
+  const gone = await fetch(`${url}/gone`)
+  t.equal(gone.status, 404)
+  t.match(await gone.text(), HERO)
+  t.ok(targetCookieOf(gone).session)
+  for (const [path, method] of [['/gone', 'GET'], ['/', 'OPTIONS'], ['/nowhere', 'GET']] as const) {
+    const response = await fetch(url + path, { method })
+    t.match(await response.text(), HERO)
+    t.equal(response.headers.get('server-timing')?.match(/target-wait/g)?.length, 1, `${method} ${path} is finished once`)
+    t.equal(response.headers.getSetCookie().length, 2)
+  }
+})
+
+t.test('Server-Timing', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startApp(t, edge.host, { serverTiming: true }, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request, reply) => { reply.header('server-timing', 'db;dur=1'); return await request.target.content('hero') })
+    app.get('/none', async () => 'page')
+  })
+  t.match((await fetch(url)).headers.get('server-timing'), /^db;dur=1, target;dur=\d+\.\d;desc="edge", target-wait;dur=\d+\.\d$/)
+  t.equal((await fetch(`${url}/none`)).headers.get('server-timing'), null)
+})
+
+t.test('closing the app closes the client; its calls then say so', async (t) => {
+  const edge = await startEdge(t)
+  const { app, url } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))
+  })
+  await (await fetch(url)).text()
+  await app.close()
+  await t.rejects(app.target.getOffers({ request: { execute: { mboxes: [{ name: 'hero' }] } } }), { code: 'FST_TARGET_CLOSED', statusCode: 503 })
+  t.type(app.target.health(), 'object')
+  t.ok(new errors.FST_TARGET_CLOSED('x') instanceof Error)
+})
