@@ -20,5 +20,6 @@ export type { MboxDefinition, MboxDefinitions, MboxTypes, TargetMboxes } from '.
 export type { MboxOffer, Offer, OfferContent, OfferReason, OfferSource, TargetResult, ViewOffer } from './offers/offer.ts'
 export type { RequestTarget, TargetTiming } from './request/target.ts'
 export type { RequestForm, TargetRequestForm, TargetRouteConfig } from './request/route-config.ts'
+export type { OutboxStore, OutboxTransform, StoredRecord } from './outbox/store.ts'
 export type { TargetLogger } from './diagnostics.ts'
 export type { VisitorDetails } from './visitor/visitor.ts'
