@@ -17,7 +17,8 @@ import { schemas } from '../../lib/index.ts'
 import type { TargetClientOptions } from '../../lib/client/options.ts'
 import type { TargetResult } from '../../lib/offers/offer.ts'
 import { TLS } from '../support/fault-server.ts'
-import { client as clientCode, organizationId, sleep, startApp, startEdge, startServer } from '../support/helper.ts'
+import { client as clientCode, organizationId, startApp, startEdge, startServer } from '../support/helper.ts'
+import { sleep } from '../support/wait.ts'
 
 const hero: GetOffersOptions = { request: { execute: { mboxes: [{ name: 'hero' }] } } }
 

@@ -2,13 +2,9 @@
 import Fastify from 'fastify'
 import t from 'tap'
 import fastifyAdobeTarget, { createTargetClient, type TargetClientOptions, type TargetResult } from '../../lib/index.ts'
-import { client, cookiesOf, json, organizationId, sleep, startApp, startEdge, startServer, targetCookieOf } from '../support/helper.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
-
-async function until (holds: () => boolean) {
-  for (let wait = 0; wait < 500 && !holds(); wait++) await sleep(10)
-}
+import { client, cookiesOf, json, organizationId, startApp, startEdge, startServer, targetCookieOf } from '../support/helper.ts'
+import '../support/no-unhandled-rejections.ts'
+import { sleep, until } from '../support/wait.ts'
 
 const artifactOf = (host: string) => ({ artifactLocation: `http://${host}/${client}/production/v1/rules.json` })
 

@@ -24,6 +24,7 @@ import { Delivery } from '../../lib/delivery/delivery.ts'
 import { Dice, type Json } from '../client/cases.ts'
 import { createAgent, createArtifact, createBrands, createLogic, createParameters, createRequest, createUrl, namesOf, shipped } from './cases.ts'
 import { bytes, FaultServer, http, type Behaviour } from '../support/fault-server.ts'
+import { until } from '../support/wait.ts'
 
 const require = createRequire(import.meta.url)
 const tools = require('@adobe/target-tools')
@@ -515,10 +516,6 @@ function keepFrom (t: Test, location: string, more: Partial<ArtifactSettings> = 
   })
   t.teardown(() => keeper.stop())
   return { keeper, events, lines, names: () => events.map(([name]) => name) }
-}
-
-async function until (condition: () => boolean) {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
 async function listen (t: Test, behave: Behaviour): Promise<FaultServer> {

@@ -6,13 +6,13 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { mock } from 'node:test'
-import { setTimeout as pause } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { ArtifactKeeper } from '../../lib/decisioning/artifact-keeper.ts'
 import { decide } from '../../lib/decisioning/decide.ts'
 import { Dice, type Json } from '../client/cases.ts'
 import { createArtifact, createRequest, createTime, namesOf, shipped, shippedArtifacts } from './cases.ts'
+import { sleep } from '../support/wait.ts'
 
 const require = createRequire(import.meta.url)
 const createEngine = require('@adobe/target-decisioning-engine')
@@ -206,7 +206,7 @@ t.test('on-device decisions are those of Adobe\'s engine', async (t) => {
       cases.push({ artifact, request, reference: theirs, ours: decideHere(keeper, { ...request, id, requestId }, now) })
       if (!isDeepStrictEqual(request, before)) t.fail('the request was changed')
     }
-    await pause(20)
+    await sleep(20)
     const left = cases.map((testCase) => ({ testCase, differences: judge(testCase) })).filter(({ differences }) => differences.length > 0)
     for (const { testCase, differences } of left.slice(0, 3)) {
       t.comment(name, JSON.stringify(testCase.request), testCase.reference.error, differences.slice(0, 5))
@@ -250,7 +250,7 @@ t.test('they are those of the whole Node SDK', async (t) => {
       asked.id.customerIds = [{ id: `case-${answered.length}`, integrationCode: 'case', authenticatedState: 'unknown' }]
       answered.push({ asked, ...await client.getOffers({ request: asked }) })
     }
-    await pause(100)
+    await sleep(100)
     for (const { asked, request, response, meta } of answered) {
       const [{ id }] = asked.id.customerIds
       const notifications = sent.find((call) => call.id.customerIds[0].id === id)?.notifications ?? []

@@ -1,5 +1,4 @@
 /** Calls to a `Delivery` of short patience, and how they end. */
-import { setTimeout as delay } from 'node:timers/promises'
 import { Delivery, type DeliveryAnswer, type DeliveryCall, type DeliverySettings } from '../../lib/delivery/delivery.ts'
 import type { TargetError } from '../../lib/errors.ts'
 
@@ -44,12 +43,6 @@ export async function endingOf (delivery: Delivery, call: DeliveryCall): Promise
   const start = performance.now()
   const ending = await send(delivery, call).answer.then((answer) => ({ answer }), (error: TargetError) => ({ error }))
   return { ...ending, elapsed: performance.now() - start }
-}
-
-/** Waits for something to become true; whether it did. */
-export async function until (condition: () => boolean, ms = 5000): Promise<boolean> {
-  for (const end = performance.now() + ms; performance.now() < end; await delay(5)) if (condition()) return true
-  return condition()
 }
 
 /** A server's name in `health()`. */

@@ -2,7 +2,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { channel } from 'node:diagnostics_channel'
 import { getEventListeners, once } from 'node:events'
-import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
 import { Agent, MockAgent } from 'undici'
@@ -12,8 +11,9 @@ import type { Delivery, DeliveryAnswer } from '../../lib/delivery/delivery.ts'
 import { edgeMessage } from '../../lib/delivery/edge-message.ts'
 import { channels } from '../../lib/diagnostics.ts'
 import type { TargetError } from '../../lib/errors.ts'
-import { BREAKER, callTo, endingOf, hostOf, network, POOL, send, TIMEOUT, until } from './calls.ts'
+import { BREAKER, callTo, endingOf, hostOf, network, POOL, send, TIMEOUT } from './calls.ts'
 import { bytes, FaultServer, fillBacklog, freezableServer, good, GOOD, http, type Behaviour } from '../support/fault-server.ts'
+import { sleep, until } from '../support/wait.ts'
 
 /** Room for a machine that is busy with other tests; the promise is 20 ms. */
 const TOLERANCE = 20 + 180
@@ -84,7 +84,7 @@ t.test('an answer that came while the event loop was held up is taken', async (t
   t.teardown(async () => { await delivery.close(); await server.end() })
   const call = callTo(`http://127.0.0.1:${server.port}`, { timeout: 100 })
   t.equal((await endingOf(delivery, call)).answer?.status, 200)
-  await delay(20)
+  await sleep(20)
   const { answer } = send(delivery, call)
   await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
   for (const end = performance.now() + 300; performance.now() < end;);
@@ -101,7 +101,7 @@ t.test('nobody looks at a failed call: no unhandled rejection', async (t) => {
   send(delivery, callTo('nonsense'))
   send(delivery, callTo(origin)).abort()
   await until(() => delivery.health().pool[new URL(origin).host]!.running === 0)
-  await delay(20)
+  await sleep(20)
   t.same(unhandled, [])
 })
 
@@ -115,7 +115,7 @@ t.test('grace', async (t) => {
     t.ok(await until(() => late.length === 1))
     t.match(late, [{ status: 200, body: { status: 200 }, attempts: 1 }])
     t.match(pool(), { running: 0, stragglers: 0 })
-    await delay(20)
+    await sleep(20)
     server.behave = good
     t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
     t.equal(server.accepted, 1)
@@ -155,7 +155,7 @@ t.test('grace', async (t) => {
     const endings = await Promise.all([callTo(origin), callTo(origin, { timeout: 50, body: '"waits"' })].map((call) => endingOf(delivery, call)))
     t.same(codesOf(endings), ['ok', 'TIMEOUT'])
     t.equal(endings[1]?.error?.meta?.phase, 'queue')
-    await delay(100)
+    await sleep(100)
     t.equal(server.requests.length, 1)
   })
 
@@ -184,7 +184,7 @@ t.test('retry', async (t) => {
   const diesOnReuse: Behaviour = (socket, { onSocket }) => onSocket === 1 ? socket.write(GOOD) : socket.end()
   const warm = async (delivery: Delivery, origin: string) => {
     await endingOf(delivery, callTo(origin))
-    await delay(20)
+    await sleep(20)
   }
 
   t.test('once at most', async (t) => {
@@ -239,7 +239,7 @@ t.test('retry', async (t) => {
       const { server, delivery, origin } = await setUp(t)
       const burst = (length: number) => Promise.all(Array.from({ length }, () => endingOf(delivery, callTo(origin))))
       await burst(4)
-      await delay(20)
+      await sleep(20)
       for (const socket of server.sockets) socket.resetAndDestroy()
       t.strictSame(new Set(codesOf(await burst(calls))), new Set(['ok']))
     }
@@ -253,7 +253,7 @@ t.test('retry', async (t) => {
     })
     const both = () => Promise.all([endingOf(delivery, callTo(origin)), endingOf(delivery, callTo(origin))])
     t.same(codesOf(await both()), ['ok', 'ok'])
-    await delay(20)
+    await sleep(20)
     const [, second] = await both()
     t.match(second.error, { code: 'FST_TARGET_CONNECTION', meta: { attempts: 2 } })
     t.equal(server.requests.length, 5)
@@ -349,7 +349,7 @@ t.test('giving up', async (t) => {
     const exchange = send(delivery, callTo(origin))
     await exchange.answer
     exchange.abort()
-    await delay(20)
+    await sleep(20)
     t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
     t.equal(server.accepted, 1, 'the connection lived on')
   })
@@ -398,7 +398,7 @@ t.test('giving up', async (t) => {
     const controller = new AbortController()
     await endingOf(delivery, callTo(origin, { signal: controller.signal, timeout: 20 }))
     const calls = Array.from({ length: 15 }, () => endingOf(delivery, callTo(origin, { signal: controller.signal, timeout: 5000 })))
-    await delay(20)
+    await sleep(20)
     controller.abort()
     t.strictSame(new Set(codesOf(await Promise.all(calls))), new Set(['ABORTED']))
     t.ok(await until(() => pool().running === 0))
@@ -552,7 +552,7 @@ t.test('breaker', async (t) => {
     t.ok(elapsed < TOLERANCE)
     t.equal(server.requests.length, BREAKER.failures, 'the host is left alone')
     server.behave = (socket) => setTimeout(() => socket.write(GOOD), 50)
-    await delay(BREAKER.cooldown + 20)
+    await sleep(BREAKER.cooldown + 20)
     const endings = await Promise.all(Array.from({ length: 3 }, () => endingOf(delivery, callTo(origin))))
     t.same(codesOf(endings), ['ok', 'BREAKER_OPEN', 'BREAKER_OPEN'])
     t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
@@ -562,7 +562,7 @@ t.test('breaker', async (t) => {
   t.test('an aborted probe does not block the way', async (t) => {
     const { server, delivery, origin } = await setUp(t, (socket) => socket.destroy())
     for (let i = 0; i < BREAKER.failures; i++) await endingOf(delivery, callTo(origin))
-    await delay(BREAKER.cooldown + 20)
+    await sleep(BREAKER.cooldown + 20)
     server.behave = hang
     const probe = send(delivery, callTo(origin))
     probe.abort()
@@ -611,7 +611,7 @@ t.test('pool', async (t) => {
     const { server, delivery, origin } = await setUp(t, good, { pool: { ...POOL, connections: 1, maxAge: 1 } })
     for (let i = 0; i < 5; i++) {
       t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
-      await delay(20)
+      await sleep(20)
     }
     t.equal(server.accepted, 5)
     t.ok(await until(() => server.sockets.size <= 1), 'the old ones are closed')
@@ -636,7 +636,7 @@ t.test('pool', async (t) => {
     const stuck = endingOf(delivery, callTo(origin, { grace: 0 }))
     await until(() => server.requests.length === 1)
     const [old] = server.sockets
-    await delay(30)
+    await sleep(30)
     server.behave = good
     t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
     t.equal((await stuck).error?.code, 'FST_TARGET_TIMEOUT')

@@ -2,15 +2,15 @@
 import { once } from 'node:events'
 import { createSecureServer } from 'node:http2'
 import net, { type AddressInfo, type Socket } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { Agent } from 'undici'
 import type { Delivery } from '../../lib/delivery/delivery.ts'
 import { failedOffer } from '../../lib/offers/offer.ts'
-import { callTo, endingOf, GRACE, hostOf, network, POOL, TIMEOUT, until, type Ending } from './calls.ts'
+import { callTo, endingOf, GRACE, hostOf, network, POOL, TIMEOUT, type Ending } from './calls.ts'
 import { bytes, FaultServer, fillBacklog, freezableServer, good, GOOD, http, TLS, type Behaviour } from '../support/fault-server.ts'
+import { sleep, until } from '../support/wait.ts'
 
 /** The promise is 20 ms; the rest is for a machine that is busy with other tests. */
 const TOLERANCE = 20 + 180
@@ -136,7 +136,7 @@ async function recovery (delivery: Delivery, origin: string): Promise<number> {
   for (;;) {
     const { answer } = await endingOf(delivery, callTo(origin))
     if (answer?.status === 200 || performance.now() - start > 5000) return performance.now() - start
-    await delay(10)
+    await sleep(10)
   }
 }
 
@@ -163,7 +163,7 @@ for (const { name, behave, code, status, says, phase, requests = 1 } of faults) 
     // An idle keep-alive connection may stay; one with an unfinished exchange may not.
     const left = await until(() => Object.values(delivery.health().pool).every(({ running }) => running === 0), GRACE + 500)
     t.ok(left, 'nothing goes on after the grace')
-    await delay(20)
+    await sleep(20)
     const { sockets } = delivery.health().pool[hostOf(server)]!
     t.equal(sockets, server.sockets.size)
     t.ok(sockets <= (code === 'FST_TARGET_TIMEOUT' ? 0 : 1), `${sockets} sockets left: an idle one may stay, none is opened for nobody`)
@@ -272,7 +272,7 @@ t.test('a kept-alive connection that died', async (t) => {
     t.teardown(async () => { await delivery.close(); await server.close() })
     t.equal((await endingOf(delivery, callTo(server.origin))).answer?.attempts, 1)
     await until(() => delivery.health().pool[hostOf(server)]!.running === 0)
-    await delay(20)
+    await sleep(20)
     const ending = await endingOf(delivery, callTo(server.origin))
     t.equal(ending.answer?.attempts, 2, 'sent once more, on a fresh connection')
     t.equal(server.requests.length, 3)

@@ -9,10 +9,10 @@ import net, { type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { startBrowser, withoutBrowser } from '../support/chromium.ts'
+import { sleep, until } from '../support/wait.ts'
 
 const run = promisify(execFile)
 
@@ -62,7 +62,6 @@ class Browser {
   }
 }
 
-const until = async (holds: () => boolean) => { for (let wait = 0; wait < 500 && !holds(); wait++) await sleep(10) }
 const experienceOf = (page: string, mbox: string) => new RegExp(`data-mbox="${mbox}" data-experience="([^"]+)"`).exec(page)?.[1]
 const tokenOf = (page: string) => /name="token" value="([^"]+)"/.exec(page)![1]!
 

@@ -6,8 +6,9 @@ import t, { type Test } from 'tap'
 import type { TargetEdge } from '../../lib/edge/index.ts'
 import { DeliveryRequest } from '../../lib/schema/index.ts'
 import { blocksOf, complete, problemsOf, readDocument, serviceFor, type Block } from './documents.ts'
-import { organizationId, sleep, startEdge } from '../support/helper.ts'
+import { organizationId, startEdge } from '../support/helper.ts'
 import { root, startProject } from '../support/project.ts'
+import { sleep } from '../support/wait.ts'
 
 const project = await startProject(t)
 const guide = readDocument('docs/migration.md')

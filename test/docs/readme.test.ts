@@ -16,8 +16,7 @@ import { startBrowser, withoutBrowser } from '../support/chromium.ts'
 import { anchorsOf, blocksOf, compile, complete, documents, parseProblems, readDocument, type Block } from './documents.ts'
 import { client, organizationId, startEdge } from '../support/helper.ts'
 import { environment, root, startProject } from '../support/project.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import '../support/no-unhandled-rejections.ts'
 
 const project = await startProject(t)
 const blocks = documents.flatMap(blocksOf)

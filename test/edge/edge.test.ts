@@ -1,13 +1,14 @@
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { connect, type AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Value } from '@sinclair/typebox/value'
 import fc from 'fast-check'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { DeliveryResponse, UnexpectedError, type DeliveryRequest, type Metric, type Notification, type Option } from '../../lib/schema/index.ts'
 import { createEdge, type EdgeOptions, type FaultKind, type TargetEdge } from '../../lib/edge/index.ts'
+import { sleep } from '../support/wait.ts'
+import { artifactWith } from '../support/artifacts.ts'
 
 const organizationId = '1234567890@AdobeOrg'
 const context = { channel: 'web' } as const
@@ -56,34 +57,6 @@ async function edgeFor (t: Test, options: EdgeOptions = {}) {
     }
   }
 }
-
-interface RuleParts { activity: number, experience?: number, condition?: unknown, option?: Body, metrics?: Body[], propertyTokens?: string[], key?: string }
-
-const rule = (location: string, { activity, experience = 0, condition = true, option = { type: 'html', content: `${activity}` }, metrics = [], propertyTokens, key = String(activity) }: RuleParts) => ({
-  ruleKey: key,
-  activityId: activity,
-  meta: { 'activity.id': activity, 'experience.id': experience, 'offer.name': 'An offer' },
-  condition,
-  consequence: { name: location, options: [option], metrics },
-  ...(propertyTokens && { propertyTokens })
-})
-
-const artifactWith = (mboxes: Record<string, RuleParts[]>, more: Body = {}) => ({
-  version: '1.0.0',
-  meta: { clientCode: 'testclient', environment: 'production' },
-  globalMbox: 'target-global-mbox',
-  geoTargetingEnabled: false,
-  responseTokens: [],
-  remoteMboxes: [],
-  remoteViews: [],
-  localMboxes: Object.keys(mboxes),
-  localViews: [],
-  rules: {
-    mboxes: Object.fromEntries(Object.entries(mboxes).map(([location, rules]) => [location, rules.map((parts) => rule(location, parts))])),
-    views: {}
-  },
-  ...more
-})
 
 t.test('options', async (t) => {
   const refused = (options: unknown, message: RegExp) => {

@@ -10,8 +10,7 @@ import fastifyAdobeTarget, { createTargetClient, type FastifyAdobeTargetOptions 
 import { blocksOf } from '../docs/documents.ts'
 import { client, json, optionsFor, organizationId, startApp, startEdge } from '../support/helper.ts'
 import { bin, startProject } from '../support/project.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import '../support/no-unhandled-rejections.ts'
 
 type Body = Record<string, any>
 

@@ -6,8 +6,7 @@ import { errors, failure } from '../../lib/errors.ts'
 import { compileRequest } from '../../lib/request/route-config.ts'
 import { checkAll, properties } from './properties.ts'
 import { withWire } from './wire.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import '../support/no-unhandled-rejections.ts'
 
 t.test('whatever comes from browsers, edges and artifacts, the properties hold', { timeout: 120_000 }, async (t) => {
   const total = await withWire((wire) => checkAll([...properties, ...wire], 2500, 20261123, (line) => t.comment(line)))

@@ -9,35 +9,16 @@ import t from 'tap'
 import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
 import fastifyAdobeTarget, { type FastifyAdobeTargetOptions, type MboxDefinitions, type RequestTarget } from '../../lib/index.ts'
 import { startBrowser, withoutBrowser } from '../support/chromium.ts'
-import { client, cookiesOf, json, optionsFor, organizationId, sleep, startApp, startEdge, startServer, targetCookieOf } from '../support/helper.ts'
+import { client, cookiesOf, json, optionsFor, organizationId, startApp, startEdge, startServer, targetCookieOf } from '../support/helper.ts'
 import { createTypedApp } from './mbox-app.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import '../support/no-unhandled-rejections.ts'
+import { sleep, until } from '../support/wait.ts'
+import { artifactOffering } from '../support/artifacts.ts'
 
 const HERO = /class="hero/
 
 /** Asks whatever TypeScript would not let it ask. */
 const untyped = (request: FastifyRequest) => request.target as unknown as { attributes (mbox: string): Promise<unknown> } & RequestTarget
-
-/** Waits until something holds, for at most five seconds. */
-async function until (holds: () => boolean) {
-  for (let wait = 0; wait < 500 && !holds(); wait++) await sleep(10)
-}
-
-/** An artifact that offers some options, by mbox name, to everybody. */
-function artifactWith (offers: Record<string, { type: string, content: unknown, eventToken?: string }[]>): object {
-  const rule = sampleArtifact.rules.mboxes.banner[0]!
-  return {
-    ...sampleArtifact,
-    localMboxes: Object.keys(offers),
-    rules: {
-      mboxes: Object.fromEntries(Object.entries(offers).map(([name, options], index) => [name, [{
-        ...rule, ruleKey: `${index}`, activityId: index, condition: true, meta: { ...rule.meta, 'activity.id': index, 'location.name': name }, consequence: { name, options, metrics: [{ type: 'click', selector: 'a' }] }
-      }]])),
-      views: {}
-    }
-  }
-}
 
 const Flags = Type.Object({ express: Type.Boolean({ default: false }), limit: Type.Number({ default: 10 }) })
 const html = (content: string) => ({ type: 'html', content })
@@ -70,9 +51,9 @@ t.test('mboxes: content is completed, checked, and stood in for', async (t) => {
     'no-free': { fallback: { any: 0 } },
     maybe: { schema: Type.Optional(Type.Object({ title: Type.String() })) }
   }
-  const edge = await startEdge(t, { artifact: artifactWith(offers) })
+  const edge = await startEdge(t, { artifact: artifactOffering(offers) })
   for (const decisioningMethod of ['server-side', 'on-device'] as const) {
-    const { app, url, logged } = await startApp(t, edge.host, { mboxes, decisioningMethod, artifactPayload: artifactWith(offers), pollingInterval: 0 }, (app) => {
+    const { app, url, logged } = await startApp(t, edge.host, { mboxes, decisioningMethod, artifactPayload: artifactOffering(offers), pollingInterval: 0 }, (app) => {
       app.get('/', { config: { target: Object.keys(mboxes) } }, async (request) => {
         const target = untyped(request)
         const content: Record<string, unknown> = {}
@@ -176,7 +157,7 @@ t.test('mboxes: content is checked at most once for an answer', async (t) => {
   FormatRegistry.Set('counted', () => { checks++; return true })
   t.teardown(() => FormatRegistry.Delete('counted'))
   const Counted = Type.Object({ text: Type.String({ format: 'counted', default: '' }) })
-  const edge = await startEdge(t, { artifact: artifactWith({ counted: [data({ text: 'a' })] }) })
+  const edge = await startEdge(t, { artifact: artifactOffering({ counted: [data({ text: 'a' })] }) })
   const { url } = await startApp(t, edge.host, { mboxes: { counted: { schema: Counted } } }, (app) => {
     app.get('/', { config: { target: ['counted'] } }, async (request) => {
       const target = untyped(request)
@@ -191,7 +172,7 @@ t.test('mboxes: content is checked at most once for an answer', async (t) => {
 })
 
 t.test('mboxes: content that does not fit is shown to nobody, so it counts no display', async (t) => {
-  const artifact = artifactWith({ flags: [{ ...data({ express: true }), eventToken: 'good' }], 'bad-flags': [{ ...data({ express: 'no' }), eventToken: 'bad' }] })
+  const artifact = artifactOffering({ flags: [{ ...data({ express: true }), eventToken: 'good' }], 'bad-flags': [{ ...data({ express: 'no' }), eventToken: 'bad' }] })
   const edge = await startEdge(t, { artifact })
   const mboxes: MboxDefinitions = { flags: { schema: Flags }, 'bad-flags': { schema: Flags } }
   for (const decisioningMethod of ['server-side', 'on-device'] as const) {
@@ -312,7 +293,7 @@ t.test('attributes without anything to go by are a mistake that shows at the cal
 })
 
 t.test('mboxes: a typed app, with the routes\' types from TypeBox', async (t) => {
-  const edge = await startEdge(t, { artifact: artifactWith({ 'typed-hero': [html('<h1>Typed</h1>')], 'typed-flags': [data({ express: true })], 'typed-product': [data({ title: 7 })] }) })
+  const edge = await startEdge(t, { artifact: artifactOffering({ 'typed-hero': [html('<h1>Typed</h1>')], 'typed-flags': [data({ express: true })], 'typed-product': [data({ title: 7 })] }) })
   const app = await createTypedApp(edge.host)
   t.teardown(() => app.close())
   const url = await app.listen({ port: 0, host: '127.0.0.1' })

@@ -3,14 +3,9 @@ import { connect } from 'node:net'
 import t from 'tap'
 import type { Notification } from '../../lib/schema/index.ts'
 import fastifyAdobeTarget, { createTargetClient } from '../../lib/index.ts'
-import { client, cookiesOf, json, optionsFor, organizationId, sleep, startApp, startEdge } from '../support/helper.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
-
-/** Waits until something holds, for at most five seconds. */
-async function until (holds: () => boolean) {
-  for (let wait = 0; wait < 500 && !holds(); wait++) await sleep(10)
-}
+import { client, cookiesOf, json, optionsFor, organizationId, startApp, startEdge } from '../support/helper.ts'
+import '../support/no-unhandled-rejections.ts'
+import { sleep, until } from '../support/wait.ts'
 
 t.test('displayed and clicked, before the answer is there and after', async (t) => {
   const edge = await startEdge(t, { latency: 50 })

@@ -3,7 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
 import { Breaker } from '../../lib/delivery/breaker.ts'
@@ -11,6 +11,7 @@ import type { Notification } from '../../lib/schema/index.ts'
 import { channels } from '../../lib/diagnostics.ts'
 import { failure, isTargetError, type TargetError } from '../../lib/errors.ts'
 import { Outbox, type OutboxOptions, type OutboxSend, type OutboxSettings } from '../../lib/outbox/outbox.ts'
+import { sleep } from '../support/wait.ts'
 
 interface Visitor { key: string }
 interface Call { visitor: string, ids: string[] }

@@ -7,21 +7,15 @@ import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { channels } from '../../lib/diagnostics.ts'
 import { createTargetClient, type FastifyAdobeTargetOptions } from '../../lib/index.ts'
-import { client, json, optionsFor, sleep, startApp, startEdge, startServer } from '../support/helper.ts'
+import { client, json, optionsFor, startApp, startEdge, startServer } from '../support/helper.ts'
 import { Door } from '../soak/door.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import '../support/no-unhandled-rejections.ts'
+import { sleep, until } from '../support/wait.ts'
 
 /** The artifact of an edge, with tokens that it knows. */
 const artifactOf = async ({ host }: { host: string }): Promise<{ version: string }> => await (await fetch(`http://${host}/${client}/production/v1/rules.json`)).json() as { version: string }
 
 interface Test { teardown (fn: () => void): void }
-
-/** Waits until something holds, for at most ten seconds. */
-async function until (holds: () => boolean): Promise<boolean> {
-  for (let wait = 0; wait < 1000 && !holds(); wait++) await sleep(10)
-  return holds()
-}
 
 const silent = { debug () {}, error () {} }
 const sender = { key: 'x', request: { context: { channel: 'web' as const } }, sessionId: 'session', locationHint: undefined }

@@ -5,9 +5,9 @@ import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import t from 'tap'
 import fastifyAdobeTarget, { errors, type FastifyAdobeTargetOptions, type TargetResult, type TargetRouteConfig } from '../../lib/index.ts'
-import { client, cookiesOf, json, optionsFor, organizationId, sleep, startApp, startEdge, startServer, targetCookieOf } from '../support/helper.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import { client, cookiesOf, json, optionsFor, organizationId, startApp, startEdge, startServer, targetCookieOf } from '../support/helper.ts'
+import '../support/no-unhandled-rejections.ts'
+import { sleep } from '../support/wait.ts'
 
 const HERO = /class="hero/
 

@@ -9,9 +9,9 @@ import { Agent } from 'undici'
 import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
 import { createTargetClient, type TargetResult } from '../../lib/index.ts'
 import { bytes, FaultServer, http } from '../support/fault-server.ts'
-import { client, json, organizationId, sleep, startApp, startEdge, startServer } from '../support/helper.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import { client, json, organizationId, startApp, startEdge, startServer } from '../support/helper.ts'
+import '../support/no-unhandled-rejections.ts'
+import { sleep } from '../support/wait.ts'
 
 /** The whole answer to raw bytes, as latin1. */
 function exchange (url: string, request: string): Promise<string> {

@@ -6,21 +6,15 @@ import { Agent as Browser, request } from 'undici'
 import { Breaker } from '../../lib/delivery/breaker.ts'
 import { channels } from '../../lib/diagnostics.ts'
 import { createTargetClient, type TargetClient } from '../../lib/index.ts'
-import { client, organizationId, sleep, startApp, startEdge } from '../support/helper.ts'
+import { client, organizationId, startApp, startEdge } from '../support/helper.ts'
 import { endChild, nextWord, startChild } from '../soak/child.ts'
 import { Door } from '../soak/door.ts'
 import { createFailingEdge } from '../soak/failing-edge.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import '../support/no-unhandled-rejections.ts'
+import { sleep, until } from '../support/wait.ts'
 
 const sender = (key: string) => ({ key, request: { context: { channel: 'web' as const } }, sessionId: key, locationHint: undefined })
 const click = (id: string) => ({ id, impressionId: id, type: 'click' as const, timestamp: 1, mbox: { name: 'hero' } })
-
-/** Waits until something holds, for at most ten seconds. */
-async function until (holds: () => boolean): Promise<boolean> {
-  for (let wait = 0; wait < 1000 && !holds(); wait++) await sleep(10)
-  return holds()
-}
 
 /** Looks at the account at every change and now and then; gives the times it did not balance. */
 function watchBalance (t: { teardown (fn: () => void): void }, target: TargetClient): { looks: number, wrong: number } {

@@ -11,10 +11,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { atJs } from '../../example/at-js.ts'
 import { startBrowser, withoutBrowser } from '../support/chromium.ts'
-import { client, json, optionsFor, organizationId, sleep, startApp, startEdge, startServer } from '../support/helper.ts'
+import { client, json, optionsFor, organizationId, startApp, startEdge, startServer } from '../support/helper.ts'
 import fastifyAdobeTarget, { type RequestTarget } from '../../lib/index.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import '../support/no-unhandled-rejections.ts'
+import { sleep, until } from '../support/wait.ts'
 
 const forAtJs = { execute: { pageLoad: {} }, prefetch: { views: [{}] } }
 
@@ -410,7 +410,6 @@ t.test('in a browser', { skip: withoutBrowser }, async (t) => {
     await page.goto(address, { waitUntil: 'load' })
     return { page, problems, violations: () => page.evaluate('violations') }
   }
-  const until = async (holds: () => boolean) => { for (let wait = 0; wait < 500 && !holds(); wait++) await sleep(10) }
 
   for (const decisioningMethod of ['server-side', 'hybrid', 'on-device']) {
     told.length = 0

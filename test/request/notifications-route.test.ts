@@ -5,17 +5,12 @@ import t, { type Test } from 'tap'
 import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
 import fastifyAdobeTarget, { isSafeRedirect } from '../../lib/index.ts'
 import { startBrowser, withoutBrowser } from '../support/chromium.ts'
-import { cookiesOf, json, optionsFor, organizationId, sleep, startApp, startEdge, targetCookieOf } from '../support/helper.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import { cookiesOf, json, optionsFor, organizationId, startApp, startEdge, targetCookieOf } from '../support/helper.ts'
+import '../support/no-unhandled-rejections.ts'
+import { sleep, until } from '../support/wait.ts'
 
 const PATH = '/target/notifications'
 const COOKIE = 'mbox=session#s1#9999999999|PC#visitor-1.35_0#9999999999'
-
-/** Waits until something holds, for at most five seconds. */
-async function until (holds: () => boolean) {
-  for (let wait = 0; wait < 500 && !holds(); wait++) await sleep(10)
-}
 
 /** The tokens that the page's offers have. */
 async function tokensOf (edge: Awaited<ReturnType<typeof startEdge>>) {

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import net, { type AddressInfo, type Socket } from 'node:net'
 import tls from 'node:tls'
-import { setTimeout as delay } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import { sleep } from './wait.ts'
 
 /** A request as it came over the wire. */
 export interface RawRequest {
@@ -146,7 +146,7 @@ export async function fillBacklog (port: number): Promise<Socket[]> {
   for (let last = -1, connected = 0; connected > last;) {
     last = connected
     fillers.push(net.connect(port, '127.0.0.1').on('error', () => {}))
-    await delay(100)
+    await sleep(100)
     connected = fillers.filter((socket) => !socket.connecting).length
   }
   return fillers

@@ -11,8 +11,6 @@ interface Test { teardown (fn: () => unknown): void }
 export const client = 'acmeclient'
 export const organizationId = '1234567890@AdobeOrg'
 
-export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
-
 /** Host and port of a listening server. */
 export const hostOf = (server: Server) => `127.0.0.1:${(server.address() as AddressInfo).port}`
 

@@ -6,9 +6,9 @@ import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
 import fastifyAdobeTarget from '../../lib/index.ts'
 import { readQaVisit } from '../../lib/visitor/qa-mode.ts'
 import { startBrowser, withoutBrowser } from '../support/chromium.ts'
-import { cookiesOf, json, optionsFor, organizationId, sleep, startApp, startEdge } from '../support/helper.ts'
-
-process.on('unhandledRejection', (error) => { throw error })
+import { cookiesOf, json, optionsFor, organizationId, startApp, startEdge } from '../support/helper.ts'
+import '../support/no-unhandled-rejections.ts'
+import { sleep } from '../support/wait.ts'
 
 const HERO = 410001
 const BANNER = 410002

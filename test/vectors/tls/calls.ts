@@ -1,8 +1,8 @@
 /** Calls to two servers whose origins are the arguments, in a process that was started to trust their certificate. */
-import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { Delivery } from '../../../lib/delivery/delivery.ts'
 import { send } from '../../delivery/calls.ts'
+import { sleep } from '../../support/wait.ts'
 
 const [, , reviving, modern] = process.argv as [string, string, string, string]
 const pool = { connections: 1, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: true, maxResponseSize: 1024 * 1024, maxQueue: 100 }
@@ -12,7 +12,7 @@ const call = (origin: string) => send(delivery, {
 }).answer
 
 t.match(await call(reviving), { status: 200, attempts: 1 })
-await delay(50)
+await sleep(50)
 t.match(await call(reviving), { status: 200, attempts: 2 })
 const answers = await Promise.all(Array.from({ length: 20 }, () => call(modern)))
 t.match(answers, answers.map(() => ({ status: 200, attempts: 1 })))
