@@ -82,6 +82,13 @@ export type TargetEdge = FastifyInstance & {
   reset (): void
   /** Makes a QA link of an address for activities of the artifact, as Target's "Activity QA" does. Throws FST_TARGET_INVALID_OPTIONS. */
   qaLink (url: string, link: QaLink): string
+  /**
+   * Publishes another artifact in place of the one in force, as a change in Target's user interface does. Apps that decide
+   * on-device have it after their next poll. Fixed offers stay.
+   *
+   * Rejects with FST_TARGET_ARTIFACT when it is not usable; the old one then stays.
+   */
+  publish (artifact: object): Promise<void>
   /** Makes requests fail from now on; see `FaultKind`. Throws FST_TARGET_INVALID_OPTIONS. */
   fault (kind: FaultKind, options?: FaultOptions): void
 }
@@ -150,7 +157,7 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
     client,
     callers: { client: options.client, organizationId },
     artifactFor: (id) => rules.compiledFor(id),
-    responseTokens: rules.responseTokens,
+    responseTokens: () => rules.responseTokens,
     tokens,
     qa,
     recorder,
@@ -177,6 +184,7 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
       rules.reset()
     },
     qaLink: (url: string, link: QaLink) => qa.link(url, link),
+    publish: async (published: object) => { compiled = await rules.publish(published) },
     fault: (kind: FaultKind, faultOptions?: FaultOptions) => faults.set(kind, faultOptions)
   })
   // Not enumerable: who prints or compares an edge must not ask for it.

@@ -24,7 +24,7 @@ export interface DeliveryRouteOptions {
   /** The artifact that a visitor is decided by. */
   artifactFor: (id: VisitorId) => Promise<CompiledArtifact>
   /** The response tokens that the artifact lists. */
-  responseTokens: ReadonlySet<string>
+  responseTokens: () => ReadonlySet<string>
   tokens: EventTokens
   qa: Qa
   recorder: Recorder
@@ -64,7 +64,7 @@ function respond (body: DeliveryRequest & { id: VisitorId }, artifact: CompiledA
   const { id } = body
   const compiled = qa.apply(artifact, body.qaMode)
   const { response, notifications: impressions } = decide(compiled, body, { client })
-  completeAnswer(response, body, tokens, responseTokens, compiled.globalMbox)
+  completeAnswer(response, body, tokens, responseTokens(), compiled.globalMbox)
 
   // Reports of live activities are kept clear of QA.
   const isQa = body.qaMode?.token !== undefined

@@ -28,13 +28,20 @@ export const stateOf = (kind: 'mbox' | 'view' | 'pageLoad', name = '') => digest
 
 /** An artifact whose every rule names activity and experience and whose every option and metric has an event token, and what each token stands for. */
 export class EventTokens {
-  /** The artifact with tokens. */
-  readonly artifact: object
+  #artifact: object
   readonly #facts = new Map<string, TokenFacts>()
   readonly #clicks = new Map<string, Map<string, Metric>>()
 
   constructor (artifact: object) {
-    this.artifact = this.read(artifact)
+    this.#artifact = this.read(artifact)
+  }
+
+  /** The artifact with tokens. */
+  get artifact (): object { return this.#artifact }
+
+  /** Takes another artifact, as {@link read} returned it, in place of the first. */
+  replace (artifact: object): void {
+    this.#artifact = artifact
   }
 
   /**

@@ -6,6 +6,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { DeliveryResponse, type DeliveryRequest, type Notification } from '../../lib/schema/index.ts'
 import { createEdge, type TargetEdge } from '../../lib/edge/index.ts'
+import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
 import fastifyAdobeTarget, { createTargetClient, type FastifyAdobeTargetOptions } from '../../lib/index.ts'
 import { blocksOf } from '../docs/documents.ts'
 import { client, json, optionsFor, organizationId, startApp, startEdge } from '../support/helper.ts'
@@ -28,6 +29,29 @@ async function deliver (edge: TargetEdge, body: Partial<DeliveryRequest>): Promi
 const executed = async (edge: TargetEdge, name: string, parameters: Record<string, string> = {}, id: DeliveryRequest['id'] = {}) =>
   (await deliver(edge, { id, execute: { mboxes: [{ name, index: 0, parameters }] } }))['execute'].mboxes[0]
 const content = async (...asked: Parameters<typeof executed>) => (await executed(...asked)).options?.[0]?.content
+
+t.test('edge.publish() replaces the artifact of a running edge, and one that is not usable leaves the old one', async (t) => {
+  const edge = await startEdge(t)
+  const artifactFor = (content: string) => ({
+    ...sampleArtifact,
+    globalMbox: 'page',
+    rules: { mboxes: { hero: [{ ...sampleArtifact.rules.mboxes.hero[0], condition: true, consequence: { name: 'hero', options: [{ type: 'html', content }], metrics: [] } }] }, views: {} }
+  })
+  const app = createTargetClient({ client, organizationId, serverDomain: edge.host, secure: false, decisioningMethod: 'on-device', artifactLocation: `http://${edge.host}/${client}/production/v1/rules.json`, pollingInterval: 0 })
+  t.teardown(() => app.close())
+  await app.ready()
+  edge.offer('banner', 'fixed')
+  await edge.publish(artifactFor('first'))
+  t.equal((await executed(edge, 'hero')).options[0].content, 'first')
+  await edge.publish(artifactFor('second'))
+  t.equal((await executed(edge, 'hero')).options[0].content, 'second')
+  t.equal((await executed(edge, 'banner')).options[0].content, 'fixed', 'fixed offers stay')
+  await app.refresh()
+  const { response } = await app.getOffers({ request: { prefetch: { mboxes: [{ name: 'hero', index: 0 }] } } })
+  t.equal(response.prefetch!.mboxes![0]!.options![0]!.content, 'second', 'on-device after a refresh')
+  await t.rejects(edge.publish({ version: '2.0.0' }), { code: 'FST_TARGET_ARTIFACT' })
+  t.equal((await executed(edge, 'hero')).options[0].content, 'second', 'the old one stays')
+})
 
 const rule = (activity: number, name: string, html: string, condition: unknown = true) => ({
   ruleKey: `${activity}`,

@@ -8,10 +8,6 @@ import { locationOf, type Place } from './place.ts'
 import type { EventTokens } from '../tokens.ts'
 
 export class Rules {
-  /** The mbox that stands for the page load. */
-  readonly globalMbox: string
-  /** The response tokens that the artifact lists. */
-  readonly responseTokens: ReadonlySet<string>
   readonly #tokens: EventTokens
   readonly #report: (problem: string) => void
   /** The one that wins comes first. */
@@ -25,9 +21,29 @@ export class Rules {
   constructor (tokens: EventTokens, report: (problem: string) => void) {
     this.#tokens = tokens
     this.#report = report
-    const { globalMbox, responseTokens } = tokens.artifact as { globalMbox?: unknown, responseTokens?: unknown }
-    this.globalMbox = typeof globalMbox === 'string' && globalMbox !== '' ? globalMbox : 'target-global-mbox'
-    this.responseTokens = new Set(Array.isArray(responseTokens) ? responseTokens.map(String) : [])
+  }
+
+  /** The mbox that stands for the page load. */
+  get globalMbox (): string {
+    const { globalMbox } = this.#tokens.artifact as { globalMbox?: unknown }
+    return typeof globalMbox === 'string' && globalMbox !== '' ? globalMbox : 'target-global-mbox'
+  }
+
+  /** The response tokens that the artifact lists. */
+  get responseTokens (): ReadonlySet<string> { return responseTokensOf(this.#tokens.artifact) }
+
+  /**
+   * Puts another artifact in place of the one in force. Fixed offers stay, and so do the event tokens of the old one.
+   *
+   * @returns rejects with FST_TARGET_ARTIFACT when it is not usable; the old one then stays
+   */
+  async publish (artifact: object): Promise<CompiledArtifact> {
+    const withTokens = this.#tokens.read(artifact)
+    const compiled = await this.#compile(withTokens)
+    this.#tokens.replace(withTokens)
+    this.#base = Promise.resolve(compiled)
+    this.#changed()
+    return compiled
   }
 
   /** Fixes an offer from the next request on. Throws FST_TARGET_INVALID_OPTIONS. */
@@ -86,6 +102,11 @@ export class Rules {
   }
 
   #compile (artifact: object): Promise<CompiledArtifact> {
-    return compileArtifact({ ...artifact, responseTokens: [...new Set([...this.responseTokens, ...activityTokens])] }, { report: this.#report })
+    return compileArtifact({ ...artifact, responseTokens: [...new Set([...responseTokensOf(artifact), ...activityTokens])] }, { report: this.#report })
   }
+}
+
+function responseTokensOf (artifact: object): ReadonlySet<string> {
+  const { responseTokens } = artifact as { responseTokens?: unknown }
+  return new Set(Array.isArray(responseTokens) ? responseTokens.map(String) : [])
 }
