@@ -3,7 +3,8 @@
  *
  * A message object is built only where `channel.hasSubscribers` is true, so an unwatched channel costs one read.
  */
-import { channel } from 'node:diagnostics_channel'
+import { channel, tracingChannel } from 'node:diagnostics_channel'
+import type { CallPhase, TargetError } from './errors.ts'
 
 /** What the plugin logs to: `app.log` and its children fit, and so does anything else with these two methods. */
 export interface TargetLogger {
@@ -19,12 +20,144 @@ export const channels = {
   callEnd: channel('fastify-adobe-target:call:end'),
   /** It failed: `{ requestId, host, kind, error, attempts, elapsed }`. */
   callError: channel('fastify-adobe-target:call:error'),
-  /** A decision was made on-device: `{ requestId, remoteMboxes, remoteViews, elapsed }`. */
+  /** A decision was made on-device: `{ requestId, remoteMboxes, remoteViews, elapsed, request, response }`. */
   decision: channel('fastify-adobe-target:decision'),
   /** The rule artifact changed state: `{ state, version?, error? }`. */
   artifact: channel('fastify-adobe-target:artifact'),
-  /** Notifications were accepted, sent, failed or dropped: `{ event, count, error? }`. */
+  /** Notifications were accepted, sent, failed or dropped: an {@link OutboxMessage}. */
   outbox: channel('fastify-adobe-target:outbox'),
   /** A circuit breaker changed state: `{ host, state }`. */
-  breaker: channel('fastify-adobe-target:breaker')
+  breaker: channel('fastify-adobe-target:breaker'),
+  /** A handler got an offer or its fallback: an {@link OfferMessage}, once per request for one, in the page's async context. */
+  offer: channel('fastify-adobe-target:offer'),
+  /** The response of a page that used Target was sent, or its client left: a {@link PageMessage}, in the page's async context. */
+  page: channel('fastify-adobe-target:page')
+}
+
+/**
+ * Every HTTP request of the plugin as Node.js traces operations: `tracing:fastify-adobe-target.call:start`, `end`,
+ * `asyncStart`, `asyncEnd` and `error`, with one {@link CallMessage} that is filled in on the way.
+ *
+ * `start` is published in the async context of the page; stores that are bound to it are in force for the call, also while
+ * it is queued and when it is repeated. Calls with notifications, and downloads of artifacts, belong to no page.
+ */
+export const calls = tracingChannel<object, CallMessage>('fastify-adobe-target.call')
+
+/** One HTTP request, as the tracing channel's subscribers get it. Times in ms from the start of the call. */
+export interface CallMessage {
+  kind: 'page' | 'notification' | 'artifact' | 'geo'
+  /** The `requestId` of the Delivery API; undefined for artifacts and geo lookups. */
+  requestId: string | undefined
+  /** Host name and port. */
+  host: string
+  method: string
+  /** Without the query string, which has the visitor's session id. */
+  path: string
+  /** Its deadline. */
+  timeout?: number
+  /** How decisions are to be made. The call was needed for those that cannot be made on-device. */
+  decisioningMethod?: string | undefined
+  /** Number of mboxes requested. */
+  mboxes?: number
+  /** The Delivery API request, by reference: it has the visitor's ids, and must not be changed. */
+  request?: object | undefined
+  /** Ids of the notifications in it. */
+  notifications?: string[]
+  /** The `link` that a subscriber of `fastify-adobe-target:outbox` set for these notifications, each once. */
+  links?: unknown[]
+  /** Where it is, and where it ended. */
+  phase: CallPhase
+  /** Number of times it was put on a connection. */
+  attempts: number
+  /** When it left the queue; 0 or nearly so unless all connections were in use. */
+  queued?: number
+  /** When it was put on a connection that was open; of the last attempt. */
+  connected?: number
+  /** Whether that connection had served before. Unknown with the app's own `dispatcher`. */
+  reused?: boolean
+  /** When the first byte of the response came. */
+  firstByte?: number
+  /** When it had ended. */
+  elapsed?: number
+  /** HTTP status; undefined without a response. */
+  status?: number | undefined
+  /** The Delivery API response, or the bytes of a download, by reference. */
+  response?: unknown
+  error?: TargetError
+}
+
+/** A message of `fastify-adobe-target:outbox`. */
+export interface OutboxMessage {
+  event: 'accepted' | 'sent' | 'failed' | 'dropped'
+  count: number
+  /** Ids of the notifications. */
+  ids: string[]
+  error?: TargetError
+  /**
+   * `accepted` is published in the async context of the page. Notifications are sent outside it, and several pages share a
+   * call: what a subscriber sets here, such as its span, comes back in the `links` of that call's {@link CallMessage}.
+   */
+  link?: unknown
+}
+
+/** A message of `fastify-adobe-target:offer`. */
+export interface OfferMessage {
+  /** The FastifyRequest. */
+  request: object
+  /** What was asked for: one of these. */
+  mbox?: string
+  view?: string
+  pageLoad?: true
+  /** As in `request.target.offer()`. */
+  reason: string
+  source: string
+  /** Kind of content; undefined for a fallback. */
+  type: string | undefined
+  /** From the response tokens `activity.id`, `activity.name`, `experience.id` and `experience.name`, where Target sends them. */
+  activity: { id?: string, name?: string } | undefined
+  experience: { id?: string, name?: string } | undefined
+  error?: TargetError
+  /** ms that the handler waited for it. */
+  waited: number
+  /** Of the Delivery API request that it was in; undefined where there was none, or not yet. */
+  requestId: string | undefined
+}
+
+/** A message of `fastify-adobe-target:page`. */
+export interface PageMessage {
+  /** The FastifyRequest. */
+  request: object
+  /** The route's URL, with its parameters' names; undefined for a 404. */
+  route: string | undefined
+  statusCode: number
+  /** As `request.target.timing`. */
+  timing: { started: number | undefined, duration: number | undefined, waited: number }
+  /** What `fastify-adobe-target:offer` said of this page; empty unless somebody subscribes to it, or to this channel, as the page begins. */
+  offers: OfferMessage[]
+  /** The page's calls, the first of them first. `source`: undefined for one that failed or has not ended. */
+  calls: { requestId: string | undefined, source: string | undefined, duration: number | undefined, mboxes: string[], error?: TargetError }[]
+  /** Ids of the notifications queued so far. */
+  notifications: string[]
+  /** Names of the cookies that were set. */
+  cookies: string[]
+}
+
+/** What subscribers want notifications to be linked with. Held no longer than the notifications themselves. */
+const notificationLinks = new WeakMap<object, unknown>()
+
+/** Publishes what became of some notifications. */
+export function publishOutbox (event: OutboxMessage['event'], notifications: readonly { readonly id: string }[], error?: TargetError): void {
+  if (!channels.outbox.hasSubscribers || notifications.length === 0) return
+  const message: OutboxMessage = { event, count: notifications.length, ids: notifications.map(({ id }) => id) }
+  if (error !== undefined) message.error = error
+  channels.outbox.publish(message)
+  if (event !== 'accepted' || message.link === undefined) return
+  for (const notification of notifications) notificationLinks.set(notification, message.link)
+}
+
+/** The distinct links of some notifications. */
+export function linksOf (notifications: readonly object[]): unknown[] {
+  const links = new Set(notifications.map((notification) => notificationLinks.get(notification)))
+  links.delete(undefined)
+  return [...links]
 }

@@ -21,5 +21,5 @@ export type { MboxOffer, Offer, OfferContent, OfferReason, OfferSource, TargetRe
 export type { RequestTarget, TargetTiming } from './request/target.ts'
 export type { RequestForm, TargetRequestForm, TargetRouteConfig } from './request/route-config.ts'
 export type { OutboxStore, OutboxTransform, StoredRecord } from './outbox/store.ts'
-export type { TargetLogger } from './diagnostics.ts'
+export type { CallMessage, OfferMessage, OutboxMessage, PageMessage, TargetLogger } from './diagnostics.ts'
 export type { VisitorDetails } from './visitor/visitor.ts'

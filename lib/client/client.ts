@@ -197,6 +197,8 @@ export class TargetClient {
       origin: this.#address.origin(call.locationHint),
       path: this.#address.path(call.sessionId),
       body,
+      request,
+      decisioningMethod: call.decisioningMethod,
       requestId: request.requestId ?? '',
       kind: call.kind,
       timeout: call.timeout,

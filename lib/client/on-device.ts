@@ -73,7 +73,7 @@ export class OnDevice {
         locationHint
       }, notifications)
     }
-    if (watched) channels.decision.publish({ requestId: request.requestId, remoteMboxes, remoteViews, elapsed: performance.now() - started })
+    if (watched) channels.decision.publish({ requestId: request.requestId, remoteMboxes, remoteViews, elapsed: performance.now() - started, request, response })
     return { request, response, source: 'on-device', remoteMboxes, remoteViews }
   }
 }

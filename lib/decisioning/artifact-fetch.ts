@@ -5,6 +5,8 @@ export const CDN = 'https://assets.adobetarget.com'
 
 /** A GET over the plugin's own connections: any complete answer resolves, whatever its status. */
 export type ArtifactFetch = (url: string, options: {
+  /** For the tracing channel. */
+  kind: 'artifact' | 'geo'
   headers: Record<string, string>
   /** Largest body, in bytes. */
   maxSize: number

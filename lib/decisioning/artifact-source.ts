@@ -58,6 +58,7 @@ export class ArtifactSource {
    */
   async look (signal: AbortSignal): Promise<FetchedArtifact | undefined> {
     const { status, headers, body } = await this.#settings.fetch(this.location, {
+      kind: 'artifact',
       headers: this.#etag === undefined ? {} : { 'if-none-match': this.#etag },
       maxSize: MAX_SIZE,
       timeout: TIMEOUT,

@@ -99,7 +99,7 @@ export class GeoLookup {
     if (known !== undefined) return { ...geo, ...known }
     if (performance.now() < this.#pausedUntil) return geo
     try {
-      const { status, body } = await this.#settings.fetch(this.#url, { headers, maxSize: MAX_SIZE, ...limits })
+      const { status, body } = await this.#settings.fetch(this.#url, { kind: 'geo', headers, maxSize: MAX_SIZE, ...limits })
       if (status !== 200) throw new Error(`the lookup answered ${status}`)
       const found = geoFromHeaders(Object(JSON.parse(new TextDecoder().decode(body))))
       this.#known.set(address, found)

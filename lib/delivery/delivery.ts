@@ -36,7 +36,7 @@ export interface DeliverySettings {
 export interface DeliveryHealth {
   /** `retryIn`: ms until a call may probe the host. Empty when the breaker is off. */
   breaker: Record<string, { state: BreakerState, calls: number, failures: number, retryIn: number }>
-  /** Calls on connections, calls in the queue, calls past their deadline, open sockets (0 with a dispatcher that was lent). */
+  /** Calls on connections, calls in the queue, calls past their deadline, open sockets (0 with the app's own dispatcher). */
   pool: Record<string, { running: number, waiting: number, stragglers: number, sockets: number }>
 }
 

@@ -1,11 +1,14 @@
 /** A plain GET, for the rule artifact and the geo lookup. */
 import type { IncomingHttpHeaders } from 'node:http'
+import type { CallMessage } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
 import type { Host } from './host.ts'
 import { Transfer } from './transfer.ts'
 
-/** What a GET may cost. */
+/** Limits of a GET. */
 export interface DownloadOptions {
+  /** For the tracing channel. */
+  kind: 'artifact' | 'geo'
   headers?: Record<string, string> | undefined
   /** Largest body, in bytes. */
   maxSize: number
@@ -22,23 +25,31 @@ export interface DownloadAnswer {
   body: Uint8Array
 }
 
-/** See the top of the file. */
+/** A GET, with the deadline and the connections of calls. */
 export class Download extends Transfer<DownloadAnswer> {
   protected readonly wantsLate = false
+  readonly #kind: DownloadOptions['kind']
+  readonly #timeout: number
   readonly #settled: (download: Download, answer: DownloadAnswer | undefined, error: TargetError | undefined) => void
 
   /** @param settled told once how it ended */
   constructor (host: Host, url: URL, options: DownloadOptions, settled: (download: Download, answer: DownloadAnswer | undefined, error: TargetError | undefined) => void) {
-    const { maxSize, timeout, signal } = options
+    const { kind, maxSize, timeout, signal } = options
     const headers = { 'accept-encoding': 'identity', 'user-agent': 'fastify-adobe-target', ...options.headers }
     super(host, { origin: url.origin, path: url.pathname + url.search, method: 'GET', headers }, { timeout, grace: 0, retryable: true, signal }, maxSize)
+    this.#kind = kind
+    this.#timeout = timeout
     this.#settled = settled
   }
 
   /** Ends it because the client is closed. */
   close (): void {
     this.fail('FST_TARGET_CLOSED', 'the download was given up')
-    this.cut()
+    this.cancel()
+  }
+
+  protected override describe (): Pick<CallMessage, 'kind'> & Partial<CallMessage> {
+    return { kind: this.#kind, timeout: this.#timeout }
   }
 
   protected override read (status: number, headers: IncomingHttpHeaders, body: Buffer): DownloadAnswer {

@@ -1,13 +1,13 @@
 /** One call of the Delivery API: what its answer means, and what it tells the breaker, the log and the channels. */
 import type { IncomingHttpHeaders } from 'node:http'
-import { channels } from '../diagnostics.ts'
+import { channels, linksOf, type CallMessage } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
 import { readRetryAfter, type Outcome, type Passage } from './breaker.ts'
 import { findFault } from './response-shape.ts'
 import { edgeMessage } from './edge-message.ts'
 import type { FailureLog } from '../failure-log.ts'
 import type { Host } from './host.ts'
-import type { DeliveryResponse } from '../schema/index.ts'
+import type { DecisioningMethod, DeliveryRequest, DeliveryResponse } from '../schema/index.ts'
 import { Transfer, type TransferTerms } from './transfer.ts'
 
 /** A call to be sent. Its deadline is one wall clock over queue, connecting, headers, body and the retry. */
@@ -18,6 +18,9 @@ export interface DeliveryCall extends TransferTerms {
   path: string
   /** The request as JSON. */
   body: string
+  /** The request that {@link body} was made from, and how decisions are to be made: for the tracing channel alone. */
+  request?: DeliveryRequest | undefined
+  decisioningMethod?: DecisioningMethod | undefined
   /** The request's `requestId`. */
   requestId: string
   /** A notification never takes the breaker's probe from a page. */
@@ -78,7 +81,16 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchan
     this.#onSettled = onSettled
   }
 
-  override begin (): void {
+  protected override describe (): Pick<CallMessage, 'kind'> & Partial<CallMessage> {
+    const { requestId, kind, timeout, request, decisioningMethod } = this.#call
+    const mboxes = (request?.execute?.mboxes?.length ?? 0) + (request?.prefetch?.mboxes?.length ?? 0)
+    const description = { requestId, kind, timeout, decisioningMethod, mboxes, request }
+    const notifications = request?.notifications
+    if (notifications === undefined) return description
+    return { ...description, notifications: notifications.map(({ id }) => id), links: linksOf(notifications) }
+  }
+
+  protected override open (): void {
     const { requestId, kind } = this.#call
     if (channels.callStart.hasSubscribers) channels.callStart.publish({ requestId, host: this.host.name, kind })
     const { breaker } = this.host
@@ -86,7 +98,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchan
       this.#passage = breaker.admit(kind, this.startedAt)
       if (this.#passage === undefined) return this.fail('FST_TARGET_BREAKER_OPEN', `${this.host.name} failed too often or asked for a pause`)
     }
-    super.begin()
+    super.open()
   }
 
   /** Ends it because the client is closed. */

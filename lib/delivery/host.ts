@@ -1,4 +1,4 @@
-/** One host that is talked to: its pool, its queue and its breaker. */
+/** One remote host: its connection pool, its queue and its circuit breaker. */
 import type { AsyncResource } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'
 import { channels } from '../diagnostics.ts'
@@ -6,47 +6,49 @@ import { Breaker, type BreakerSettings } from './breaker.ts'
 import { ConnectionPool, type Connection, type PoolSettings } from './pool.ts'
 
 /** A call as its host sees it. */
-export interface Guest {
-  /** It is its turn: it is to send itself, and to {@link Host.leave} when that is over. */
-  go (): void
-  /** Ends what is left of it. */
-  cut (): void
+export interface QueuedCall {
+  /** The async context of the page that made the call; a call that had to queue is sent in it. */
+  readonly scope: AsyncResource
+  /** Sends the call. It must {@link Host.release} its slot when it has ended. */
+  run (): void
+  /** Ends whatever is left of the call. */
+  cancel (): void
 }
 
-/** What all hosts of one client share. */
+/** Settings shared by all hosts of one client. */
 export interface HostSettings {
   pool: PoolSettings
   breaker: BreakerSettings | false
-  /** A dispatcher that was lent: it brings its own connections, so calls do not queue here, their number is bounded. */
+  /** The app's own dispatcher. It manages its connections, so calls do not queue here; only their number is limited. */
   dispatcher: Dispatcher | undefined
-  /** The async context of what outlives a request. */
+  /** The async context of whatever outlives a request. */
   outside: AsyncResource
 }
 
-/** See the top of the file. */
+/** One remote host: its connection pool, its queue and its circuit breaker. */
 export class Host {
   readonly origin: string
   /** Host name and port. */
   readonly name: string
   readonly breaker: Breaker | undefined
-  /** Whether calls of the Delivery API go there; the breaker of any other host is never asked. */
+  /** Whether Delivery API calls go there; downloads never consult a breaker. */
   isEdge = false
   readonly #settings: HostSettings
-  /** Most calls that may go on at once, most that may wait, most that may go on past their deadline. */
+  /** Maximum number of calls running, waiting, and running past their deadline. */
   readonly #limits: { running: number, waiting: number, stragglers: number }
-  readonly #waiting = new Set<Guest>()
-  /** Calls that go on past their deadline, each with the timer that ends it. */
-  readonly #stragglers = new Map<Guest, NodeJS.Timeout>()
-  /** The present pool, and older ones whose calls have not ended. */
+  readonly #waiting = new Set<QueuedCall>()
+  /** Calls running past their deadline, each with the timer that ends it. */
+  readonly #stragglers = new Map<QueuedCall, NodeJS.Timeout>()
+  /** The current pool, and older ones whose calls have not ended. */
   readonly #pools = new Set<ConnectionPool>()
   #pool: ConnectionPool | undefined
   #running = 0
-  /** Told when the host has closed; set when it is to close. */
-  #onGone: (() => void) | undefined
-  /** The higher, the later it was asked for. */
+  /** Called once the host has closed; set when it is to close. */
+  #onClosed: (() => void) | undefined
+  /** Sequence number of the last use. */
   lastUse = 0
 
-  /** @throws TypeError when the origin is none */
+  /** @throws TypeError when the origin is not a URL */
   constructor (origin: string, settings: HostSettings) {
     const { connections, maxQueue } = settings.pool
     this.name = new URL(origin).host
@@ -55,7 +57,7 @@ export class Host {
     this.#limits = {
       running: settings.dispatcher === undefined ? connections : connections + maxQueue,
       waiting: settings.dispatcher === undefined ? maxQueue : 0,
-      // Calls that nobody waits for any more must not fill the connections of those that somebody does.
+      // Calls that nobody waits for any more must not use up the connections of those that somebody does wait for.
       stragglers: Math.max(1, Math.floor(connections / 4))
     }
     if (settings.breaker !== false) {
@@ -70,102 +72,105 @@ export class Host {
     return this.#running === 0 && this.#waiting.size === 0
   }
 
-  /** Lets a call in, now or when its turn comes. `false`: too many wait already. */
-  enter (guest: Guest): boolean {
+  /** Runs a call now, or queues it. `false`: the queue is full. */
+  enqueue (call: QueuedCall): boolean {
     if (this.#running < this.#limits.running) {
       this.#running += 1
-      guest.go()
+      call.run()
       return true
     }
     if (this.#waiting.size >= this.#limits.waiting) return false
-    this.#waiting.add(guest)
+    this.#waiting.add(call)
     return true
   }
 
-  /** A connection for one request; none where a dispatcher was lent. */
-  connection (): Connection | undefined {
-    return this.#settings.dispatcher === undefined ? this.#freshPool().give() : undefined
+  /** A connection for one request; `undefined` with the app's own dispatcher. */
+  acquire (): Connection | undefined {
+    return this.#settings.dispatcher === undefined ? this.#currentPool().acquire() : undefined
   }
 
-  /** Sends a request over its connection, or with the dispatcher that was lent. It may fail at once. */
+  /** Sends a request over its connection, or with the app's own dispatcher. The handler may be called before this returns. */
   dispatch (connection: Connection | undefined, request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
     if (connection !== undefined) connection.dispatch(request, handler)
     // A copy of the headers: undici's ProxyAgent adds to them.
     else this.#settings.dispatcher?.dispatch({ ...request, headers: { ...request.headers } }, handler)
   }
 
-  /** A call that was told to go has ended, and has given its connection back. */
-  leave (guest: Guest): void {
-    if (this.#stragglers.size > 0) this.#dismiss(guest)
+  /** Frees the slot of a call that has ended and has released its connection. */
+  release (call: QueuedCall): void {
+    if (this.#stragglers.size > 0) this.#forgetStraggler(call)
     this.#running -= 1
-    // Not at once: a call that fails as it starts leaves from within `go`, and a queue full of those would nest.
+    // Deferred: a call that fails as it starts gets here from within `run`, and a queue full of those would recurse.
     if (this.#waiting.size > 0) queueMicrotask(this.#advance)
-    this.#closeIfGone()
+    this.#closeIfDone()
   }
 
-  /** Takes a call out of the queue. `false` when it is not there. */
-  forget (guest: Guest): boolean {
-    const waited = this.#waiting.delete(guest)
-    if (waited) this.#closeIfGone()
-    return waited
+  /** Takes a call out of the queue. `false` if it was not queued. */
+  dequeue (call: QueuedCall): boolean {
+    const queued = this.#waiting.delete(call)
+    if (queued) this.#closeIfDone()
+    return queued
   }
 
-  /** Asks to go on past the deadline for `grace` ms, for the sake of the connection. `false`: enough do. */
-  linger (guest: Guest, grace: number): boolean {
+  /**
+   * Lets a call run past its deadline for up to `grace` ms, to keep its connection. `false`: too many already do.
+   */
+  extend (call: QueuedCall, grace: number): boolean {
     if (this.#stragglers.size >= this.#limits.stragglers) return false
-    const timer = this.#settings.outside.runInAsyncScope(setTimeout, undefined, cut, grace, guest) as NodeJS.Timeout
-    this.#stragglers.set(guest, timer.unref())
+    const timer = this.#settings.outside.runInAsyncScope(setTimeout, undefined, cancel, grace, call) as NodeJS.Timeout
+    this.#stragglers.set(call, timer.unref())
     return true
   }
 
-  /** From now on a call ends with its deadline; those that are past it end now. */
+  /** From now on calls end at their deadline; those past it end now. */
   endGrace (): void {
     this.#limits.stragglers = 0
-    for (const guest of this.#stragglers.keys()) guest.cut()
+    for (const call of this.#stragglers.keys()) call.cancel()
   }
 
-  /** No new calls will come: closes when those it has have ended. */
-  retire (onGone: () => void): void {
-    this.#onGone = onGone
-    this.#closeIfGone()
+  /** Closes once the calls it has have ended; no new ones will come. */
+  retire (onClosed: () => void): void {
+    this.#onClosed = onClosed
+    this.#closeIfDone()
   }
 
-  /** Closes every connection, as soon as it is idle. */
+  /** Closes every connection as soon as it is idle. */
   close (): void {
     for (const pool of this.#pools) pool.close()
     this.#pools.clear()
     this.#pool = undefined
   }
 
-  /** For a health page. */
+  /** Figures for `health()`. */
   report (): { running: number, waiting: number, stragglers: number, sockets: number } {
     let sockets = 0
     for (const pool of this.#pools) sockets += pool.sockets
     return { running: this.#running, waiting: this.#waiting.size, stragglers: this.#stragglers.size, sockets }
   }
 
-  #closeIfGone (): void {
-    if (this.#onGone === undefined || !this.idle) return
+  #closeIfDone (): void {
+    if (this.#onClosed === undefined || !this.idle) return
     this.close()
-    this.#onGone()
+    this.#onClosed()
   }
 
-  #dismiss (guest: Guest): void {
-    clearTimeout(this.#stragglers.get(guest))
-    this.#stragglers.delete(guest)
+  #forgetStraggler (call: QueuedCall): void {
+    clearTimeout(this.#stragglers.get(call))
+    this.#stragglers.delete(call)
   }
 
+  /** Runs queued calls, each in its page's async context rather than in that of the call that freed the slot. */
   readonly #advance = (): void => {
-    for (const guest of this.#waiting) {
+    for (const call of this.#waiting) {
       if (this.#running >= this.#limits.running) return
-      this.#waiting.delete(guest)
+      this.#waiting.delete(call)
       this.#running += 1
-      guest.go()
+      call.scope.runInAsyncScope(call.run, call)
     }
   }
 
-  /** The pool, replaced as a whole when it is too old: name lookup and TLS start over, running calls end where they are. */
-  #freshPool (): ConnectionPool {
+  /** The pool, replaced as a whole once it is too old: new DNS lookups, new TLS sessions; running calls end where they are. */
+  #currentPool (): ConnectionPool {
     const old = this.#pool
     if (old !== undefined && performance.now() - old.madeAt < this.#settings.pool.maxAge) return old
     old?.close()
@@ -176,4 +181,4 @@ export class Host {
   }
 }
 
-const cut = (guest: Guest) => guest.cut()
+const cancel = (call: QueuedCall) => call.cancel()

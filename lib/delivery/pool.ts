@@ -46,7 +46,7 @@ export class Connection {
         this.served = 0
         const socket = connect(target, callback)
         this.#socket = socket
-        // It may be idle for long after that closed, and must not keep it.
+        // Drop the reference: this connection can sit idle long after its socket has closed.
         socket?.once('close', () => { if (this.#socket === socket) this.#socket = undefined })
       }
     })
@@ -69,7 +69,7 @@ export class Connection {
 
   /** Gives it back to its pool. */
   release (): void {
-    this.#pool.take(this)
+    this.#pool.release(this)
   }
 
   /**
@@ -136,7 +136,7 @@ export class ConnectionPool {
   }
 
   /** A connection for one request. */
-  give (): Connection {
+  acquire (): Connection {
     const idle = this.#idle.pop()
     if (idle !== undefined) return idle
     const connection = new Connection(this, this.#origin, this.#options, this.#connect)
@@ -145,7 +145,7 @@ export class ConnectionPool {
   }
 
   /** Takes a connection back. */
-  take (connection: Connection): void {
+  release (connection: Connection): void {
     if (this.#closing) connection.destroy(CLOSED)
     if (connection.destroyed) this.#all.delete(connection)
     else this.#idle.push(connection)
@@ -154,7 +154,7 @@ export class ConnectionPool {
   /** Closes every connection, as soon as it is idle. */
   close (): void {
     this.#closing = true
-    for (const connection of this.#idle.splice(0)) this.take(connection)
+    for (const connection of this.#idle.splice(0)) this.release(connection)
   }
 }
 

@@ -1,6 +1,6 @@
 /** What became of the notifications: counted one by one, logged a line per kind and interval, published, told to the user. */
 import type { Notification } from '../schema/index.ts'
-import { channels, type TargetLogger } from '../diagnostics.ts'
+import { publishOutbox, type TargetLogger } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
 import { FailureLog } from '../failure-log.ts'
 
@@ -43,15 +43,15 @@ export class OutboxAccount {
     return this.#counts.pending
   }
 
-  accept (count: number): void {
-    this.#counts.accepted += count
-    this.#counts.pending += count
-    publish('accepted', count)
+  accept (notifications: readonly Notification[]): void {
+    this.#counts.accepted += notifications.length
+    this.#counts.pending += notifications.length
+    publishOutbox('accepted', notifications)
   }
 
-  markSent (count: number): void {
-    this.#settle('sent', count)
-    publish('sent', count)
+  markSent (notifications: Notification[]): void {
+    this.#settle('sent', notifications.length)
+    publishOutbox('sent', notifications)
   }
 
   markFailed (notifications: Notification[], error: TargetError): void {
@@ -96,7 +96,7 @@ export class OutboxAccount {
 
   #giveUp (event: 'failed' | 'dropped', notifications: Notification[], error: TargetError): void {
     const count = notifications.length
-    publish(event, count, error)
+    publishOutbox(event, notifications, error)
     this.#log.report(error, `Target notifications ${event}: ${count}. ${error.message}`, count)
     if (this.#onFailed === undefined) return
     for (const notification of notifications) {
@@ -107,8 +107,4 @@ export class OutboxAccount {
       }
     }
   }
-}
-
-function publish (event: 'accepted' | 'sent' | 'failed' | 'dropped', count: number, error?: TargetError): void {
-  if (channels.outbox.hasSubscribers) channels.outbox.publish(error === undefined ? { event, count } : { event, count, error })
 }

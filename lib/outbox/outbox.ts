@@ -99,7 +99,7 @@ export class Outbox<Visitor extends { readonly key: string }> {
    */
   add (visitor: Visitor, notifications: readonly Notification[]): void {
     if (notifications.length === 0) return
-    this.#account.accept(notifications.length)
+    this.#account.accept(notifications)
     for (const notification of notifications) {
       if (this.#closed) this.#account.markDropped(notification)
       else this.#gather(visitor, notification)
@@ -239,7 +239,7 @@ export class Outbox<Visitor extends { readonly key: string }> {
 
   #markSent (batch: Batch<Visitor>, processed: ReadonlySet<string>): void {
     const left = batch.notifications.filter(({ id }) => !processed.has(id))
-    if (left.length < batch.notifications.length) this.#account.markSent(batch.notifications.length - left.length)
+    if (left.length < batch.notifications.length) this.#account.markSent(batch.notifications.filter(({ id }) => processed.has(id)))
     batch.notifications = left
     if (left.length === 0) batch.end()
     else this.#retry(batch, failure('FST_TARGET_INVALID_RESPONSE', 'an answer without the ids of all notifications'))

@@ -24,6 +24,8 @@ export class PageCall {
   readonly startedAt = performance.now()
   endedAt: number | undefined
   outcome: Outcome | undefined
+  /** Of the Delivery API request, once that is made. */
+  requestId: string | undefined
   /** Set once the call is on its way. */
   running: RunningCall | undefined
   /** A notification waits for the answer, so the call goes on when the client leaves. */

@@ -14,6 +14,7 @@ import type { Answer } from '../offers/offer.ts'
 import { PageCall, REFUSED_CALL } from './call.ts'
 import { PageRequest, type PageRequestSettings } from './delivery-request.ts'
 import { freezeQaMode, QA_ENDED, readQaVisit, type QaVisit } from '../visitor/qa-mode.ts'
+import { PageReport, type ReportedPage } from './page-report.ts'
 import { EMPTY_PLAN, withoutMboxes, type RoutePlan, type TargetPlan } from './route-config.ts'
 import type { Visitor } from '../visitor/visitor.ts'
 
@@ -47,6 +48,8 @@ export class Page {
   /** Mboxes asked for in this tick that no call has. */
   #gathering: { call: PageCall, mboxes: Set<string> } | undefined
   #pageRequest: PageRequest | undefined
+  /** What the channels are told of this page; undefined where nobody subscribes. */
+  report: PageReport | undefined
   /** Of the displays and clicks of this page. */
   #impressionId: string | undefined
 
@@ -57,6 +60,11 @@ export class Page {
     this.#routePlan = routePlan
     this.visitor = visitor
     this.#qaVisit = settings.qa ? readQaVisit(request.originalUrl, visitor.qaCookie) : undefined
+  }
+
+  /** Publishes this page, if anybody subscribes. */
+  publish (timing: () => ReportedPage['timing']): void {
+    this.report = PageReport.for(this.#request, this.#reply, () => ({ calls: this.#calls, timing: timing() }))
   }
 
   /** Whether anything was or is to be sent for this page, and may be. */
@@ -144,6 +152,7 @@ export class Page {
     if (forms.length === 0 || !this.#consents()) return
     this.#impressionId ??= randomUUID()
     const notifications = forms.map((form) => completeNotification(form, this.#impressionId!))
+    this.report?.queued(notifications)
     const { sessionId, locationHint } = this.visitor
     const { qaMode } = this
     // What is under one key in one tick shares a call, and QA mode is the call's.
@@ -237,6 +246,7 @@ export class Page {
     const learn = (answer: Answer) => this.visitor.learn(answer.response)
     try {
       const request = this.#pageRequest!.create(plan, this.qaMode)
+      call.requestId = request.requestId
       call.running = client.call({
         request,
         json: this.#pageRequest!.jsonOf(request, plan),

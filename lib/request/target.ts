@@ -59,6 +59,7 @@ export class RequestTarget {
     this.#settings = settings
     this.#page = page
     this.#arrival = arrival
+    page.publish(() => this.timing)
   }
 
   /**
@@ -68,7 +69,7 @@ export class RequestTarget {
    * @param fallback what to resolve with where Target has no content that fits. Default: as declared in the option `mboxes`
    */
   content<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxContent<Name> | Fallback> {
-    return this.#ask(this.#page.callFor(mbox), (waited) => this.#mboxOffer(mbox, waited, fallback).content) as Promise<MboxContent<Name> | Fallback>
+    return this.#ask(mbox, this.#page.callFor(mbox), (waited) => this.#mboxOffer(mbox, waited, fallback).content) as Promise<MboxContent<Name> | Fallback>
   }
 
   /**
@@ -76,7 +77,7 @@ export class RequestTarget {
    * route's config is asked for in one more call, with all others asked for in the same tick. Never rejects.
    */
   offer<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxOffer<MboxContent<Name>, Fallback>> {
-    return this.#ask(this.#page.callFor(mbox), (waited) => ({ mbox, ...this.#mboxOffer(mbox, waited, fallback) })) as Promise<MboxOffer<MboxContent<Name>, Fallback>>
+    return this.#ask(mbox, this.#page.callFor(mbox), (waited) => ({ mbox, ...this.#mboxOffer(mbox, waited, fallback) })) as Promise<MboxOffer<MboxContent<Name>, Fallback>>
   }
 
   /**
@@ -91,7 +92,7 @@ export class RequestTarget {
   attributes<const Expectation extends AttributesExpectation> (mbox: MboxName, schemaOrDefaults: Expectation): Promise<AttributesFor<Expectation>>
   attributes (mbox: string, schemaOrDefaults?: AttributesExpectation): Promise<unknown> {
     const read = this.#mboxes.attributes(mbox, schemaOrDefaults)
-    return this.#ask(this.#page.callFor(mbox), (waited) => read(answerOf(waited)?.response))
+    return this.#ask(mbox, this.#page.callFor(mbox), (waited) => read(answerOf(waited)?.response))
   }
 
   get #mboxes (): PageMboxes {
@@ -101,21 +102,24 @@ export class RequestTarget {
 
   /** The page load's offer. Never rejects. */
   async pageLoad<Fallback = undefined> (fallback?: Fallback): Promise<Offer<OfferContent, Fallback>> {
-    return await this.#ask(this.#page.callWith({ pageLoad: true }), (waited) => offerFrom(waited, fallback as Fallback, pageLoadEntries))
+    return await this.#ask(PAGE_LOAD, this.#page.callWith(PAGE_LOAD), (waited) => offerFrom(waited, fallback as Fallback, pageLoadEntries))
   }
 
   /** A prefetched view's offer. Never rejects. */
   async view<Fallback = undefined> (name: string, fallback?: Fallback): Promise<ViewOffer<Fallback>> {
-    const entries = (response: DeliveryResponse) => (response.prefetch?.views ?? []).filter((view) => view.name === name)
-    return await this.#ask(this.#page.callWith({ view: name }), (waited) => ({ view: name, ...offerFrom(waited, fallback as Fallback, entries) }))
+    const what = { view: name }
+    return await this.#ask(what, this.#page.callWith(what), (waited) => ({ view: name, ...offerFrom(waited, fallback as Fallback, viewEntries(name)) }))
   }
 
   /** All prefetched views; empty when there are none or the call failed. Never rejects. */
   async views (): Promise<ViewOffer[]> {
     const call = this.#page.start().calls.find(({ plan }) => plan.views === 'all' || plan.views.size > 0)
-    const answer = await this.#ask(call, answerOf)
+    const publish = this.#page.report?.waitsFor(call)
+    const answer = await this.#wait(call, this.#maxWait, answerOf)
     if (answer === undefined) return []
-    return (answer.response.prefetch?.views ?? []).map((view) => ({ view: view.name ?? '', ...offerOf([view], answer.source, undefined) }))
+    const offers = (answer.response.prefetch?.views ?? []).map((view) => ({ view: view.name ?? '', ...offerOf([view], answer.source, undefined) }))
+    if (publish !== undefined) for (const offer of offers) publish(offer, { answer }, offer)
+    return offers
   }
 
   /**
@@ -267,8 +271,25 @@ export class RequestTarget {
     return this.#settings.mboxes.has(mbox) ? this.#mboxes.offer(mbox, offer, fallback) : offer
   }
 
-  #ask<Result> (call: PageCall | undefined, read: (waited: Waited | undefined) => Result): Promise<Result> {
-    return this.#wait(call, this.#page.calls[0]?.plan.maxWait ?? this.#settings.maxWait, read)
+  get #maxWait (): number | undefined {
+    return this.#page.calls[0]?.plan.maxWait ?? this.#settings.maxWait
+  }
+
+  #ask<Result> (what: Displayed, call: PageCall | undefined, read: (waited: Waited | undefined) => Result): Promise<Result> {
+    const publish = this.#page.report?.waitsFor(call)
+    return this.#wait(call, this.#maxWait, publish === undefined
+      ? read
+      : (waited) => {
+          const result = read(waited)
+          publish(what, waited, this.#offerFor(what, waited))
+          return result
+        })
+  }
+
+  /** The offer that was asked for, whatever the handler reads of it. */
+  #offerFor (what: Displayed, waited: Waited | undefined): Offer<OfferContent, unknown> {
+    if (typeof what === 'string') return this.#mboxOffer(what, waited, undefined)
+    return offerFrom(waited, undefined, 'view' in what ? viewEntries(what.view) : pageLoadEntries)
   }
 
   /**
@@ -300,6 +321,10 @@ export class RequestTarget {
     call.wait(undefined, (ended) => queue(ended as Outcome))
   }
 }
+
+const PAGE_LOAD = { pageLoad: true } as const
+
+const viewEntries = (name: string) => ({ prefetch }: DeliveryResponse): View[] => (prefetch?.views ?? []).filter((view) => view.name === name)
 
 /** The offer that some entries of an answer make, or the fallback and why. */
 function offerFrom<Fallback> (waited: Waited | undefined, fallback: Fallback, entries: (response: DeliveryResponse) => (MboxResponse | PageLoadResponse | View)[]): Offer<OfferContent, Fallback> {

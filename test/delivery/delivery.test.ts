@@ -822,7 +822,7 @@ t.test('close', async (t) => {
 })
 
 t.test('get', async (t) => {
-  const order = { maxSize: 1000, timeout: 1000 }
+  const order = { kind: 'artifact' as const, maxSize: 1000, timeout: 1000 }
 
   t.test('any complete answer is one', async (t) => {
     const { server, delivery, origin } = await setUp(t, bytes(http('304 Not Modified', '', { etag: '"1"' })))

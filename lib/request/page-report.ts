@@ -1,0 +1,109 @@
+/**
+ * What the channels `fastify-adobe-target:offer` and `fastify-adobe-target:page` publish about one page. Made only when one of
+ * them has a subscriber as the page begins; without, a page pays for two reads.
+ */
+import { AsyncResource } from 'node:async_hooks'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { channels, type OfferMessage, type PageMessage } from '../diagnostics.ts'
+import type { Displayed } from '../offers/notifications.ts'
+import type { Offer } from '../offers/offer.ts'
+import type { ResponseTokens } from '../schema/index.ts'
+import { LOCATION_HINT_COOKIE, QA_MODE_COOKIE, TARGET_COOKIE } from '../visitor/cookies.ts'
+import type { PageCall, Waited } from './call.ts'
+
+/** What a page knows of itself when it is published. */
+export interface ReportedPage {
+  readonly calls: readonly PageCall[]
+  readonly timing: PageMessage['timing']
+}
+
+/** Publishes what a handler got for its wait. */
+export type OfferPublisher = (what: Displayed, waited: Waited | undefined, offer: Offer<unknown, unknown>) => void
+
+/** Publishes the offers of one page, and the page when it ends. */
+export class PageReport {
+  readonly #request: FastifyRequest
+  readonly #offers: OfferMessage[] = []
+  readonly #notifications: string[] = []
+
+  constructor (request: FastifyRequest, reply: FastifyReply, page: () => ReportedPage) {
+    this.#request = request
+    const scope = new AsyncResource('FASTIFY_ADOBE_TARGET_PAGE')
+    let ended = false
+    const end = () => {
+      if (ended) return
+      ended = true
+      if (channels.page.hasSubscribers) scope.runInAsyncScope(() => this.#publish(reply, page()))
+    }
+    reply.raw.once('finish', end).once('close', end)
+  }
+
+  /** The report of a page, if anybody subscribes. */
+  static for (request: FastifyRequest, reply: FastifyReply, page: () => ReportedPage): PageReport | undefined {
+    return channels.offer.hasSubscribers || channels.page.hasSubscribers ? new PageReport(request, reply, page) : undefined
+  }
+
+  /** Notifications were queued. */
+  queued (notifications: readonly { readonly id: string }[]): void {
+    for (const { id } of notifications) this.#notifications.push(id)
+  }
+
+  /** A handler begins to wait for offers of a call; they are published in its async context. */
+  waitsFor (call: PageCall | undefined): OfferPublisher {
+    const scope = new AsyncResource('FASTIFY_ADOBE_TARGET_OFFER')
+    const since = performance.now()
+    return (what, waited, { reason, source, type, responseTokens, error }) => {
+      const message: OfferMessage = {
+        request: this.#request,
+        ...typeof what === 'string' ? { mbox: what } : 'view' in what ? { view: what.view } : { pageLoad: true },
+        reason,
+        source,
+        type,
+        activity: named(responseTokens, 'activity'),
+        experience: named(responseTokens, 'experience'),
+        ...(error !== undefined && { error }),
+        waited: performance.now() - since,
+        requestId: waited === undefined ? undefined : call?.requestId
+      }
+      this.#offers.push(message)
+      if (channels.offer.hasSubscribers) scope.runInAsyncScope(() => channels.offer.publish(message))
+    }
+  }
+
+  #publish (reply: FastifyReply, { calls, timing }: ReportedPage): void {
+    if (calls.length === 0 && this.#offers.length === 0 && this.#notifications.length === 0) return
+    const message: PageMessage = {
+      request: this.#request,
+      route: this.#request.routeOptions.url,
+      statusCode: reply.raw.statusCode,
+      timing,
+      offers: this.#offers,
+      calls: calls.map(describeCall),
+      notifications: this.#notifications,
+      cookies: cookiesOf(reply)
+    }
+    channels.page.publish(message)
+  }
+}
+
+function describeCall ({ requestId, outcome, startedAt, endedAt, mboxes }: PageCall): PageMessage['calls'][number] {
+  const duration = endedAt === undefined ? undefined : endedAt - startedAt
+  const call = { requestId, source: outcome?.answer?.source, duration, mboxes: [...mboxes] }
+  return outcome?.error === undefined ? call : { ...call, error: outcome.error }
+}
+
+/** An activity or experience by its response tokens. */
+function named (tokens: ResponseTokens, what: 'activity' | 'experience'): { id?: string, name?: string } | undefined {
+  const { [`${what}.id`]: id, [`${what}.name`]: name } = tokens as Record<string, unknown>
+  if (id === undefined && name === undefined) return undefined
+  return { ...(id !== undefined && { id: String(id) }), ...(name !== undefined && { name: String(name) }) }
+}
+
+const COOKIES = [TARGET_COOKIE, LOCATION_HINT_COOKIE, QA_MODE_COOKIE]
+
+/** Names of Target's cookies in a response; they may be on the reply or on the raw response. */
+function cookiesOf (reply: FastifyReply): string[] {
+  const set = [reply.getHeader('set-cookie') ?? [], reply.raw.getHeader('set-cookie') ?? []].flat()
+  const names = new Set(set.map((cookie) => String(cookie).split('=', 1)[0]!))
+  return COOKIES.filter((name) => names.has(name))
+}
