@@ -1,4 +1,5 @@
 /** The package as others get it: its files, its imports, and apps that use it in ESM, CommonJS and TypeScript. */
+import { execSync } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import t from 'tap'
@@ -50,6 +51,18 @@ t.test('docs/differences.md lists the differences from Adobe\'s SDK as the tests
 t.test('README shows what the last full bench measured', async (t) => {
   const page = read('README.md')
   t.equal(page, withBench(page, JSON.parse(read('docs/bench/results.json'))), 'else run: node test/bench/readme.js')
+})
+
+t.test('CONTRIBUTING shows a test that runs', async (t) => {
+  t.ok(read('CONTRIBUTING.md').includes(`\`\`\`ts\n${read('test/plugin/returning-visitor.test.ts')}\`\`\``), 'it is test/plugin/returning-visitor.test.ts')
+})
+
+t.test('the packed package has the documents and no raw measurements', async (t) => {
+  const [{ files }] = JSON.parse(execSync('npm pack --dry-run --json --ignore-scripts', { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
+  const packed: string[] = files.map(({ path }: { path: string }) => path)
+  t.ok(packed.includes('docs/reference.md'))
+  t.ok(packed.includes('docs/timeline.svg'))
+  t.same(packed.filter((file) => file.endsWith('.json')), ['package.json'])
 })
 
 t.test('only declared packages are imported', async (t) => {

@@ -14,6 +14,7 @@ import { createTargetClient } from '../../lib/client/client.ts'
 import type { TargetError } from '../../lib/errors.ts'
 import { ExperienceCloudVisitor } from '../../lib/visitor/experience-cloud.ts'
 import { createCase, ORGANIZATION, type CannedAnswer, type Case, type CaseCall, type Json } from './cases.ts'
+import { FULL } from '../support/full.ts'
 
 const require = createRequire(import.meta.url)
 const sdk = require('@adobe/target-nodejs-sdk')
@@ -23,7 +24,7 @@ const AdobeVisitor = createRequire(require.resolve('@adobe/target-nodejs-sdk'))(
 // Some hours from UTC, so that the offset shows.
 process.env.TZ = 'Asia/Kolkata'
 
-const CASES = Number(process.env.DIFFERENTIAL_CASES ?? 2500)
+const CASES = Number(process.env.DIFFERENTIAL_CASES ?? (FULL ? 2500 : 800))
 const SEED = Number(process.env.DIFFERENTIAL_SEED ?? 20261123)
 
 /** A request as it went over the wire, and how often. */

@@ -13,13 +13,14 @@ import { decide } from '../../lib/decisioning/decide.ts'
 import { Dice, type Json } from '../client/cases.ts'
 import { createArtifact, createRequest, createTime, namesOf, shipped, shippedArtifacts } from './cases.ts'
 import { sleep } from '../support/wait.ts'
+import { FULL } from '../support/full.ts'
 
 const require = createRequire(import.meta.url)
 const createEngine = require('@adobe/target-decisioning-engine')
 const { parseDomainPsl } = require('@adobe/target-tools')
 const sdk = require('@adobe/target-nodejs-sdk')
 
-const CASES = Number(process.env.DIFFERENTIAL_CASES ?? 20_000)
+const CASES = Number(process.env.DIFFERENTIAL_CASES ?? (FULL ? 20_000 : 4000))
 const SEED = Number(process.env.DIFFERENTIAL_SEED ?? 20261123)
 const CLIENT = 'acmeclient'
 const LOCATION_HINT = '28'

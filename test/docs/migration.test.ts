@@ -1,13 +1,12 @@
-/** The migration guide: every "after" runs against the local edge. And the types of calls. */
-import { join } from 'node:path'
+/** The migration guide: every "after" runs against the local edge. */
 import { pathToFileURL } from 'node:url'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import type { TargetEdge } from '../../lib/edge/index.ts'
 import { DeliveryRequest } from '../../lib/schema/index.ts'
-import { blocksOf, complete, problemsOf, readDocument, serviceFor, type Block } from './documents.ts'
+import { blocksOf, complete, readDocument, serviceFor, type Block } from './documents.ts'
 import { organizationId, startEdge } from '../support/helper.ts'
-import { root, startProject } from '../support/project.ts'
+import { startProject } from '../support/project.ts'
 import { sleep } from '../support/wait.ts'
 
 const project = await startProject(t)
@@ -22,11 +21,6 @@ t.test('the examples that Adobe documents are there, before and after', async (t
     t.match(section, /^```js\n/m, `${heading}: before`)
     t.match(section, /^```ts\n/m, `${heading}: after`)
   }
-})
-
-t.test('the types of getOffers check every field', async (t) => {
-  const file = join(root, 'test/types/client-types.ts')
-  t.same(problemsOf(serviceFor({ folder: root }, [file], { allowImportingTsExtensions: true }), file), [])
 })
 
 t.test('an editor completes the fields of a request', async (t) => {

@@ -1,5 +1,6 @@
-/** What the compiler must take and must refuse. Never run: docs/migration.test.ts compiles it. */
-import { createTargetClient, schemas, type GetOffersOptions } from '../../lib/index.ts'
+/** The types of the client: what they accept, refuse and return. `npm run test:types` checks them. */
+import { expect, test } from 'tstyche'
+import { createTargetClient, schemas, type GetOffersOptions, type TargetClient, type TargetResult } from '../../lib/index.ts'
 
 const target = createTargetClient({ client: 'acmeclient', organizationId: '1234567890@AdobeOrg', telemetryEnabled: true })
 
@@ -48,34 +49,36 @@ const everything: GetOffersOptions = {
   signal: new AbortController().signal
 }
 
-export async function taken (): Promise<string | undefined> {
+test('a call returns what it says, as a promise or to a callback', async () => {
+  expect(target.getOffers(everything)).type.toBe<Promise<TargetResult>>()
   const { response, meta, targetCookie } = await target.getOffers(everything)
-  const method: 'server-side' | 'on-device' | 'hybrid' = meta.decisioningMethod
-  const type: schemas.OptionType | undefined = response.execute?.mboxes?.[0]?.options?.[0]?.type
-  const nothing: void = target.getOffers(everything, (error, result) => [error?.code, result?.response])
+  expect(meta.decisioningMethod).type.toBeAssignableTo<'server-side' | 'on-device' | 'hybrid'>()
+  expect(response.execute!.mboxes![0]!.options![0]!.type).type.toBeAssignableTo<schemas.OptionType | undefined>()
+  expect(targetCookie.maxAge).type.toBe<number>()
+  expect(target.getOffers(everything, (error, result) => [error?.code, result?.response])).type.toBe<void>()
   const attributes = await target.getAttributes(['flags'])
-  return [method, type, nothing, attributes.getValue('flags', 'a', 'b'), targetCookie.maxAge].join()
-}
+  expect(attributes.getValue).type.toBeCallableWith('flags', 'a', 'b')
+})
 
-export async function refused (): Promise<void> {
-  // @ts-expect-error -- a request is required
-  await target.getOffers({})
-  // @ts-expect-error -- no such member
-  await target.getOffers({ request: { excute: {} } })
-  // @ts-expect-error -- an mbox has a name
-  await target.getOffers({ request: { execute: { mboxes: [{ index: 1 }] } } })
-  // @ts-expect-error -- no such channel
-  await target.getOffers({ request: { context: { channel: 'tv' } } })
-  // @ts-expect-error -- no such member, deep inside
-  await target.getOffers({ request: { context: { channel: 'web', screen: { widht: 1 } } } })
-  // @ts-expect-error -- parameters are texts
-  await target.getOffers({ request: { execute: { pageLoad: { parameters: { size: 1 } } } } })
-  // @ts-expect-error -- no such type of notification
-  await target.sendNotifications({ request: { notifications: [{ id: 'n', timestamp: 1, type: 'hover' }] } })
-  // @ts-expect-error -- no such state
-  await target.getOffers({ request: { preview: {} }, customerIds: { userid: { id: 'u', authState: 3 } } })
-  // @ts-expect-error -- no such option
-  await target.getOffers({ request: { preview: {} }, targetCokie: '' })
-  // @ts-expect-error -- an option of the SDK that is replaced
-  createTargetClient({ client: 'a', organizationId: 'o', fetchApi: fetch })
-}
+test('a call with an unknown or mistyped member does not compile', () => {
+  const { getOffers, sendNotifications } = target
+  expect(getOffers).type.toBeCallableWith({ request: { context: { channel: 'web' } } })
+  // A request is required.
+  expect(getOffers).type.not.toBeCallableWith({})
+  expect(getOffers).type.not.toBeCallableWith({ request: { excute: {} } })
+  // An mbox has a name.
+  expect(getOffers).type.not.toBeCallableWith({ request: { execute: { mboxes: [{ index: 1 }] } } })
+  expect(getOffers).type.not.toBeCallableWith({ request: { context: { channel: 'tv' } } })
+  expect(getOffers).type.not.toBeCallableWith({ request: { context: { channel: 'web', screen: { widht: 1 } } } })
+  // Parameters are strings.
+  expect(getOffers).type.not.toBeCallableWith({ request: { execute: { pageLoad: { parameters: { size: 1 } } } } })
+  expect(getOffers).type.not.toBeCallableWith({ request: { preview: {} }, customerIds: { userid: { id: 'u', authState: 3 } } })
+  expect(getOffers).type.not.toBeCallableWith({ request: { preview: {} }, targetCokie: '' })
+  expect(sendNotifications).type.not.toBeCallableWith({ request: { notifications: [{ id: 'n', timestamp: 1, type: 'hover' }] } })
+})
+
+test('an option of Adobe\'s SDK that is replaced does not compile', () => {
+  expect(createTargetClient).type.toBeCallableWith({ client: 'a', organizationId: 'o' })
+  expect(createTargetClient).type.not.toBeCallableWith({ client: 'a', organizationId: 'o', fetchApi: fetch })
+  expect(target).type.toBe<TargetClient>()
+})
