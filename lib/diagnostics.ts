@@ -10,6 +10,26 @@ import type { CallPhase, TargetError } from './errors.ts'
 export interface TargetLogger {
   debug (...args: any[]): void
   error (...args: any[]): void
+  /** Advice goes here; to `error` where it is missing. */
+  warn? (...args: any[]): void
+}
+
+/** Warnings of one reporter. Names in them may come from browsers, so there must be an end to it. */
+const MAX_WARNINGS = 200
+
+/** Returns a function that logs each problem once, as a warning. It never throws, even if the logger does. */
+export function warnOnce (logger: TargetLogger): (problem: string) => void {
+  const said = new Set<string>()
+  return (problem) => {
+    if (said.has(problem) || said.size >= MAX_WARNINGS) return
+    said.add(problem)
+    try {
+      if (logger.warn === undefined) logger.error(`Target: ${problem}`)
+      else logger.warn(`Target: ${problem}`)
+    } catch {
+      // A logger that throws is treated as absent.
+    }
+  }
 }
 
 /** The channels, by what they tell. Their names are public. */

@@ -51,11 +51,11 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   const { decorator: name, hook } = options
   const { logger, organizationId, targetLocationHint, timeout, grace, propertyToken, environmentId, decisioningMethod } = options.client
   const defaults = {
-    request: options.request === undefined ? undefined : compileForm(options.request, '`request`'),
+    request: options.request === undefined ? undefined : compileForm(options.request, '`request`', options.client.report),
     global: options.global
   }
   const client = new TargetClient(options.client)
-  const identity = visitorSettings(organizationId, targetLocationHint)
+  const identity = visitorSettings(organizationId, targetLocationHint, options.client.report)
   const failed = new Set<string>()
   const settings = {
     ...options,
@@ -66,6 +66,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     environmentId,
     decisioningMethod,
     logger,
+    report: options.client.report,
     contentFailed: contentReporter(logger),
     functionFailed (place: string, error: unknown, taken = 'absent') {
       if (failed.has(place)) return
@@ -98,7 +99,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   }
 
   const compile = (config: unknown, method: unknown, url: string | undefined): RoutePlan => {
-    const plan = compileRoute(config, defaults, name, `${String(method)} ${url}`)
+    const plan = compileRoute(config, defaults, name, `${String(method)} ${url}`, options.client.report)
     if (typeof plan === 'object' && plan.decisioningMethod !== undefined && plan.decisioningMethod !== 'server-side') client.loadArtifact()
     return plan
   }

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { isLocationHint, locationHintOf, parseTargetCookie } from '../visitor/cookies.ts'
 import { createDeliveryRequest, type OffersRequest } from './sdk-request.ts'
 import type { DecisioningMethod } from '../schema/index.ts'
+import { idText, SESSION_ID, type ReportLimit } from '../schema/limits.ts'
 import type { TargetLogger } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { ExperienceCloudVisitor, type CustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
@@ -77,13 +78,15 @@ export interface CallDefaults {
   /** ms */
   grace: number
   logger: TargetLogger
+  /** Called with what was cut or left out of a request. */
+  report: ReportLimit
 }
 
 /** Makes a call of checked options, and the visitor it is made for. */
 export function createCall (
   options: GetOffersOptions, defaults: CallDefaults, kind: TargetCall['kind'], decisioningMethod: DecisioningMethod
 ): { call: TargetCall, visitor: VisitorLike } {
-  const { organizationId, environmentId, propertyToken, logger } = defaults
+  const { organizationId, environmentId, propertyToken, logger, report } = defaults
   const visitor = options.visitor ?? new ExperienceCloudVisitor(organizationId, options.visitorCookie)
   let { request } = options
   if (Array.isArray(options.customerIds)) {
@@ -93,8 +96,8 @@ export function createCall (
   }
   const { tntId, sessionId } = parseTargetCookie(typeof options.targetCookie === 'string' ? [options.targetCookie] : [])
   const call: TargetCall = {
-    request: createDeliveryRequest(request, { visitor, tntId, consumerId: options.consumerId, environmentId, propertyToken, logger }),
-    sessionId: sessionId ?? (options.sessionId || randomUUID()),
+    request: createDeliveryRequest(request, { visitor, tntId, consumerId: options.consumerId, environmentId, propertyToken, logger, report }),
+    sessionId: sessionId ?? givenSessionId(options.sessionId, report) ?? randomUUID(),
     locationHint: locationHintOf(tntId) ?? (isLocationHint(options.targetLocationHint) ? options.targetLocationHint : defaults.targetLocationHint),
     decisioningMethod,
     kind,
@@ -104,4 +107,13 @@ export function createCall (
     signal: options.signal
   }
   return { call, visitor }
+}
+
+const acceptedSessionId = new RegExp(SESSION_ID)
+
+/** The caller's session id, where the edge accepts it: it would refuse every call of that visitor. */
+function givenSessionId (given: unknown, report: ReportLimit): string | undefined {
+  const sessionId = idText(given)
+  if (sessionId === undefined || acceptedSessionId.test(sessionId)) return sessionId
+  report('`sessionId` was replaced by a new one: it must have 1 to 128 printable characters, without space, ?, /, { and }')
 }

@@ -6,16 +6,18 @@ import { randomUUID } from 'node:crypto'
 import { createAttributesProvider, type AttributesProvider } from '../offers/attributes.ts'
 import { addMboxes, checkCallOptions, createCall, type CallDefaults, type GetOffersOptions } from './call.ts'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
+import { withoutUnknownAddress } from '../decisioning/geo.ts'
 import { remoteDependencies } from '../decisioning/remote.ts'
 import { checkNotificationsRequest, checkOffersRequest } from './sdk-request.ts'
 import { Delivery, type DeliveryAnswer, type DeliverySettings, type Settled } from '../delivery/delivery.ts'
-import type { DecisioningMethod, Notification } from '../schema/index.ts'
+import type { DecisioningMethod, DeliveryRequest, Notification } from '../schema/index.ts'
 import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
 import { asTargetError, failure, type TargetError } from '../errors.ts'
 import { emitterOf, type TargetEvents } from './events.ts'
 import { createHealth, type TargetHealth } from './health.ts'
 import { createResult, emptyResponse, type Answer, type TargetResult } from '../offers/offer.ts'
 import { OnDevice, type OnDeviceSettings } from './on-device.ts'
+import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split-call.ts'
 import { resolveClientOptions, type TargetClientOptions } from './options.ts'
 import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
 import type { NotificationSender, RunningCall, TargetCall } from './target-call.ts'
@@ -178,7 +180,9 @@ export class TargetClient {
   }
 
   #ask (call: TargetCall, { remoteMboxes, remoteViews }: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): RunningCall {
-    const request = this.#telemetry?.ride(call.request) ?? call.request
+    if (isTooLarge(call.request)) return this.#askInParts(call, { remoteMboxes, remoteViews }, settled)
+    const sendable = withKnownPlace(call.request)
+    const request = this.#telemetry?.ride(sendable) ?? sendable
     let body: string
     try {
       // Telemetry makes it another request.
@@ -208,6 +212,20 @@ export class TargetClient {
       signal: call.signal,
       onLate: onLate === undefined ? undefined : (late) => onLate(toAnswer(late))
     }, (answer, error) => answer === undefined ? settled(undefined, error) : settled(toAnswer(answer), undefined))
+  }
+
+  /** Sends a request that is too large for one call, as several at the same time. */
+  #askInParts (call: TargetCall, remote: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): RunningCall {
+    const outcomes: PartOutcome[] = []
+    const requests = splitRequest(call.request)
+    let waiting = requests.length
+    const running = requests.map((request, index) => this.#ask({ ...call, request, json: undefined }, remote, (answer, error) => {
+      outcomes[index] = answer === undefined ? { error: error! } : { answer }
+      if (--waiting > 0) return
+      const joined = joinAnswers(call.request, outcomes)
+      settled(joined.answer, joined.error as TargetError)
+    }))
+    return { abort () { for (const part of running) part.abort() } }
   }
 
   /**
@@ -301,6 +319,14 @@ export class TargetClient {
     await this.#outbox.close()
     await this.#delivery.close()
   }
+}
+
+/** The edge looks up the sender's own address where it gets none. */
+function withKnownPlace (request: DeliveryRequest): DeliveryRequest {
+  const { context } = request
+  if (context.geo === undefined) return request
+  const geo = withoutUnknownAddress(context.geo)
+  return geo === context.geo ? request : { ...request, context: { ...context, geo } }
 }
 
 const NOTHING_REMOTE = { remoteMboxes: [], remoteViews: [] }

@@ -3,7 +3,7 @@
  */
 import { Type } from '@sinclair/typebox'
 import type { Dispatcher } from 'undici'
-import type { TargetLogger } from '../diagnostics.ts'
+import { warnOnce, type TargetLogger } from '../diagnostics.ts'
 import type { DecisioningMethod } from '../schema/index.ts'
 import { callback, checkOptions, count, flag, milliseconds, oneOf, strict, text, wait, withMethods } from '../validation.ts'
 import type { ClientSettings } from './client.ts'
@@ -175,7 +175,8 @@ export function clientSettings (options: TargetClientOptions): ClientSettings {
     dispatcher: options.dispatcher,
     notifications: { concurrency: 8, maxQueue: 10_000, retries: 10, closeTimeout: 5000, ...options.notifications },
     events: options.events ?? {},
-    logger: options.logger ?? SILENT
+    logger: options.logger ?? SILENT,
+    report: warnOnce(options.logger ?? SILENT)
   }
 }
 

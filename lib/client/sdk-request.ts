@@ -7,6 +7,9 @@ import type {
   AnalyticsRequest, Context, CustomerId, DeliveryRequest, ExecuteRequest, ExperienceCloud, MboxRequest,
   Notification, PrefetchRequest, VisitorId
 } from '../schema/index.ts'
+import {
+  acceptableContext, acceptableCustomerIds, acceptableDetails, acceptableIds, acceptableMboxes, acceptableNotification, idText, type ReportLimit
+} from '../schema/limits.ts'
 import type { TargetLogger } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { createAudienceManager, DEFAULT_CONSUMER_ID, toDeliveryCustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
@@ -23,6 +26,7 @@ export interface RequestCompletion {
   environmentId?: number
   propertyToken?: string
   logger: TargetLogger
+  report: ReportLimit
 }
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -98,10 +102,10 @@ function dropNulls<Value> (value: Value, depth = 0): Value {
 
 /** Completes a request. Never throws on what {@link checkOffersRequest} let pass. */
 export function createDeliveryRequest (given: OffersRequest, completion: RequestCompletion): DeliveryRequest {
-  const { logger } = completion
+  const { logger, report } = completion
   const request = withoutNulls(given)
   const requestId = isText(request.requestId) ? request.requestId : randomUUID()
-  const result: DeliveryRequest = { requestId, context: createContext(request.context) }
+  const result: DeliveryRequest = { requestId, context: createContext(request.context, report) }
   // Members are added and never taken away again, which would make the object a slow one.
   for (const key of Object.keys(request) as (keyof OffersRequest)[]) {
     if (!COMPLETED.has(key) && request[key]) (result as Record<string, unknown>)[key] = request[key]
@@ -113,11 +117,11 @@ export function createDeliveryRequest (given: OffersRequest, completion: Request
   const token = isText(request.property?.token) ? request.property.token : completion.propertyToken
   if (token !== undefined) result.property = { ...request.property, token }
   result.experienceCloud = createExperienceCloud(request.experienceCloud, completion)
-  const execute = createExecute(request.execute, logger)
+  const execute = createExecute(request.execute, logger, report)
   if (execute !== undefined) result.execute = execute
-  const prefetch = createPrefetch(request.prefetch, logger)
+  const prefetch = createPrefetch(request.prefetch, logger, report)
   if (prefetch !== undefined) result.prefetch = prefetch
-  const notifications = createNotifications(request.notifications, logger)
+  const notifications = createNotifications(request.notifications, logger, report)
   if (notifications !== undefined) result.notifications = notifications
   return result
 }
@@ -126,21 +130,21 @@ export function createDeliveryRequest (given: OffersRequest, completion: Request
 const COMPLETED: ReadonlySet<string> = new Set(['requestId', 'context', 'environmentId', 'id', 'property', 'experienceCloud', 'execute', 'prefetch', 'notifications'])
 
 // The SDK gives the server's own offset from UTC when it makes up the context, and none when the caller gave one.
-function createContext (context: Context | undefined): Context {
+function createContext (context: Context | undefined, report: ReportLimit): Context {
   if (!isObject(context)) return { channel: 'web', timeOffsetInMinutes: 0 - new Date().getTimezoneOffset() }
-  return isText(context.channel) ? context : { ...context, channel: 'web' }
+  return acceptableContext(isText(context.channel) ? context : { ...context, channel: 'web' }, report)
 }
 
 function createVisitorId (id: VisitorId | undefined, completion: RequestCompletion): VisitorId | undefined {
   const result: VisitorId = {}
-  const tntId = id?.tntId === undefined ? completion.tntId : id.tntId
+  const tntId = idText(id?.tntId === undefined ? completion.tntId : id.tntId)
   const marketingCloudVisitorId = id?.marketingCloudVisitorId === undefined ? completion.visitor.getVisitorValues()?.MCMID : id.marketingCloudVisitorId
-  if (isText(tntId)) result.tntId = tntId
-  if (isText(id?.thirdPartyId)) result.thirdPartyId = id.thirdPartyId
-  if (isText(marketingCloudVisitorId)) result.marketingCloudVisitorId = marketingCloudVisitorId
+  if (tntId !== undefined) result.tntId = tntId
+  Object.assign(result, acceptableIds({ thirdPartyId: id?.thirdPartyId, marketingCloudVisitorId }, completion.report))
   const customerIds: CustomerId[] = toDeliveryCustomerIds(Object.values(completion.visitor.getState())[0]?.customerIDs)
   if (hasEntries(id?.customerIds)) customerIds.push(...id.customerIds)
-  if (customerIds.length > 0) result.customerIds = customerIds
+  const accepted = acceptableCustomerIds(customerIds, completion.report)
+  if (accepted.length > 0) result.customerIds = accepted
   return hasValues(result) ? result : undefined
 }
 
@@ -163,38 +167,39 @@ function createAnalytics (given: AnalyticsRequest | undefined, { visitor, consum
 }
 
 /** The `execute` part: mboxes without a name are left out, an index is filled in; undefined when nothing is left to ask. */
-export function createExecute (execute: ExecuteRequest | undefined, logger: TargetLogger): ExecuteRequest | undefined {
+export function createExecute (execute: ExecuteRequest | undefined, logger: TargetLogger, report: ReportLimit): ExecuteRequest | undefined {
   if (!isObject(execute)) return undefined
   const { pageLoad, mboxes } = execute
   if (!isObject(pageLoad) && !hasEntries(mboxes)) return undefined
   const result: ExecuteRequest = {}
-  if (isObject(pageLoad)) result.pageLoad = pageLoad
-  const named = createMboxes(mboxes, logger)
+  if (isObject(pageLoad)) result.pageLoad = acceptableDetails(pageLoad, report)
+  const named = createMboxes(mboxes, logger, report)
   if (named !== undefined) result.mboxes = named
   return result
 }
 
 /** The `prefetch` part, likewise. */
-export function createPrefetch (prefetch: PrefetchRequest | undefined, logger: TargetLogger): PrefetchRequest | undefined {
+export function createPrefetch (prefetch: PrefetchRequest | undefined, logger: TargetLogger, report: ReportLimit): PrefetchRequest | undefined {
   if (!isObject(prefetch)) return undefined
   const { pageLoad, views, mboxes } = prefetch
   if (!isObject(pageLoad) && !hasEntries(views) && !hasEntries(mboxes)) return undefined
   const result: PrefetchRequest = {}
-  if (hasEntries(views)) result.views = views.filter(isObject)
-  if (isObject(pageLoad)) result.pageLoad = pageLoad
-  const named = createMboxes(mboxes, logger)
+  if (hasEntries(views)) result.views = views.filter(isObject).map((view) => acceptableDetails(view, report))
+  if (isObject(pageLoad)) result.pageLoad = acceptableDetails(pageLoad, report)
+  const named = createMboxes(mboxes, logger, report)
   if (named !== undefined) result.mboxes = named
   return result
 }
 
-function createMboxes (mboxes: MboxRequest[] | undefined, logger: TargetLogger): MboxRequest[] | undefined {
+function createMboxes (mboxes: MboxRequest[] | undefined, logger: TargetLogger, report: ReportLimit): MboxRequest[] | undefined {
   if (!hasEntries(mboxes)) return undefined
   const named = mboxes.filter((mbox) => isObject(mbox) && isText(mbox.name))
   if (named.length < mboxes.length) logger.error('fastify-adobe-target: %d mbox without a name left out of the request', mboxes.length - named.length)
-  if (named.length === 0) return undefined
+  const accepted = acceptableMboxes(named, report)
+  if (accepted.length === 0) return undefined
   // The position, as in the SDK, unless another mbox was given that index: the edge wants each once.
-  const taken = new Set(named.map((mbox) => mbox.index))
-  return named.map((mbox, position) => {
+  const taken = new Set(accepted.map((mbox) => mbox.index))
+  return accepted.map((mbox, position) => {
     if (typeof mbox.index === 'number') return mbox
     let index = position
     while (taken.has(index)) index += 1
@@ -203,10 +208,10 @@ function createMboxes (mboxes: MboxRequest[] | undefined, logger: TargetLogger):
   })
 }
 
-function createNotifications (notifications: Notification[] | undefined, logger: TargetLogger): Notification[] | undefined {
+function createNotifications (notifications: Notification[] | undefined, logger: TargetLogger, report: ReportLimit): Notification[] | undefined {
   if (!hasEntries(notifications)) return undefined
   const valid = notifications.filter((notification) => isObject(notification) && isText(notification.id) &&
     typeof notification.timestamp === 'number' && (notification.type === 'click' || notification.type === 'display'))
   if (valid.length < notifications.length) logger.error('fastify-adobe-target: %d malformed notification left out of the request', notifications.length - valid.length)
-  return valid.length > 0 ? valid : undefined
+  return valid.length > 0 ? valid.map((notification) => acceptableNotification(notification, report)) : undefined
 }

@@ -54,6 +54,7 @@ export interface CompiledArtifact {
 const GEO_TOKENS = [
   ['geo.city', 'city'],
   ['geo.country', 'country'],
+  ['geo.countryCode', 'country'],
   ['geo.state', 'region'],
   ['geo.latitude', 'latitude'],
   ['geo.longitude', 'longitude']

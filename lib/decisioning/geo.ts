@@ -6,12 +6,9 @@
 import { isIP } from 'node:net'
 import { LruMap } from 'toad-cache'
 import type { Context, Geo } from '../schema/index.ts'
-import { acceptablePlace } from '../schema/limits.ts'
+import { acceptablePlace, UNKNOWN_IP_ADDRESS } from '../schema/limits.ts'
 import { CDN, type ArtifactFetch } from './artifact-fetch.ts'
 import type { CompiledArtifact } from './compile.ts'
-
-/** The SDK's word for "look it up by the address this server has": no address is sent. */
-const UNKNOWN_IP_ADDRESS = 'unknownIpAddress'
 
 /**
  * Whether the visitor must be located before the decision: the artifact has rules that ask for it, and no more is known than
@@ -53,6 +50,13 @@ function lookupHeaders (ipAddress: string | undefined): Record<string, string> |
   return address !== undefined && isIP(address) !== 0 ? { 'x-forwarded-for': address } : undefined
 }
 
+/** A place without the word for an unknown IP address, which the edge refuses; the same object if nothing changes. */
+export function withoutUnknownAddress (geo: Geo): Geo {
+  if (geo.ipAddress !== UNKNOWN_IP_ADDRESS) return geo
+  const { ipAddress, ...place } = geo
+  return place
+}
+
 /** What a {@link GeoLookup} works with. */
 export interface GeoSettings {
   /** Own artifact address, whose origin is asked then; default: Adobe's CDN. */
@@ -85,7 +89,7 @@ export class GeoLookup {
   }
 
   /**
-   * Completes `geo` by its IP address. Never rejects: when the lookup fails, or failed a moment ago, `geo` is returned as
+   * Completes `geo` by its IP address; the word for an unknown one is taken away. Never rejects: when the lookup fails, or failed a moment ago, `geo` is returned as
    * it is.
    *
    * @param geo of the request's context, for which {@link needsGeo} is true; not changed
@@ -93,6 +97,7 @@ export class GeoLookup {
    */
   async locate (geo: Geo, limits: { timeout: number, signal?: AbortSignal | undefined }): Promise<Geo> {
     const headers = lookupHeaders(geo.ipAddress)
+    geo = withoutUnknownAddress(geo)
     if (headers === undefined) return geo
     const address = headers['x-forwarded-for'] ?? ''
     const known = this.#known.get(address)

@@ -1,7 +1,9 @@
 /**
  * What the edge refuses although it fits the schema.
  *
- * Source: the validation notes in Adobe's OpenAPI of the Delivery API.
+ * The numbers stand here once more, and not only in the schema: a wrong one there must not be right at both ends.
+ *
+ * Sources: the validation notes in Adobe's specification of the Delivery API; Adobe Target, "Limits".
  */
 import type { DeliveryRequest, MboxRequest, Notification, RequestDetails } from '../schema/index.ts'
 import { stateOf, type EventTokens } from './tokens.ts'
@@ -10,10 +12,17 @@ import { stateOf, type EventTokens } from './tokens.ts'
 const reservedParameters = ['orderId', 'orderTotal', 'productPurchasedIds']
 const reservedMboxes = /^\s*$|-clicked$|^(?:display mboxes|any mbox|click from display mbox)$/
 
+/** Mboxes of one call, with Adobe's own words for more. */
+const maxMboxes = 50
+const maxParameters = { parameters: 100, profileParameters: 50 }
+const maxProfileValue = 256
+const maxMboxName = 250
+
 /** Why a request is refused, as a sentence for its sender; undefined if it is not. */
 export function refusal (request: DeliveryRequest, tokens: EventTokens): string | undefined {
   const { id, execute, prefetch, notifications = [] } = request
   if (id?.tntId !== undefined && !/^[^.]+(?:\.[^.]+)?$/.test(id.tntId)) return 'id.tntId is blank or has a dot that does not part off the location hint'
+  if ((execute?.mboxes?.length ?? 0) + (prefetch?.mboxes?.length ?? 0) > maxMboxes) return `mboxes: size must be between 0 and ${maxMboxes}`
   return duplicate('execute.mboxes', execute?.mboxes) ??
     duplicate('prefetch.mboxes', prefetch?.mboxes) ??
     first(allDetails(request), detailsRefusal) ??
@@ -23,6 +32,8 @@ export function refusal (request: DeliveryRequest, tokens: EventTokens): string 
 function duplicate (list: string, mboxes: MboxRequest[] = []): string | undefined {
   const seen = new Set<number>()
   return first(mboxes, ({ name, index }) => {
+    if (name.length > maxMboxName) return `${list}: a name is longer than ${maxMboxName} characters`
+    if (name.trim() === '') return `${list}: a name is blank`
     if (index === undefined) return `${list}: "${name}" has no index`
     if (seen.has(index)) return `${list}: the index ${index} is there twice`
     seen.add(index)
@@ -38,7 +49,13 @@ function * allDetails ({ execute, prefetch, notifications = [] }: DeliveryReques
   yield * notifications
 }
 
-function detailsRefusal ({ parameters, order }: RequestDetails): string | undefined {
+function detailsRefusal ({ parameters, profileParameters, order }: RequestDetails): string | undefined {
+  for (const [name, given] of Object.entries({ parameters, profileParameters })) {
+    const max = maxParameters[name as keyof typeof maxParameters]
+    if (Object.keys(given ?? {}).length > max) return `the number of ${name} cannot exceed ${max}`
+  }
+  const long = Object.entries(profileParameters ?? {}).find(([, value]) => value.length > maxProfileValue)
+  if (long !== undefined) return `the profile parameter "${long[0]}" is longer than ${maxProfileValue} characters`
   const reserved = reservedParameters.find((name) => parameters !== undefined && Object.hasOwn(parameters, name))
   if (reserved !== undefined) return `the parameter name "${reserved}" is reserved, use order`
   const products = order?.purchasedProductIds?.join(',') ?? ''

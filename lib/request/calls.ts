@@ -11,6 +11,7 @@ import type { TargetLogger } from '../diagnostics.ts'
 import { asTargetError, failure } from '../errors.ts'
 import { completeNotification, type Displayed, type NotificationForm } from '../offers/notifications.ts'
 import type { Answer } from '../offers/offer.ts'
+import { acceptsMbox } from '../schema/limits.ts'
 import { PageCall, REFUSED_CALL } from './call.ts'
 import { PageRequest, type PageRequestSettings } from './delivery-request.ts'
 import { freezeQaMode, QA_ENDED, readQaVisit, type QaVisit } from '../visitor/qa-mode.ts'
@@ -140,7 +141,7 @@ export class Page {
     if (typeof mbox !== 'string') return undefined
     const known = this.callWith(mbox)
     // A name that the edge refuses would take all others of the tick with it.
-    if (known !== undefined || !this.#mayStart || mbox.trim() === '') return known
+    if (known !== undefined || !this.#mayStart || !acceptsMbox(mbox, this.#settings.report)) return known
     if (!this.#consents()) return REFUSED_CALL
     const { call, mboxes } = this.#gathering ??= this.#gather()
     mboxes.add(mbox)

@@ -9,11 +9,10 @@ import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { cdnGeo } from './cdn-geo.ts'
 import type { ClientHints, Context } from '../schema/index.ts'
+import { cut, MAX_ADDRESS } from '../schema/limits.ts'
 
 /** What a caller may add: any part of the Delivery API's context; `null` takes a part away. */
 export type ContextAdditions = { [Key in keyof Context]?: Context[Key] | null }
-
-const MAX_ADDRESS_LENGTH = 4096
 
 /**
  * Reads the context of a request.
@@ -23,10 +22,10 @@ const MAX_ADDRESS_LENGTH = 4096
 export function contextOf (request: FastifyRequest, additions?: ContextAdditions | null): Context {
   const headers = request.headers
   const address: NonNullable<Context['address']> = {
-    url: `${request.protocol}://${request.host}${request.originalUrl}`.slice(0, MAX_ADDRESS_LENGTH)
+    url: cut(`${request.protocol}://${request.host}${request.originalUrl}`, MAX_ADDRESS)
   }
   const referrer = headers.referer
-  if (referrer !== undefined && referrer !== '') address.referringUrl = referrer.slice(0, MAX_ADDRESS_LENGTH)
+  if (referrer !== undefined && referrer !== '') address.referringUrl = cut(referrer, MAX_ADDRESS)
   const context: Context = { channel: 'web', address }
   const userAgent = headers['user-agent']
   if (userAgent !== undefined && userAgent !== '') context.userAgent = userAgent

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { contextOf, mergeContext, type ContextAdditions } from './context.ts'
 import type { Context, DeliveryRequest, Parameters, QAMode, RequestDetails } from '../schema/index.ts'
-import { acceptableParameters, joinParameters } from '../schema/limits.ts'
+import { acceptableContext, acceptableParameters, joinParameters, type ReportLimit } from '../schema/limits.ts'
 import { requestJson } from './request-json.ts'
 import type { TargetPlan } from './route-config.ts'
 import type { Visitor, VisitorDetails } from '../visitor/visitor.ts'
@@ -26,6 +26,8 @@ export interface RequestFunctions {
 export interface PageRequestSettings extends RequestFunctions {
   propertyToken?: string
   environmentId?: number
+  /** Called with what was cut or left out of a request. */
+  report: ReportLimit
   /** Told when one of the app's functions failed, and what it is taken as. */
   functionFailed (name: string, error: unknown, taken?: string): void
 }
@@ -47,8 +49,8 @@ export class PageRequest {
     this.#visitor = visitor
     this.#run('visitor', settings.visitor, (details) => visitor.identify(details))
     this.#run('context', settings.context, (additions) => { this.#additions = additions })
-    this.#run('parameters', settings.parameters, (parameters) => { this.#parameters = acceptableParameters(parameters) })
-    this.#run('profileParameters', settings.profileParameters, (parameters) => { this.#profileParameters = acceptableParameters(parameters) })
+    this.#run('parameters', settings.parameters, (parameters) => { this.#parameters = acceptableParameters(parameters, 'parameters', settings.report) })
+    this.#run('profileParameters', settings.profileParameters, (parameters) => { this.#profileParameters = acceptableParameters(parameters, 'profileParameters', settings.report) })
   }
 
   /** Resolves when the app's functions are done; undefined when all of them answered at once. Never rejects. */
@@ -74,12 +76,17 @@ export class PageRequest {
   base (qaMode?: QAMode): DeliveryRequest {
     const { propertyToken, environmentId } = this.#settings
     const { id, experienceCloud } = this.#visitor.parts
-    this.#context ??= contextOf(this.#request, this.#additions)
+    this.#context ??= this.#createContext()
     const request: DeliveryRequest = { id, experienceCloud, context: this.#context }
     if (environmentId !== undefined) request.environmentId = environmentId
     if (propertyToken !== undefined) request.property = { token: propertyToken }
     if (qaMode !== undefined) request.qaMode = qaMode
     return request
+  }
+
+  #createContext (): Context {
+    const context = contextOf(this.#request, this.#additions)
+    return this.#additions === undefined ? context : acceptableContext(context, this.#settings.report)
   }
 
   /** The complete request for a plan. Not before {@link pending} is done. */
@@ -114,11 +121,12 @@ export class PageRequest {
   #withParameters<Part extends { pageLoad?: RequestDetails, mboxes?: RequestDetails[], views?: RequestDetails[] }> (part: Part): Part {
     const parameters = this.#parameters
     const profileParameters = this.#profileParameters
+    const { report } = this.#settings
     if (parameters === undefined && profileParameters === undefined) return part
     const add = <Details extends RequestDetails>(details: Details): Details => ({
       ...details,
-      ...(parameters !== undefined && { parameters: joinParameters(parameters, details.parameters) }),
-      ...(profileParameters !== undefined && { profileParameters: joinParameters(profileParameters, details.profileParameters) })
+      ...(parameters !== undefined && { parameters: joinParameters(parameters, details.parameters, 'parameters', report) }),
+      ...(profileParameters !== undefined && { profileParameters: joinParameters(profileParameters, details.profileParameters, 'profileParameters', report) })
     })
     return {
       ...part,

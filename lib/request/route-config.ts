@@ -7,6 +7,7 @@ import { Value } from '@sinclair/typebox/value'
 import {
   DecisioningMethod, DeliveryRequest, ExecuteRequest, MboxRequest, PrefetchRequest, ViewRequest
 } from '../schema/index.ts'
+import { acceptableDetails, acceptableMboxes, MAX_MBOX_NAME, MAX_VIEW_NAME, type ReportLimit } from '../schema/limits.ts'
 import { failure } from '../errors.ts'
 
 /** An mbox to ask for: its name, or the Delivery API's request for it. */
@@ -60,13 +61,13 @@ export const EMPTY_PLAN: TargetPlan = Object.freeze({ mboxes: new Set<string>(),
 export type RoutePlan = false | TargetPlan | ((request: FastifyRequest) => TargetPlan) | undefined
 
 const milliseconds = Type.Number({ exclusiveMinimum: 0 })
-const mboxForms = Type.Array(Type.Union([Type.String({ minLength: 1 }), MboxRequest]))
+const mboxForms = Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: MAX_MBOX_NAME, pattern: '\\S' }), MboxRequest]))
 
 const RequestFormSchema = Type.Object({
   execute: Type.Optional(Type.Object({ pageLoad: ExecuteRequest.properties.pageLoad, mboxes: Type.Optional(mboxForms) }, { additionalProperties: false })),
   prefetch: Type.Optional(Type.Object({
     pageLoad: PrefetchRequest.properties.pageLoad,
-    views: Type.Optional(Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: 128 }), ViewRequest]))),
+    views: Type.Optional(Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: MAX_VIEW_NAME }), ViewRequest]))),
     mboxes: Type.Optional(mboxForms)
   }, { additionalProperties: false })),
   context: Type.Optional(DeliveryRequest.properties.context),
@@ -87,10 +88,13 @@ const allowedForms = 'a list of mbox names or mbox requests, { execute?, prefetc
  * Compiles a request.
  *
  * @param where names the place in an error, e.g. `config.target of GET /`
+ * @param report for a form that is made per request: values that come with a request are cut or left out and reported,
+ *   so that one bad mbox or parameter does not take its neighbours with it
  * @throws FST_TARGET_INVALID_OPTIONS
  */
-export function compileRequest (form: TargetRequestForm, where: string): TargetPlan {
-  const full = Array.isArray(form) ? { execute: { mboxes: form } } : form
+export function compileRequest (form: TargetRequestForm, where: string, report?: ReportLimit): TargetPlan {
+  const given = Array.isArray(form) ? { execute: { mboxes: form } } : form
+  const full = report === undefined ? given : acceptableForm(given, report)
   check(RequestFormSchema, full, where)
   const { execute, prefetch, maxWait, timeout, decisioningMethod, ...members } = full
   const names = new Set<string>()
@@ -122,13 +126,39 @@ export function compileRequest (form: TargetRequestForm, where: string): TargetP
   }
 }
 
+/** Leaves out of a form what the edge would refuse. What is not a request at all is left for the check. */
+function acceptableForm (form: RequestForm, report: ReportLimit): RequestForm {
+  const part = <Part extends RequestForm['execute'] & RequestForm['prefetch']>(given: Part): Part => {
+    if (typeof given !== 'object' || given === null) return given
+    const { mboxes, views, pageLoad } = given
+    return {
+      ...given,
+      ...(Array.isArray(mboxes) && { mboxes: acceptableMboxes(mboxes, report) }),
+      ...(Array.isArray(views) && { views: views.map((view) => typeof view === 'object' && view !== null ? acceptableDetails(view, report) : view) }),
+      ...(typeof pageLoad === 'object' && pageLoad !== null && { pageLoad: acceptableDetails(pageLoad, report) })
+    }
+  }
+  if (typeof form !== 'object' || form === null) return form
+  return {
+    ...form,
+    ...(form.execute !== undefined && { execute: part(form.execute) }),
+    ...(form.prefetch !== undefined && { prefetch: part(form.prefetch) })
+  }
+}
+
 /** Gives every mbox an object and an index; two that are asked for at one index could not be told apart in the answer. */
 function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, where: string): { mboxes?: MboxRequest[] } {
   if (mboxes === undefined) return {}
   const indexes = new Set<number>()
+  const taken = new Set(mboxes.map((form) => typeof form === 'string' ? undefined : form.index))
   return {
     mboxes: mboxes.map((form, position) => {
-      const mbox = typeof form === 'string' ? { index: position, name: form } : { ...form, index: form.index ?? position }
+      const { index: given, ...rest } = typeof form === 'string' ? { index: undefined, name: form } : form
+      let index = given ?? position
+      // The position, unless another mbox was given that index.
+      if (given === undefined) while (taken.has(index)) index++
+      taken.add(index)
+      const mbox = { index, ...rest }
       if (indexes.has(mbox.index)) throw failure('FST_TARGET_INVALID_OPTIONS', `${where}: mbox index ${mbox.index} is there twice; leave the indexes out, or give each its own`)
       indexes.add(mbox.index)
       names.add(mbox.name)
@@ -170,7 +200,7 @@ export function withoutMboxes (plan: TargetPlan, isKnown: (mbox: string) => bool
  * @param route for errors, e.g. `GET /`
  * @throws FST_TARGET_INVALID_OPTIONS naming the route
  */
-export function compileRoute (config: unknown, fallback: { request: RoutePlan, global: boolean }, name: string, route: string): RoutePlan {
+export function compileRoute (config: unknown, fallback: { request: RoutePlan, global: boolean }, name: string, route: string, report: ReportLimit = () => {}): RoutePlan {
   const where = `config.${name} of ${route}`
   if (config === undefined) return fallback.global ? fallback.request : undefined
   if (config === false) return false
@@ -178,12 +208,12 @@ export function compileRoute (config: unknown, fallback: { request: RoutePlan, g
     if (fallback.request === undefined) throw failure('FST_TARGET_INVALID_OPTIONS', `${where} is true, but there is no default request: set the \`request\` option`)
     return fallback.request
   }
-  return compileForm(config, where)
+  return compileForm(config, where, report)
 }
 
 /** Compiles any of the forms. */
-export function compileForm (form: unknown, where: string): TargetPlan | ((request: FastifyRequest) => TargetPlan) {
-  if (typeof form === 'function') return (request) => compileRequest(form(request), `the result of ${where}`)
+export function compileForm (form: unknown, where: string, report: ReportLimit = () => {}): TargetPlan | ((request: FastifyRequest) => TargetPlan) {
+  if (typeof form === 'function') return (request) => compileRequest(form(request), `the result of ${where}`, report)
   if (typeof form !== 'object' || form === null) throw failure('FST_TARGET_INVALID_OPTIONS', `${where} must be ${allowedForms}`)
   return compileRequest(form as TargetRequestForm, where)
 }

@@ -4,6 +4,7 @@
  */
 import type { AttributesExpectation, AttributesFor } from '../offers/attributes.ts'
 import type { DeliveryResponse, MboxResponse, PageLoadResponse, QAMode, View } from '../schema/index.ts'
+import { acceptableNotification, type ReportLimit } from '../schema/limits.ts'
 import type { TargetLogger } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
@@ -25,6 +26,8 @@ export interface RequestTargetSettings extends MboxSettings {
   /** ms an ask may hold the handler; undefined: until the call's deadline. */
   maxWait?: number
   logger: TargetLogger
+  /** Called with what was cut or left out of a request. */
+  report: ReportLimit
 }
 
 /** Times of a request's Target calls, ms. */
@@ -145,7 +148,7 @@ export class RequestTarget {
    */
   start (request?: TargetRequestForm): this {
     this.#page.start()
-    if (request !== undefined) this.#page.startMore(compileRequest(request, 'the request given to start()'))
+    if (request !== undefined) this.#page.startMore(compileRequest(request, 'the request given to start()', this.#settings.report))
     return this
   }
 
@@ -171,7 +174,7 @@ export class RequestTarget {
     const forms = Array.isArray(notification) ? notification : [notification]
     const valid = forms.filter(isNotificationForm)
     if (valid.length < forms.length) this.#settings.logger.error('Target: %d malformed notification left out', forms.length - valid.length)
-    this.#page.notify(valid)
+    this.#page.notify(valid.map((form) => acceptableNotification(form, this.#settings.report)))
   }
 
   /**

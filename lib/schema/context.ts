@@ -4,6 +4,7 @@
  * Source: Adobe Target Delivery API 1.0, OpenAPI.
  */
 import { Type, type Static } from '@sinclair/typebox'
+import { MAX_ADDRESS } from './limits.ts'
 import { choice, open } from './shape.ts'
 
 /** `web` or `mobile`: only activities of this channel are evaluated. */
@@ -66,8 +67,8 @@ export type Browser = Static<typeof Browser>
 
 /** The page and the page before it. */
 export const Address = Type.Object({
-  url: Type.Optional(Type.String({ maxLength: 4096, description: 'URL of the page.' })),
-  referringUrl: Type.Optional(Type.String({ maxLength: 4096, description: 'URL of the page before it.' }))
+  url: Type.Optional(Type.String({ maxLength: MAX_ADDRESS, description: 'URL of the page.' })),
+  referringUrl: Type.Optional(Type.String({ maxLength: MAX_ADDRESS, description: 'URL of the page before it.' }))
 }, { ...open, description: 'The page and the one that led to it.' })
 export type Address = Static<typeof Address>
 

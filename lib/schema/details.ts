@@ -1,31 +1,41 @@
 /**
  * What a page load, an mbox, a view and a notification have in common.
  *
- * Source: Adobe Target Delivery API 1.0, OpenAPI.
+ * Source: Adobe Target Delivery API 1.0, OpenAPI; lengths: limits.ts.
  */
 import { Type, type Static } from '@sinclair/typebox'
 import { Address } from './context.ts'
+import {
+  MAX_CATEGORY_ID, MAX_ORDER_ID, MAX_PARAMETER_NAME, MAX_PARAMETER_VALUE, MAX_PARAMETERS, MAX_PRODUCT_ID,
+  MAX_PROFILE_PARAMETER_VALUE, MAX_PROFILE_PARAMETERS, MAX_PURCHASED_PRODUCT_ID
+} from './limits.ts'
 import { open } from './shape.ts'
 
+const parameters = (maxProperties: number, maxLength: number, description: string) => Type.Record(
+  Type.String({ pattern: `^(?!profile\\.)(?!\\s*$)[\\s\\S]{1,${MAX_PARAMETER_NAME}}$` }),
+  Type.String({ maxLength }),
+  { maxProperties, additionalProperties: Type.Never(), description }
+)
+
 /**
- * Parameters by name, at most 50: names of 1 to 128 characters, not blank, not starting with `profile.`; values of at most
+ * Parameters by name, at most 100: names of 1 to 128 characters, not blank, not starting with `profile.`; values of at most
  * 5000 characters.
  *
  * A bad name fails instead of being removed: `additionalProperties` is a schema that nothing fulfils and not `false`,
  * which ajv under Fastify's `removeAdditional` takes for "strip it".
  */
-export const Parameters = Type.Record(
-  Type.String({ pattern: '^(?!profile\\.)(?!\\s*$)[\\s\\S]{1,128}$' }),
-  Type.String({ maxLength: 5000 }),
-  { maxProperties: 50, additionalProperties: Type.Never(), description: 'Parameters by name.' }
-)
+export const Parameters = parameters(MAX_PARAMETERS, MAX_PARAMETER_VALUE, 'Parameters by name.')
 export type Parameters = Static<typeof Parameters>
+
+/** Profile parameters by name, at most 50: names as of {@link Parameters}, values of at most 256 characters. */
+export const ProfileParameters = parameters(MAX_PROFILE_PARAMETERS, MAX_PROFILE_PARAMETER_VALUE, 'Profile parameters by name.')
+export type ProfileParameters = Static<typeof ProfileParameters>
 
 /** A purchase. */
 export const Order = Type.Object({
-  id: Type.Optional(Type.String({ maxLength: 250, description: 'Order id.' })),
+  id: Type.Optional(Type.String({ maxLength: MAX_ORDER_ID, description: 'Order id.' })),
   total: Type.Optional(Type.Number({ minimum: 0, description: 'Amount of money.' })),
-  purchasedProductIds: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 50 }), {
+  purchasedProductIds: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: MAX_PURCHASED_PRODUCT_ID }), {
     description: 'Product ids; joined by commas at most 250 characters.'
   })),
   time: Type.Optional(Type.String({
@@ -40,8 +50,8 @@ export type Order = Static<typeof Order>
 
 /** The product shown. */
 export const Product = Type.Object({
-  id: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: 'Product id.' })),
-  categoryId: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: 'Category id.' }))
+  id: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_PRODUCT_ID, description: 'Product id.' })),
+  categoryId: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_CATEGORY_ID, description: 'Category id.' }))
 }, { ...open, description: 'The product shown.' })
 export type Product = Static<typeof Product>
 
@@ -49,7 +59,7 @@ export type Product = Static<typeof Product>
 export const RequestDetails = Type.Object({
   address: Type.Optional(Address),
   parameters: Type.Optional(Parameters),
-  profileParameters: Type.Optional(Parameters),
+  profileParameters: Type.Optional(ProfileParameters),
   order: Type.Optional(Order),
   product: Type.Optional(Product)
 }, { ...open, description: 'Details that audiences can ask for.' })

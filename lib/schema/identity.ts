@@ -4,6 +4,7 @@
  * Source: Adobe Target Delivery API 1.0, OpenAPI.
  */
 import { Type, type Static } from '@sinclair/typebox'
+import { MAX_CUSTOMER_IDS, MAX_ID, MAX_INTEGRATION_CODE, MAX_THIRD_PARTY_ID } from './limits.ts'
 import { choice, open } from './shape.ts'
 
 /** Whether the visitor was logged in under a customer id. */
@@ -12,18 +13,18 @@ export type AuthenticatedState = Static<typeof AuthenticatedState>
 
 /** An id of the customer's own systems. */
 export const CustomerId = Type.Object({
-  id: Type.String({ maxLength: 128, description: 'The id.' }),
-  integrationCode: Type.String({ maxLength: 50, description: 'Alias of the customer attributes data source it belongs to.' }),
+  id: Type.String({ maxLength: MAX_ID, description: 'The id.' }),
+  integrationCode: Type.String({ maxLength: MAX_INTEGRATION_CODE, description: 'Alias of the customer attributes data source it belongs to.' }),
   authenticatedState: AuthenticatedState
 }, { ...open, description: 'An id of the customer\'s own systems.' })
 export type CustomerId = Static<typeof CustomerId>
 
 /** The visitor's ids; without any, Target makes a `tntId`. */
 export const VisitorId = Type.Object({
-  tntId: Type.Optional(Type.String({ maxLength: 128, description: 'Target\'s own id; a dot parts it from its location hint, as in <id>.35_0.' })),
-  thirdPartyId: Type.Optional(Type.String({ maxLength: 128, description: 'The site\'s own id of the visitor (mbox3rdPartyId).' })),
-  marketingCloudVisitorId: Type.Optional(Type.String({ maxLength: 128, description: 'Experience Cloud id (ECID).' })),
-  customerIds: Type.Optional(Type.Array(CustomerId, { maxItems: 50, description: 'Further ids, beside the ECID.' }))
+  tntId: Type.Optional(Type.String({ maxLength: MAX_ID, description: 'Target\'s own id; a dot parts it from its location hint, as in <id>.35_0.' })),
+  thirdPartyId: Type.Optional(Type.String({ maxLength: MAX_THIRD_PARTY_ID, description: 'The site\'s own id of the visitor (mbox3rdPartyId).' })),
+  marketingCloudVisitorId: Type.Optional(Type.String({ maxLength: MAX_ID, description: 'Experience Cloud id (ECID).' })),
+  customerIds: Type.Optional(Type.Array(CustomerId, { maxItems: MAX_CUSTOMER_IDS, description: 'Further ids, beside the ECID.' }))
 }, { ...open, description: 'The visitor\'s ids.' })
 export type VisitorId = Static<typeof VisitorId>
 

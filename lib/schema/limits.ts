@@ -1,39 +1,139 @@
 /**
- * What the edge accepts of values that come from browsers, CDNs and apps. It refuses the whole request for one field, so the
- * rest is left out or cut before it is sent.
+ * The limits of the Delivery API, in one place: the schemas take their numbers from here, and the client cuts or leaves out
+ * what is beyond them before it sends. The edge refuses a whole request for one field, so one bad entry would take the
+ * offers of all its neighbours with it. Lengths are in UTF-16 code units.
+ *
+ * Sources: Adobe Target, "Limits" (target-limits); Delivery API specification of 2025-06. Where they disagree, the reading
+ * that loses nothing is taken: 100 mbox parameters (the specification says 50), `thirdPartyId` and `categoryId` of 256
+ * (128), and values of profile parameters cut at 256, which the section about profile attributes says are refused beyond
+ * that, although another section says 5000.
  */
-import type { Geo, Parameters } from './index.ts'
+import { isIP } from 'node:net'
+import type { Address, Context, CustomerId, Geo, MboxRequest, Notification, Order, Parameters, Product, RequestDetails, VisitorId } from './index.ts'
 
-const MAX_PARAMETERS = 50
-/** Names that belong to `order`: the edge refuses them among the parameters. */
-const RESERVED_NAMES = ['orderId', 'orderTotal', 'productPurchasedIds', '__proto__']
+/** Mbox parameters of one mbox, page load, view or notification. */
+export const MAX_PARAMETERS = 100
+/** Profile parameters, likewise. */
+export const MAX_PROFILE_PARAMETERS = 50
+export const MAX_PARAMETER_NAME = 128
+export const MAX_PARAMETER_VALUE = 5000
+export const MAX_PROFILE_PARAMETER_VALUE = 256
+export const MAX_MBOX_NAME = 250
+export const MAX_VIEW_NAME = 128
+/** Mboxes of one call, executed and prefetched ones together. */
+export const MAX_MBOXES = 50
+/** Notifications of one call. Adobe recommends it: they are processed one after the other. */
+export const MAX_NOTIFICATIONS = 50
+export const MAX_ID = 128
+export const MAX_THIRD_PARTY_ID = 256
+export const MAX_INTEGRATION_CODE = 50
+export const MAX_CUSTOMER_IDS = 50
+export const MAX_PRODUCT_ID = 128
+export const MAX_CATEGORY_ID = 256
+export const MAX_ORDER_ID = 250
+export const MAX_PURCHASED_PRODUCT_ID = 50
+/** Of all purchased product ids, joined by commas. */
+export const MAX_PURCHASED_PRODUCT_IDS = 250
+export const MAX_ADDRESS = 4096
+
+/** Session ids: printable, without white space, `?`, `/`, `{` and `}`. */
+export const SESSION_ID = '^[^\\s?/{}\\u0000-\\u001f\\u007f]{1,128}$'
+
+/** The Node SDK's word for "look it up by the address this server has"; never sent. */
+export const UNKNOWN_IP_ADDRESS = 'unknownIpAddress'
+
+/** Names that belong to `order`: the edge refuses them among the mbox parameters. */
+const RESERVED_NAMES = ['orderId', 'orderTotal', 'productPurchasedIds']
+
+/** Called with one sentence that names what was cut or left out; it never holds a value. */
+export type ReportLimit = (problem: string) => void
+
+const ignore: ReportLimit = () => {}
+
+/** Cuts a text to a length, never inside a surrogate pair. */
+export function cut (text: string, length: number): string {
+  if (text.length <= length) return text
+  const last = text.charCodeAt(length - 1)
+  return text.slice(0, last >= 0xd800 && last <= 0xdbff ? length - 1 : length)
+}
+
+/** An id as text: numbers are common in databases. undefined for everything that is not an id. */
+export function idText (id: unknown): string | undefined {
+  if (typeof id === 'string') return id === '' ? undefined : id
+  return typeof id === 'bigint' || (typeof id === 'number' && Number.isFinite(id)) ? String(id) : undefined
+}
+
+/** A name for a message: it may come from a browser. */
+const quoted = (name: unknown): string => JSON.stringify(cut(String(name), 80))
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isBlank = (text: string): boolean => text.trim() === ''
+
+/** Whether the edge accepts a name for an mbox. */
+export const isMboxName = (name: unknown): name is string => typeof name === 'string' && name.length <= MAX_MBOX_NAME && !isBlank(name)
+
+/** The same, with a report. */
+export function acceptsMbox (name: unknown, report: ReportLimit): name is string {
+  if (isMboxName(name)) return true
+  report(typeof name === 'string' && !isBlank(name) ? `mbox ${quoted(name)}… was left out: mbox names have at most ${MAX_MBOX_NAME} characters` : 'an mbox without a name was left out')
+  return false
+}
+
+/** Kinds of parameters, by the member that holds them. */
+type ParameterKind = 'parameters' | 'profileParameters'
+
+const limitsOf = {
+  parameters: { max: MAX_PARAMETERS, maxValue: MAX_PARAMETER_VALUE },
+  profileParameters: { max: MAX_PROFILE_PARAMETERS, maxValue: MAX_PROFILE_PARAMETER_VALUE }
+}
 
 /**
- * What of some parameters the edge accepts (Delivery API 1.0: at most 50, names of 1 to 128 characters that do not
- * begin with `profile.` nor belong to `order`, values of at most 5000). Apps fill them from query strings, so the rest is left out or cut
- * rather than refused; numbers and booleans become text.
+ * The parameters that the edge accepts. Apps fill them from query strings, so the rest is left out or cut; numbers and
+ * booleans become text, undefined and null count as absent.
  */
-export function acceptableParameters (given: Record<string, unknown>): Parameters | undefined {
+export function acceptableParameters (given: unknown, kind: ParameterKind = 'parameters', report: ReportLimit = ignore): Parameters | undefined {
+  if (!isObject(given)) {
+    if (given !== undefined && given !== null) report(`\`${kind}\` must be an object and was left out`)
+    return undefined
+  }
+  const { max, maxValue } = limitsOf[kind]
   const accepted: [string, string][] = []
   for (const [name, value] of Object.entries(given)) {
-    if (accepted.length === MAX_PARAMETERS) break
-    if (name.trim() === '' || name.length > 128 || name.startsWith('profile.') || RESERVED_NAMES.includes(name)) continue
-    if (typeof value === 'string') accepted.push([name, value.slice(0, 5000)])
-    else if (typeof value === 'number' || typeof value === 'boolean') accepted.push([name, String(value)])
+    if (value === undefined || value === null) continue
+    const problem = parameterProblem(name, value, kind)
+    if (problem !== undefined) report(`\`${kind}\` ${quoted(name)} was left out: ${problem}`)
+    else if (accepted.length === max) report(`\`${kind}\` ${quoted(name)} was left out: there are at most ${max}`)
+    else {
+      const text = String(value)
+      if (text.length > maxValue) report(`\`${kind}\` ${quoted(name)} was cut: values have at most ${maxValue} characters`)
+      accepted.push([name, cut(text, maxValue)])
+    }
   }
   return accepted.length === 0 ? undefined : Object.fromEntries(accepted)
 }
 
+function parameterProblem (name: string, value: unknown, kind: ParameterKind): string | undefined {
+  if (isBlank(name)) return 'its name is blank'
+  if (name.length > MAX_PARAMETER_NAME) return `names have at most ${MAX_PARAMETER_NAME} characters`
+  if (name.startsWith('profile.')) return 'names do not begin with "profile."; use profileParameters'
+  if (name === '__proto__' || (kind === 'parameters' && RESERVED_NAMES.includes(name))) return 'the name is reserved; use order'
+  return typeof value === 'object' || typeof value === 'function' || typeof value === 'symbol' ? 'values are text, numbers or booleans' : undefined
+}
+
 /** The page's parameters and an mbox's own, which win; of the page's only as many as the edge accepts together with those. */
-export function joinParameters (page: Parameters, own: Parameters = {}): Parameters {
+export function joinParameters (page: Parameters, own: Parameters = {}, kind: ParameterKind = 'parameters', report: ReportLimit = ignore): Parameters {
   const all = { ...own, ...page, ...own }
   const names = Object.keys(all)
-  return names.length <= MAX_PARAMETERS ? all : Object.fromEntries(names.slice(0, Math.max(MAX_PARAMETERS, Object.keys(own).length)).map((name) => [name, all[name]!]))
+  const { max } = limitsOf[kind]
+  if (names.length <= max) return all
+  const kept = Math.max(max, Object.keys(own).length)
+  for (const name of names.slice(kept)) report(`\`${kind}\` ${quoted(name)} was left out: there are at most ${max}`)
+  return Object.fromEntries(names.slice(0, kept).map((name) => [name, all[name]!]))
 }
 
 /**
- * What of a place the edge accepts (Delivery API 1.0: countries of 2 letters, states of 1 to 3 letters and digits, cities of
- * at most 50 characters). The rest is left out: the edge would refuse the whole request, or the impression, for one of them.
+ * The place that the edge accepts (countries of 2 letters, states of 1 to 3 letters and digits, cities of at most 50
+ * characters). The rest is left out: the edge would refuse the whole request, or the impression, for one of them.
  */
 export function acceptablePlace ({ countryCode, stateCode, city, latitude, longitude }: {
   countryCode?: string | undefined
@@ -50,4 +150,190 @@ export function acceptablePlace ({ countryCode, stateCode, city, latitude, longi
   if (stateCode !== undefined && /^[A-Za-z0-9]{1,3}$/.test(stateCode)) geo.stateCode = stateCode
   if (city !== undefined && city !== '' && city.length <= 50) geo.city = city
   return geo
+}
+
+/** What becomes of a member: the value to send, or undefined to leave it out. */
+type Rule = (value: unknown) => unknown
+
+const text = (max: number): Rule => (value) => {
+  if (value === '') return value
+  const given = idText(value)
+  return given === undefined ? undefined : cut(given, max)
+}
+const filledText = (max: number): Rule => (value) => value === '' ? undefined : text(max)(value)
+const atMost = (max: number): Rule => (value) => typeof value === 'string' && value.length <= max ? value : undefined
+const finite: Rule = (value) => typeof value === 'number' && Number.isFinite(value) ? value : undefined
+
+/** Applies rules to the members of an object that have one; the same object if nothing changes. */
+function applyRules<Value extends object> (given: Value, rules: Readonly<Record<string, Rule>>, where: string, report: ReportLimit): Value {
+  let result = given as Record<string, unknown>
+  for (const name of Object.keys(given)) {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined
+    const value = (given as Record<string, unknown>)[name]
+    if (rule === undefined || value === undefined) continue
+    const accepted = rule(value)
+    if (accepted === value) continue
+    if (result === given) result = { ...given } as Record<string, unknown>
+    if (accepted === undefined) delete result[name]
+    else result[name] = accepted
+    // A number that became text is not worth a word.
+    if (accepted === undefined) report(`\`${where}.${name}\` was left out: Target does not accept it`)
+    else if (typeof value === 'string') report(`\`${where}.${name}\` was cut: it is longer than Target accepts`)
+  }
+  return result as Value
+}
+
+const ADDRESS_RULES = { url: text(MAX_ADDRESS), referringUrl: text(MAX_ADDRESS) }
+const PRODUCT_RULES = { id: filledText(MAX_PRODUCT_ID), categoryId: filledText(MAX_CATEGORY_ID) }
+const DATE_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/i
+
+const ORDER_RULES: Record<string, Rule> = {
+  id: text(MAX_ORDER_ID),
+  // Totals come out of decimal types and forms as text.
+  total: (value) => {
+    const total = typeof value === 'string' && !isBlank(value) ? Number(value) : value
+    return typeof total === 'number' && total >= 0 && Number.isFinite(total) ? total : undefined
+  },
+  purchasedProductIds: productIds,
+  time: (value) => {
+    if (typeof value === 'string' && DATE_TIME.test(value)) return value
+    const time = typeof value === 'string' || value instanceof Date ? new Date(value) : undefined
+    return time === undefined || Number.isNaN(time.getTime()) ? undefined : time.toISOString()
+  }
+}
+
+/** Ids of at most 50 characters, together at most 250; the same list if nothing changes. */
+function productIds (given: unknown): unknown {
+  if (!Array.isArray(given)) return undefined
+  const ids: string[] = []
+  let length = 0
+  for (const value of given) {
+    const id = filledText(MAX_PURCHASED_PRODUCT_ID)(value) as string | undefined
+    if (id === undefined) continue
+    length += id.length + (ids.length === 0 ? 0 : 1)
+    if (length > MAX_PURCHASED_PRODUCT_IDS) break
+    ids.push(id)
+  }
+  return ids.length === given.length && ids.every((id, index) => id === given[index]) ? given : ids
+}
+
+/** A purchase that the edge accepts: what does not fit is cut or left out, so that the purchase still counts. */
+export const acceptableOrder = (order: Order, report: ReportLimit): Order => {
+  const accepted = applyRules(order, ORDER_RULES, 'order', report)
+  if (Array.isArray(order.purchasedProductIds) && accepted.purchasedProductIds !== order.purchasedProductIds) {
+    report(`\`order.purchasedProductIds\` was cut: ids have at most ${MAX_PURCHASED_PRODUCT_ID} characters, together at most ${MAX_PURCHASED_PRODUCT_IDS}`)
+  }
+  return accepted
+}
+
+/** Members that mboxes, page loads, views and notifications have in common; the same object if nothing changes. */
+export function acceptableDetails<Details extends RequestDetails> (given: Details, report: ReportLimit): Details {
+  const { parameters, profileParameters, order, product, address } = given
+  if (parameters === undefined && profileParameters === undefined && order === undefined && product === undefined && address === undefined) return given
+  const details: Record<string, unknown> = { ...given }
+  const set = (name: string, value: unknown) => { if (value === undefined) delete details[name]; else details[name] = value }
+  for (const kind of ['parameters', 'profileParameters'] as const) {
+    if (given[kind] !== undefined) set(kind, acceptableParameters(given[kind], kind, report) ?? (isObject(given[kind]) ? {} : undefined))
+  }
+  if (order !== undefined) set('order', isObject(order) ? acceptableOrder(order, report) : undefined)
+  if (product !== undefined) set('product', isObject(product) ? applyRules<Product>(product, PRODUCT_RULES, 'product', report) : undefined)
+  if (address !== undefined) set('address', isObject(address) ? applyRules<Address>(address, ADDRESS_RULES, 'address', report) : undefined)
+  return details as Details
+}
+
+/**
+ * The mboxes that the edge accepts, by name or as requests. Each bad one is left out by itself; an index that is not an
+ * integer, or is there twice, is left for the caller to fill in.
+ */
+export function acceptableMboxes<Form extends string | MboxRequest> (given: readonly Form[], report: ReportLimit): Form[] {
+  const indexes = new Set<number>()
+  const accepted: Form[] = []
+  for (const form of given) {
+    if (typeof form === 'string') {
+      if (acceptsMbox(form, report)) accepted.push(form)
+      continue
+    }
+    if (!isObject(form) || !acceptsMbox(form.name, report)) {
+      if (!isObject(form)) report('an mbox without a name was left out')
+      continue
+    }
+    let mbox = acceptableDetails(form as MboxRequest, report)
+    if (mbox.index !== undefined && (!Number.isInteger(mbox.index) || indexes.has(mbox.index))) {
+      report(`the index of mbox ${quoted(mbox.name)} was replaced: indexes are integers, each used once`)
+      const { index, ...rest } = mbox
+      mbox = rest
+    }
+    if (mbox.index !== undefined) indexes.add(mbox.index)
+    accepted.push(mbox as Form)
+  }
+  return accepted
+}
+
+/** A notification that the edge accepts. */
+export function acceptableNotification<Form extends Partial<Notification>> (given: Form, report: ReportLimit): Form {
+  return acceptableDetails(given, report)
+}
+
+const GEO_RULES: Record<string, Rule> = {
+  countryCode: (value) => typeof value === 'string' && value.length === 2 ? value : undefined,
+  stateCode: (value) => value === '' ? undefined : atMost(3)(value),
+  city: atMost(50),
+  zip: atMost(12),
+  latitude: finite,
+  longitude: finite,
+  ipAddress: (value) => typeof value === 'string' && (value === UNKNOWN_IP_ADDRESS || isIP(value.trim()) !== 0) ? value : undefined
+}
+
+const SECTION_RULES: Readonly<Record<string, Record<string, Rule>>> = {
+  geo: GEO_RULES,
+  address: ADDRESS_RULES,
+  application: { id: atMost(250), name: atMost(250), version: atMost(128) },
+  mobilePlatform: { version: atMost(128) }
+}
+
+/** The context that the edge accepts; the same object if nothing changes. */
+export function acceptableContext (context: Context, report: ReportLimit): Context {
+  let accepted: Record<string, unknown> = context
+  for (const [name, rules] of Object.entries(SECTION_RULES)) {
+    const section = (context as Record<string, unknown>)[name]
+    if (!isObject(section)) continue
+    const checked = applyRules(section, rules, `context.${name}`, report)
+    if (checked === section) continue
+    if (accepted === context) accepted = { ...context }
+    accepted[name] = checked
+  }
+  return accepted as Context
+}
+
+/** The visitor ids that the edge accepts. An id is left out rather than cut: the rest of it may be another person's. */
+export function acceptableIds (given: { [Name in 'thirdPartyId' | 'marketingCloudVisitorId']?: unknown }, report: ReportLimit): Pick<VisitorId, 'thirdPartyId' | 'marketingCloudVisitorId'> {
+  const ids: Pick<VisitorId, 'thirdPartyId' | 'marketingCloudVisitorId'> = {}
+  const thirdPartyId = acceptableId(given.thirdPartyId, 'thirdPartyId', MAX_THIRD_PARTY_ID, report)
+  const marketingCloudVisitorId = acceptableId(given.marketingCloudVisitorId, 'marketingCloudVisitorId', MAX_ID, report)
+  if (thirdPartyId !== undefined) ids.thirdPartyId = thirdPartyId
+  if (marketingCloudVisitorId !== undefined) ids.marketingCloudVisitorId = marketingCloudVisitorId
+  return ids
+}
+
+function acceptableId (given: unknown, name: string, max: number, report: ReportLimit): string | undefined {
+  if (given === undefined || given === null || given === '') return undefined
+  const id = idText(given)
+  if (id === undefined) report(`\`${name}\` was left out: it must be a string or a number`)
+  else if (id.length > max) report(`\`${name}\` was left out: it has more than ${max} characters`)
+  else return id
+}
+
+/** The customer ids that the edge accepts, in the Delivery API's form; each bad one is left out by itself. */
+export function acceptableCustomerIds (given: readonly CustomerId[], report: ReportLimit): CustomerId[] {
+  const accepted: CustomerId[] = []
+  for (const entry of given) {
+    const id = isObject(entry) ? entry.id === '' ? '' : idText(entry.id) : undefined
+    const integrationCode = isObject(entry) ? entry.integrationCode === '' ? '' : idText(entry.integrationCode) : undefined
+    if (id === undefined || integrationCode === undefined) report('an entry of `customerIds` without an id or integration code was left out')
+    else if (id.length > MAX_ID) report(`the customer id ${quoted(integrationCode)} was left out: ids have at most ${MAX_ID} characters`)
+    else if (integrationCode.length > MAX_INTEGRATION_CODE) report(`the customer id ${quoted(integrationCode)} was left out: integration codes have at most ${MAX_INTEGRATION_CODE} characters`)
+    else if (accepted.length === MAX_CUSTOMER_IDS) report(`the customer id ${quoted(integrationCode)} was left out: there are at most ${MAX_CUSTOMER_IDS}`)
+    else accepted.push({ ...entry, id, integrationCode, authenticatedState: entry.authenticatedState ?? 'unknown' })
+  }
+  return accepted
 }

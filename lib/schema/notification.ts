@@ -5,6 +5,7 @@
  */
 import { Type, type Static } from '@sinclair/typebox'
 import { RequestDetails } from './details.ts'
+import { MAX_MBOX_NAME, MAX_VIEW_NAME } from './limits.ts'
 import { choice, open } from './shape.ts'
 
 /** What happened. */
@@ -13,14 +14,14 @@ export type MetricType = Static<typeof MetricType>
 
 /** The mbox it happened in. */
 export const NotificationMbox = Type.Object({
-  name: Type.Optional(Type.String({ minLength: 1, maxLength: 250, description: 'Mbox name.' })),
+  name: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_MBOX_NAME, description: 'Mbox name.' })),
   state: Type.Optional(Type.String({ description: 'State of the prefetched mbox, sent back as it came.' }))
 }, { ...open, description: 'The mbox it happened in.' })
 export type NotificationMbox = Static<typeof NotificationMbox>
 
 /** The view it happened in. */
 export const NotificationView = Type.Object({
-  name: Type.Optional(Type.String({ maxLength: 128, description: 'View name.' })),
+  name: Type.Optional(Type.String({ maxLength: MAX_VIEW_NAME, description: 'View name.' })),
   key: Type.Optional(Type.String({ maxLength: 512, description: 'View key, for fingerprinted views.' })),
   state: Type.Optional(Type.String({ description: 'State of the prefetched view, sent back as it came.' }))
 }, { ...open, description: 'The view it happened in.' })

@@ -7,6 +7,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import { Context } from './context.ts'
 import { RequestDetails } from './details.ts'
 import { ExperienceCloud, VisitorId } from './identity.ts'
+import { MAX_MBOX_NAME, MAX_VIEW_NAME, SESSION_ID } from './limits.ts'
 import { Notification } from './notification.ts'
 import { open } from './shape.ts'
 import { Telemetry } from './telemetry.ts'
@@ -56,14 +57,14 @@ export type Preview = Static<typeof Preview>
 export const MboxRequest = Type.Object({
   ...RequestDetails.properties,
   index: Type.Optional(Type.Integer({ description: 'Ties the answer to the question; unique in its list.' })),
-  name: Type.String({ minLength: 1, description: 'Mbox name.' })
+  name: Type.String({ minLength: 1, maxLength: MAX_MBOX_NAME, description: 'Mbox name.' })
 }, { ...open, description: 'An mbox to decide.' })
 export type MboxRequest = Static<typeof MboxRequest>
 
 /** A view to prefetch; without a name, all views. */
 export const ViewRequest = Type.Object({
   ...RequestDetails.properties,
-  name: Type.Optional(Type.String({ maxLength: 128, description: 'View name; absent: all views.' })),
+  name: Type.Optional(Type.String({ maxLength: MAX_VIEW_NAME, description: 'View name; absent: all views.' })),
   key: Type.Optional(Type.String({ maxLength: 512, description: 'View key, for fingerprinted views.' }))
 }, { ...open, description: 'A view to prefetch.' })
 export type ViewRequest = Static<typeof ViewRequest>
@@ -105,7 +106,7 @@ export type DeliveryRequest = Static<typeof DeliveryRequest>
 /** The query string of a Delivery API request. */
 export const DeliveryQuery = Type.Object({
   imsOrgId: Type.String({ pattern: '\\S', description: 'IMS organization id.' }),
-  sessionId: Type.String({ pattern: '^[^\\s?/\\u0000-\\u001f\\u007f]{1,128}$', description: 'Session, the same for a visitor for 30 minutes; printable, no space, ? or /.' }),
+  sessionId: Type.String({ pattern: SESSION_ID, description: 'Session, the same for a visitor for 30 minutes; printable, no space, ?, /, { or }.' }),
   version: Type.Optional(Type.String({ description: 'Version of the calling library.' }))
 }, { ...open, description: 'Query string of a Delivery API request.' })
 export type DeliveryQuery = Static<typeof DeliveryQuery>

@@ -49,8 +49,8 @@ export interface RawCookies {
   qaMode?: string
 }
 
-// The session id goes into a query string and the edge refuses white space, `?` and `/` in it (Delivery API 1.0).
-const SESSION_ID = /^[!-.0->@-~]{1,128}$/
+// The session id goes into a query string and the edge refuses white space, `?`, `/`, `{` and `}` in it (Delivery API 1.0).
+const SESSION_ID = /^[!-.0->@-z|~]{1,128}$/
 // A dot in a `tntId` parts it from its location hint (Delivery API 1.0); with any other the edge refuses the request.
 const TNT_ID = /^[!-\-/-~]{1,117}(\.\d{1,4}_\d{1,5})?$/
 /** Most digits of an expiry, epoch seconds. */

@@ -6,12 +6,13 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { AudienceManager, AuthenticatedState, CustomerId } from '../schema/index.ts'
+import { idText } from '../schema/limits.ts'
 
 /** Authentication states of a customer id in the Visitor API form, as in the Node SDK's `TargetClient.AuthState`. */
 export const AuthState = Object.freeze({ UNKNOWN: 0, AUTHENTICATED: 1, LOGGED_OUT: 2 } as const)
 
 /** Customer ids in the Visitor API form: `{ userid: { id: 'x', authState: AuthState.AUTHENTICATED }, other: 'y' }`. */
-export type VisitorCustomerIds = Record<string, string | { id?: string, authState?: 0 | 1 | 2 }>
+export type VisitorCustomerIds = Record<string, string | number | { id?: string | number, authState?: 0 | 1 | 2 }>
 
 /** Supplemental data ids of one page, as VisitorAPI.js keeps them. */
 export interface SupplementalDataState {
@@ -149,18 +150,20 @@ const consumed = (consumers: string[]): Record<string, boolean> => Object.fromEn
 /** Customer ids as given by the caller, in either form. */
 export type CustomerIds = VisitorCustomerIds | CustomerId[]
 
-/** The Visitor API form in the Delivery API's form. Blank entries are left out. */
+/** The Visitor API form in the Delivery API's form. Blank entries are left out, numbers become text. */
 export function toDeliveryCustomerIds (customerIds: VisitorCustomerIds | undefined): CustomerId[] {
   const result: CustomerId[] = []
   for (const [integrationCode, value] of Object.entries(customerIds ?? {})) {
     if (typeof value === 'object' && value !== null) {
       const customerId: Partial<CustomerId> = { integrationCode }
-      if (value.id) customerId.id = value.id
+      const id = idText(value.id)
+      if (id !== undefined) customerId.id = id
       const state = value.authState === undefined ? undefined : AUTHENTICATED_STATES[value.authState]
       if (state !== undefined) customerId.authenticatedState = state
       result.push(customerId as CustomerId)
-    } else if (value) {
-      result.push({ id: value, integrationCode, authenticatedState: 'unknown' })
+    } else {
+      const id = idText(value)
+      if (id !== undefined) result.push({ id, integrationCode, authenticatedState: 'unknown' })
     }
   }
   return result

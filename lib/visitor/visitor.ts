@@ -7,15 +7,16 @@ import {
   clusterOf, createLocationHintCookie, createTargetCookie, getVisitorCookieName, isLocationHint, locationHintOf,
   parseTargetCookie, readCookieHeader, type TargetCookie
 } from './cookies.ts'
-import type { CustomerId, DeliveryResponse, ExperienceCloud, VisitorId } from '../schema/index.ts'
+import type { DeliveryResponse, ExperienceCloud, VisitorId } from '../schema/index.ts'
+import { acceptableCustomerIds, acceptableIds, type ReportLimit } from '../schema/limits.ts'
 import { createAudienceManager, DEFAULT_CONSUMER_ID, ExperienceCloudVisitor, toDeliveryCustomerIds, type CustomerIds } from './experience-cloud.ts'
 
 /** What an app may know of its visitor, e.g. from the session. */
 export interface VisitorDetails {
-  /** The app's own id of the person (mbox3rdPartyId), at most 128 characters. */
-  thirdPartyId?: string
-  /** Experience Cloud id, when it is not in the AMCV cookie. */
-  marketingCloudVisitorId?: string
+  /** The app's own id of the person (mbox3rdPartyId), at most 256 characters; a longer one is left out. */
+  thirdPartyId?: string | number
+  /** Experience Cloud id, when no cookie has it. */
+  marketingCloudVisitorId?: string | number
   /** In the Visitor API form or in the Delivery API form. */
   customerIds?: CustomerIds
 }
@@ -27,13 +28,17 @@ export interface VisitorSettings {
   visitorCookieNames: readonly string[]
   /** Location hint for visitors without one. */
   targetLocationHint?: string
+  /** Called with what of the app's ids is left out. */
+  report: ReportLimit
 }
 
 /** Prepares {@link VisitorSettings} once per client. */
-export function visitorSettings (organizationId: string, targetLocationHint?: string): VisitorSettings {
+export function visitorSettings (organizationId: string, targetLocationHint?: string, report: ReportLimit = () => {}): VisitorSettings {
   const name = getVisitorCookieName(organizationId)
-  return { organizationId, visitorCookieNames: [name, encodeURIComponent(name)], targetLocationHint }
+  return { organizationId, visitorCookieNames: [name, encodeURIComponent(name)], targetLocationHint, report }
 }
+
+const DETAILS = ['thirdPartyId', 'marketingCloudVisitorId', 'customerIds']
 
 const MAX_ID_LENGTH = 128
 
@@ -45,19 +50,21 @@ export class Visitor {
   readonly locationHint: string | undefined
   /** Raw value of the cookie that holds QA mode. */
   readonly qaCookie: string | undefined
+  readonly #report: ReportLimit
   readonly #experienceCloud: ExperienceCloudVisitor
   /** Whether the cookies name a visitor. A session alone names nobody. */
   readonly #came: boolean
   readonly #ecid: string | undefined
   #tntId: string | undefined
   #edgeCluster: string | undefined
-  #details: VisitorDetails | undefined
+  #details: Pick<VisitorId, 'thirdPartyId' | 'marketingCloudVisitorId'> & Pick<VisitorDetails, 'customerIds'> = {}
   #parts: { id: VisitorId, experienceCloud: ExperienceCloud } | undefined
 
   /**
    * @param cookieHeader the raw header; malformed or oversized parts are ignored
    */
   constructor (settings: VisitorSettings, cookieHeader: string | undefined) {
+    this.#report = settings.report
     const cookies = readCookieHeader(cookieHeader, settings.visitorCookieNames)
     const parts = parseTargetCookie(cookies.target)
     this.sessionId = parts.sessionId ?? randomUUID()
@@ -73,16 +80,24 @@ export class Visitor {
 
   /** Whether anybody knows this visitor: Target by its cookies, or the app. Not so of one whose only id is made here. */
   get isKnown (): boolean {
-    const { thirdPartyId, marketingCloudVisitorId, customerIds } = this.#details ?? {}
+    const { thirdPartyId, marketingCloudVisitorId, customerIds } = this.#details
     return this.#came || Boolean(thirdPartyId || marketingCloudVisitorId) || Object.keys(customerIds ?? {}).length > 0
   }
 
   /** Takes what the app knows. Only before the first call; later ones keep the identity of the first. */
   identify (details: VisitorDetails | undefined): void {
     if (this.#parts !== undefined) return
-    // Read here, where a failure is the app's: what it gives may be any object.
-    const { thirdPartyId, marketingCloudVisitorId, customerIds } = details ?? {}
-    this.#details = { thirdPartyId, marketingCloudVisitorId, customerIds }
+    this.#details = {}
+    if (details === undefined || details === null) return
+    if (typeof details !== 'object' || Array.isArray(details)) {
+      return this.#report(`\`visitor\` must return an object with ${DETAILS.join(', ')}, got ${Array.isArray(details) ? 'an array' : `a ${typeof details}`}; it was ignored`)
+    }
+    for (const name of Object.keys(details)) {
+      if (!DETAILS.includes(name)) this.#report(`\`visitor\` returned the unknown member \`${name}\`; expected ${DETAILS.join(', ')}`)
+    }
+    // Read here, where a failure is the app's: it may return any object.
+    const { customerIds } = details
+    this.#details = { ...acceptableIds(details, this.#report), ...(typeof customerIds === 'object' && customerIds !== null && { customerIds }) }
   }
 
   /**
@@ -95,7 +110,7 @@ export class Visitor {
   }
 
   #createParts () {
-    const { thirdPartyId, marketingCloudVisitorId = this.#ecid, customerIds } = this.#details ?? {}
+    const { thirdPartyId, marketingCloudVisitorId = this.#ecid, customerIds } = this.#details
     if (this.#tntId === undefined && !marketingCloudVisitorId && !thirdPartyId) this.#tntId = randomUUID()
     const id: VisitorId = {}
     if (this.#tntId !== undefined) id.tntId = this.#tntId
@@ -103,7 +118,7 @@ export class Visitor {
     if (marketingCloudVisitorId) id.marketingCloudVisitorId = marketingCloudVisitorId
     if (customerIds !== undefined) {
       if (!Array.isArray(customerIds)) this.#experienceCloud.setCustomerIDs(customerIds)
-      const list: CustomerId[] = Array.isArray(customerIds) ? customerIds : toDeliveryCustomerIds(customerIds)
+      const list = acceptableCustomerIds(Array.isArray(customerIds) ? customerIds : toDeliveryCustomerIds(customerIds), this.#report)
       if (list.length > 0) id.customerIds = list
     }
     const experienceCloud: ExperienceCloud = {

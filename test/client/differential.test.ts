@@ -8,10 +8,12 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createRequire } from 'node:module'
 import { connect, type AddressInfo } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
+import { Value } from '@sinclair/typebox/value'
 import t from 'tap'
 import { Agent, type Dispatcher } from 'undici'
 import { createTargetClient } from '../../lib/client/client.ts'
 import type { TargetError } from '../../lib/errors.ts'
+import { DeliveryRequest } from '../../lib/schema/index.ts'
 import { ExperienceCloudVisitor } from '../../lib/visitor/experience-cloud.ts'
 import { createCase, ORGANIZATION, type CannedAnswer, type Case, type CaseCall, type Json } from './cases.ts'
 import { FULL } from '../support/full.ts'
@@ -68,6 +70,19 @@ interface Facts {
   ours: Performance
 }
 
+/** Lists of product ids that are together too long. */
+function longLists (value: unknown, path: string): { path: string }[] {
+  if (!isObject(value)) return []
+  if (path.endsWith('/purchasedProductIds')) return String(value).length > 250 ? [{ path }] : []
+  return Object.entries(value).flatMap(([name, member]) => longLists(member, `${path}/${name}`))
+}
+
+/** Where Target refuses a request, by its limits. */
+function refusedPlaces (body: Json): string[] {
+  const lists = JSON.stringify(body).includes('purchasedProductIds') ? longLists(body, '') : []
+  return [...lists, ...Value.Errors(DeliveryRequest, body)].map(({ path }) => path.slice(1).replaceAll('/', '.').replace(/^(id\.customerIds|.*order\.purchasedProductIds)\..*/, '$1'))
+}
+
 type Judge = (difference: Difference, facts: Facts) => boolean
 
 const clone = (value: unknown) => value === undefined ? undefined : JSON.parse(JSON.stringify(value))
@@ -90,7 +105,7 @@ const cookieText = ({ call }: Facts): string => call.options.targetCookie ?? ''
 const partsOf = (cookie: string, name: string) => cookie.split('|').map((part) => part.split('#')).filter((part) => part[0] === name)
 const hasRefusedId = (cookie: string) => !malformed(cookie) && (
   partsOf(cookie, 'PC').some((part) => !/^[^. /]+(\.\d{1,4}_\d+)?$/.test(decodeURIComponent(part[1]!))) ||
-  partsOf(cookie, 'session').some((part) => !/^[!-.0->@-~]{1,128}$/.test(decodeURIComponent(part[1]!))))
+  partsOf(cookie, 'session').some((part) => !/^[!-.0->@-z|~]{1,128}$/.test(decodeURIComponent(part[1]!))))
 const visitorCookieOf = ({ call, visitor }: Facts): string => visitor === 'none' ? call.options.visitorCookie ?? '' : ''
 /** The SDK throws before it sends anything. */
 const sdkFails = ({ path, sdk, ours }: Difference) => path === 'outcome' ? sdk === 'rejected' && ours === 'resolved' : path === 'wire' && sdk === undefined
@@ -128,8 +143,15 @@ const JUDGES: Record<string, Judge> = {
     return distinct(ours) > distinct(sdk)
   },
   'request …order.time': (difference, { request }) => difference.path.endsWith('.order.time')
-    ? difference.sdk === new Date(difference.ours).toISOString()
+    ? difference.ours !== undefined && difference.sdk === new Date(difference.ours).toISOString()
     : sdkFails(difference) && JSON.stringify(request).includes('"time":"yesterday"'),
+  'sessionId that Target refuses': ({ path }, { call }) => /^wire\.query\.sessionId|targetCookie\./.test(path) && call.options.sessionId !== undefined &&
+    (call.options.sessionId.length > 128 || /[\s?/{}\p{Cc}]/u.test(call.options.sessionId)),
+  'request, beyond a limit': ({ path }, { sdk, ours }) => {
+    if (sdk.wire === undefined || ours.wire === undefined || !/^wire\.body\.|request\./.test(path)) return false
+    const place = path.replace(/^.*?(wire\.body|request)\./, '')
+    return refusedPlaces(sdk.wire.body).some((refused) => place === refused || place.startsWith(`${refused}.`) || refused.startsWith(`${place}.`))
+  },
   'request.telemetry': ({ path, sdk, ours }, { config, request }) => config.telemetryEnabled && /request\.telemetry\.entries|body\.telemetry\.entries/.test(path) &&
     (request.telemetry?.entries?.length > 0 || (/\.mode$/.test(path) && sdk === 'local' && ours === 'edge')),
   'sendNotifications without notifications': (difference, facts) =>

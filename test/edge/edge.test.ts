@@ -320,12 +320,13 @@ t.test('what the real edge refuses', async (t) => {
   const mbox = (name?: string, index?: number) => ({ ...(name !== undefined && { name }), ...(index !== undefined && { index }) })
   const notification = { id: '1', type: 'display', timestamp: 1 }
   const text = (length: number) => 'x'.repeat(length)
+  const numbered = (length: number) => Object.fromEntries(Array.from({ length }, (_, index) => [`p${index}`, 'v']))
 
   await refused({ context }, /imsOrgId/, query('sessionId=s'))
   await refused({ context }, /imsOrgId/, query('imsOrgId=&sessionId=s'))
   await refused({ context }, /imsOrgId/, query('imsOrgId=%20&sessionId=s'))
   await refused({ context }, /imsOrgId/, query('imsOrgId=other@AdobeOrg&sessionId=s'))
-  for (const session of ['', 'a%20b', 'a%3Fb', 'a/b', 'a%0Ab', text(129)]) {
+  for (const session of ['', '%7Babc%7D', 'a%7Db', 'a%20b', 'a%3Fb', 'a/b', 'a%0Ab', text(129)]) {
     await refused({ context }, /sessionId/, query(`imsOrgId=${organizationId}&sessionId=${session}`))
   }
   await refused({ context }, /sessionId/, query(`imsOrgId=${organizationId}`))
@@ -344,6 +345,13 @@ t.test('what the real edge refuses', async (t) => {
   for (const mode of ['execute', 'prefetch']) {
     await refused({ context, [mode]: { mboxes: [mbox(undefined, 0)] } }, /name/)
     await refused({ context, [mode]: { mboxes: [mbox('', 0)] } }, /name/)
+    await refused({ context, [mode]: { mboxes: [mbox('  ', 0)] } }, /name/)
+    await refused({ context, [mode]: { mboxes: [mbox(text(251), 0)] } }, /name/)
+    await refused({ context, [mode]: { mboxes: Array.from({ length: 51 }, (_, index) => mbox(`m${index}`, index)) } }, /size must be between 0 and 50/)
+    await refused({ context, [mode]: { pageLoad: { parameters: numbered(101) } } }, /parameters/)
+    await refused({ context, [mode]: { pageLoad: { profileParameters: numbered(51) } } }, /profileParameters/)
+    await refused({ context, [mode]: { pageLoad: { profileParameters: { x: text(257) } } } }, /profileParameters/)
+    await refused({ context, [mode]: { pageLoad: { product: { categoryId: text(257) } } } }, /categoryId/)
     await refused({ context, [mode]: { mboxes: [mbox('a')] } }, /index/)
     await refused({ context, [mode]: { mboxes: [mbox('a', 0), mbox('b', 0)] } }, /index 0 is there twice/)
     await refused({ context, [mode]: { mboxes: [{ ...mbox('a', 0), parameters: { x: text(5001) } }] } }, /parameters/)
@@ -360,6 +368,20 @@ t.test('what the real edge refuses', async (t) => {
   await refused({ context, notifications: [{ ...notification, mbox: { name: 'hero-clicked' } }] }, /mbox name/)
   await refused({ context, notifications: [{ ...notification, mbox: { name: ' ' } }] }, /mbox name/)
   await refused({ context, notifications: [{ ...notification, mbox: { name: 'a' }, view: { name: 'b' } }] }, /exclude/)
+
+  await refused({ context, execute: { mboxes: Array.from({ length: 26 }, (_, index) => mbox(`m${index}`, index)) }, prefetch: { mboxes: Array.from({ length: 25 }, (_, index) => mbox(`m${index}`, index)) } }, /size must be between 0 and 50/)
+  await refused({ context, id: { thirdPartyId: text(257) } }, /thirdPartyId/)
+
+  const atTheLimits = await post({
+    context,
+    id: { thirdPartyId: text(256) },
+    execute: {
+      pageLoad: { parameters: { ...numbered(99), x: text(5000) }, profileParameters: { ...numbered(49), x: text(256) }, product: { categoryId: text(256) } },
+      mboxes: Array.from({ length: 50 }, (_, index) => mbox(`m${index}`.padEnd(250, 'x'), index))
+    }
+  }, query(`imsOrgId=${organizationId}&sessionId=${text(128)}`))
+  t.equal(atTheLimits.status, 200, 'what is at the limits is accepted')
+  edge.reset()
 
   const media = await post('<delivery/>', { headers: { 'content-type': 'application/xml' } })
   t.strictSame([media.status, media.answer?.['status']], [415, 415])

@@ -154,7 +154,7 @@ const requests = property('requests of browsers', 24, browserRequest, ({ headers
   // The part of a FastifyRequest that is read; the wire's properties go through real ones.
   const request = { headers, protocol: 'https', host, originalUrl: `/${url}`, ip, ips: trusted ? [ip] : undefined } as unknown as FastifyRequest
   const failed: unknown[] = []
-  const page = new PageRequest({ parameters: () => query, profileParameters: () => form, functionFailed: (_name, error) => failed.push(error) }, request, new Visitor(settings, cookie))
+  const page = new PageRequest({ parameters: () => query, profileParameters: () => form, report () {}, functionFailed: (_name, error) => failed.push(error) }, request, new Visitor(settings, cookie))
   assert.deepEqual(failed, [])
   const made = page.create(plan)
   fits(DeliveryRequest, made)

@@ -99,8 +99,8 @@ const limits: Record<string, { good: unknown[], bad: unknown[] }> = {
     bad: [{ ...customer, id: text(129) }, { ...customer, integrationCode: text(51) }, { id: '1' }, { ...customer, authenticatedState: '1' }]
   },
   VisitorId: {
-    good: [{}, { tntId: text(128), thirdPartyId: text(128), marketingCloudVisitorId: text(128), customerIds: list(50, () => customer) }],
-    bad: [{ tntId: text(129) }, { thirdPartyId: text(129) }, { marketingCloudVisitorId: text(129) }, { customerIds: list(51, () => customer) }]
+    good: [{}, { tntId: text(128), thirdPartyId: text(256), marketingCloudVisitorId: text(128), customerIds: list(50, () => customer) }],
+    bad: [{ tntId: text(129) }, { thirdPartyId: text(257) }, { marketingCloudVisitorId: text(129) }, { customerIds: list(51, () => customer) }]
   },
   AudienceManager: {
     good: [{ locationHint: 1, blob: text(1024) }, { blob: 'x' }],
@@ -112,8 +112,12 @@ const limits: Record<string, { good: unknown[], bad: unknown[] }> = {
       .map((supplementalDataId) => ({ supplementalDataId }))
   },
   Parameters: {
-    good: [{}, named(50), { [text(128)]: text(5000) }, { empty: '' }, { 'user.profile.x': '1', profile: '1', '<æ>\n': '1', 'a b': '1' }],
-    bad: [named(51), { [text(129)]: '' }, { x: text(5001) }, { '': '' }, { ' ': '' }, { 'profile.age': '1' }, { x: {} }]
+    good: [{}, named(100), { [text(128)]: text(5000) }, { empty: '' }, { 'user.profile.x': '1', profile: '1', '<æ>\n': '1', 'a b': '1' }],
+    bad: [named(101), { [text(129)]: '' }, { x: text(5001) }, { '': '' }, { ' ': '' }, { 'profile.age': '1' }, { x: {} }]
+  },
+  ProfileParameters: {
+    good: [{}, named(50), { [text(128)]: text(256) }, { tier: '' }],
+    bad: [named(51), { [text(129)]: '' }, { x: text(257) }, { '': '' }, { 'profile.age': '1' }, { x: {} }]
   },
   Order: {
     good: [{ id: text(250), total: 0, purchasedProductIds: ['1', text(50)], time: '2026-11-23T20:48:00.123Z', experienceLocalId: 2147483647 },
@@ -122,11 +126,11 @@ const limits: Record<string, { good: unknown[], bad: unknown[] }> = {
       { experienceLocalId: -1 }, { experienceLocalId: 2147483648 }]
   },
   Product: {
-    good: [{ id: text(128), categoryId: text(128) }],
-    bad: [{ id: text(129) }, { categoryId: text(129) }, { id: '' }, { categoryId: '' }]
+    good: [{ id: text(128), categoryId: text(256) }],
+    bad: [{ id: text(129) }, { categoryId: text(257) }, { id: '' }, { categoryId: '' }]
   },
   RequestDetails: { good: [{}, { parameters: { a: '1' }, profileParameters: { age: '30' } }], bad: [{ parameters: [] }, { profileParameters: { 'profile.age': '1' } }] },
-  MboxRequest: { good: [{ name: 'hero' }, { name: 'hero', index: 0, parameters: {} }], bad: [{}, { index: 1 }, { name: '' }, { name: 'hero', index: 1.5 }] },
+  MboxRequest: { good: [{ name: 'hero' }, { name: text(250), index: 0, parameters: {} }], bad: [{}, { name: text(251) }, { index: 1 }, { name: '' }, { name: 'hero', index: 1.5 }] },
   ViewRequest: { good: [{}, { name: text(128), key: text(512) }], bad: [{ name: text(129) }, { key: text(513) }] },
   NotificationMbox: { good: [{ name: text(250), state: 's' }], bad: [{ name: text(251) }, { name: '' }] },
   NotificationView: { good: [{ name: text(128), key: text(512) }], bad: [{ name: text(129) }, { key: text(513) }] },
@@ -147,7 +151,7 @@ const limits: Record<string, { good: unknown[], bad: unknown[] }> = {
   },
   DeliveryQuery: {
     good: [{ imsOrgId: 'a@AdobeOrg', sessionId: 's' }, { imsOrgId: 'a', sessionId: text(128), version: '2.0' }],
-    bad: [{ imsOrgId: 'a' }, { sessionId: 's' }, { imsOrgId: ' ', sessionId: 's' }, ...['', 'a b', 'a?', 'a/b', 'a\n', text(129)].map((sessionId) => ({ imsOrgId: 'a', sessionId }))]
+    bad: [{ imsOrgId: 'a' }, { sessionId: 's' }, { imsOrgId: ' ', sessionId: 's' }, ...['', 'a b', 'a?', 'a/b', '{a', 'a}', 'a\n', text(129)].map((sessionId) => ({ imsOrgId: 'a', sessionId }))]
   },
   View: { good: [{ name: text(128), key: text(512) }], bad: [{ name: text(129) }, { key: text(513) }] },
   DeliveryResponse: {
