@@ -106,7 +106,7 @@ t.test('promises and callbacks', async (t) => {
   t.equal(failed.result, undefined)
 })
 
-t.test('errors have a code, a cause and facts', async (t) => {
+t.test('errors have a code, a cause and meta', async (t) => {
   const edge = await startEdge(t)
   const target = createClient(t, edge.host, { breaker: false })
   const withId = { request: { ...hero.request, requestId: 'request-1', id: { tntId: 'secret-1' } } }
@@ -134,7 +134,7 @@ t.test('errors have a code, a cause and facts', async (t) => {
   t.match(await errorOf(nowhere.getOffers(hero)), { code: 'FST_TARGET_CONNECTION', cause: { code: 'ECONNREFUSED' }, meta: { attempts: 0 } })
 })
 
-t.test('what is wrong in a call is refused before anything is sent', async (t) => {
+t.test('an invalid call is rejected before anything is sent', async (t) => {
   const edge = await startEdge(t)
   const target = createClient(t, edge.host)
   const circle: Record<string, unknown> = {}
@@ -219,7 +219,7 @@ t.test('each mbox has an index of its own', async (t) => {
   t.same(named(edge.requests[1]?.body), [['a', 0], ['b', 2], ['checkout-flags', 1]])
 })
 
-t.test('a thousand visitors at once, and none sees another', async (t) => {
+t.test('a thousand visitors in parallel never see each other\'s data', async (t) => {
   // Answers with what it was asked, so that a mix-up shows.
   const host = await startServer(t, async (request, response) => {
     const chunks: Buffer[] = []
@@ -270,7 +270,7 @@ t.test('each visitor has its own location hint', async (t) => {
     'a default for those without one; a tntId in the request says nothing')
 })
 
-t.test('no text of a visitor chooses a host, adds to the URL or throws', async (t) => {
+t.test('no visitor input changes the host, extends the URL or throws', async (t) => {
   const edge = await startEdge(t)
   const { target, origins } = createClusterClient(t, edge)
   const hostile = [
@@ -295,7 +295,7 @@ t.test('no text of a visitor chooses a host, adds to the URL or throws', async (
   t.equal(({} as Record<string, unknown>).evil, undefined)
 })
 
-t.test('an own serverDomain is never replaced', async (t) => {
+t.test('a configured serverDomain is never replaced', async (t) => {
   const edge = await startEdge(t)
   const target = createClient(t, edge.host, { targetLocationHint: '28' })
   await target.getOffers(hero)
@@ -338,13 +338,13 @@ t.test('a shared visitor stitches the calls of a page together', async (t) => {
 
 t.test('telemetry', async (t) => {
   const edge = await startEdge(t)
-  await t.test('is not sent unless it is asked for', async (t) => {
+  await t.test('is not sent by default', async (t) => {
     const target = createClient(t, edge.host)
     for (let i = 0; i < 3; i++) await target.getOffers(hero)
     t.equal(edge.requests.some(({ body }) => 'telemetry' in body), false)
     edge.reset()
   })
-  await t.test('rides on the next call, once, and makes none of its own', async (t) => {
+  await t.test('is sent once with the next call and never alone', async (t) => {
     const target = createClient(t, edge.host, { telemetryEnabled: true })
     const before = Date.now()
     await target.getOffers({ request: { execute: { pageLoad: {}, mboxes: [{ name: 'hero' }, { name: 'banner' }] }, prefetch: { views: [{}], mboxes: [{ name: 'hero' }] } } })
@@ -374,7 +374,7 @@ t.test('telemetry', async (t) => {
     t.ok(counts.every((count) => count <= 100), `${Math.max(...counts)} entries at most`)
     t.equal(counts.at(-1)! > 0, true)
   })
-  await t.test('tells of decisions on-device, too', async (t) => {
+  await t.test('reports on-device decisions, too', async (t) => {
     edge.reset()
     const target = createClient(t, edge.host, { telemetryEnabled: true, decisioningMethod: 'on-device', artifactPayload: sampleArtifact })
     await target.ready({ timeout: 5000 })
@@ -399,7 +399,7 @@ t.test('telemetry', async (t) => {
   })
 })
 
-t.test('close() lets running calls end and takes no more', async (t) => {
+t.test('close() lets running calls end and rejects new ones', async (t) => {
   const edge = await startEdge(t, { latency: 50 })
   const target = createClient(t, edge.host)
   const running = target.getOffers(hero)
@@ -489,7 +489,7 @@ t.test('through a proxy that demands CONNECT', async (t) => {
     t.equal(asked.length, 3)
   })
 
-  await t.test('a proxy that is not there, or hangs up', async (t) => {
+  await t.test('an absent or closing proxy is a connection error', async (t) => {
     const hangUp = createSocketServer((socket) => socket.destroy())
     hangUp.listen(0, '127.0.0.1')
     await once(hangUp, 'listening')

@@ -161,7 +161,7 @@ t.test('JSON-Logic is that of json-logic-js', async (t) => {
   t.ok(values > 20_000 && failures > 30, `${values} values, ${failures} failures`)
 })
 
-t.test('JSON-Logic at its edges', async (t) => {
+t.test('JSON-Logic evaluates empty, missing and mixed operands to fixed values', async (t) => {
   const facts = new Facts(new RequestFacts({ channel: 'web', address: { url: 'http://Shop.example.com/A?b#c' } }, { tntId: 'v' }, 'acme', 0), { parameters: { foo: 'Bar', 'a.b': '1', empty: '' } })
   const cases: Array<[logic: unknown, value: unknown]> = [
     [{ and: [] }, undefined], [{ or: [] }, undefined], [{ if: [] }, null], [{ if: [0, 1, 0, 2] }, null], [{ '?:': [[], 1, 2] }, 2],
@@ -237,7 +237,7 @@ t.test('URLs and browsers are those of Adobe\'s tools', async (t) => {
   t.same(userFacts(undefined, null), { browserType: 'unknown', platform: 'unknown', locale: 'en', browserVersion: -1 })
 })
 
-t.test('what a visitor sends cannot hold the process up', async () => {
+t.test('no visitor input blocks the event loop', async () => {
   // Where time grows with the square, these take minutes and more.
   const many = (text: string) => text.repeat(200_000)
   for (const agent of ['version/1', 'version/', 'mobile/', 'trident', 'rv:1', 'Android 1', 'chrome/', 'firefox/a', 'edg', 'ms ie ', 'version/1 mobile/a ', 'a', '.']) {
@@ -278,7 +278,7 @@ t.test('parameter names reach no prototype', async (t) => {
   t.same(given, { a: { b: 'X' } }, 'the caller\'s objects are not changed')
 })
 
-t.test('a request of any shape is no reason to throw', async (t) => {
+t.test('a request of any shape does not throw', async (t) => {
   const dice = new Dice(5)
   const junk = [null, undefined, 0, 1.5, 'x', '', true, [], {}, [null], ['x'], { a: null }, { toString: 1 }, { length: 5 }, JSON.parse('{"__proto__":{"x":1}}')]
   let answered = 0
@@ -354,7 +354,7 @@ t.test('macros name what the rule and the request have of their own', async (t) 
   t.equal(await render('${parameters} ${toString}', { parameters: { toString: 'x' } }), '[object Object] x', 'nothing of the request is called')
 })
 
-t.test('hostile artifacts', async (t) => {
+t.test('hostile artifacts are refused or harmless', async (t) => {
   const nested = (depth: number, wrap: (inner: unknown) => unknown, inner: unknown = true) => {
     for (let i = 0; i < depth; i++) inner = wrap(inner)
     return inner
@@ -390,7 +390,7 @@ t.test('hostile artifacts', async (t) => {
   t.equal(seen.length, 2, 'each problem is told once')
 })
 
-t.test('what is no artifact', async (t) => {
+t.test('an invalid artifact is refused', async (t) => {
   const good = artifactOf({ hero: [rule(true)] })
   const changed = (change: (artifact: any) => void) => {
     const artifact = structuredClone(good)
@@ -486,7 +486,7 @@ t.test('impressions: once for each token of a location', async (t) => {
   t.notOk('eventToken' in response.execute!.mboxes![0]!.options![0]!)
 })
 
-t.test('what needs the edge', async (t) => {
+t.test('remote dependencies are reported', async (t) => {
   const artifact = await compileArtifact(artifactOf({ hero: [], 'own-global': [] }, {
     globalMbox: 'own-global', localViews: ['home', 'both'], remoteMboxes: ['z', 'a', 'hero2'], remoteViews: ['y', 'both', 'x']
   }))
@@ -529,7 +529,7 @@ const A = artifactOf({ hero: [rule(true, 'A')] })
 const B = artifactOf({ hero: [rule(true, 'B')] })
 const shown = (keeper: ArtifactKeeper) => keeper.current && contentOf(decide(keeper.current, asking(), { client: 'acmeclient' }))
 
-t.test('the artifact\'s life', async (t) => {
+t.test('the artifact is fetched, polled, kept on failure and closed', async (t) => {
   const server = await listen(t, bytes(file(A, '"1"')))
   const { keeper, events, names, lines } = keepFrom(t, `${server.origin}/rules.json?key=1`)
   t.equal(keeper.state, 'loading')
@@ -690,7 +690,7 @@ t.test('where Target publishes artifacts', async (t) => {
   t.equal(location({ client: 'a/../b?' }), 'https://assets.adobetarget.com/a%2F..%2Fb%3F/production/v1/rules.json')
 })
 
-t.test('loading belongs to no request, and hooks that throw end nothing', async (t) => {
+t.test('loading runs outside requests, and callbacks that throw do not stop it', async (t) => {
   const server = await listen(t, bytes(file(A)))
   const request = new AsyncLocalStorage<string>()
   const stores: unknown[] = []
@@ -752,7 +752,7 @@ t.test('the obfuscated artifact', async (t) => {
   })
 })
 
-t.test('geo: asked only when the artifact wants it and the caller does not know', async (t) => {
+t.test('geo is looked up only if the artifact needs it and the caller does not provide it', async (t) => {
   const wants = await compileArtifact(artifactOf({ hero: [rule({ '==': [{ var: 'geo.country' }, 'CH'] })] }, { geoTargetingEnabled: true }))
   const indifferent = await compileArtifact(artifactOf({}))
   t.equal(needsGeo(wants, { geo: { ipAddress: '203.0.113.7' } }), true)

@@ -33,7 +33,7 @@ type Tap = { teardown (callback: () => Promise<void>): void }
 
 const codesOf = (endings: { error?: TargetError }[]): string[] => endings.map(({ error }) => error?.code.slice('FST_TARGET_'.length) ?? 'ok')
 
-t.test('a call and its answer', async (t) => {
+t.test('a call is sent as given and returns the response', async (t) => {
   const { server, delivery, host } = await setUp(t)
   const { answer } = await endingOf(delivery, callTo(server.origin))
   t.match(answer, { status: 200, attempts: 1, host, body: { execute: { mboxes: [{ name: 'hero' }] } } })
@@ -45,7 +45,7 @@ t.test('a call and its answer', async (t) => {
   t.equal(request?.body, '{"context":{"channel":"web"}}')
 })
 
-t.test('a body in many pieces, cut inside a character', async (t) => {
+t.test('a response cut inside a character is decoded whole', async (t) => {
   const body = Buffer.from('{"status":200,"client":"Grüße 👋"}')
   const { delivery, origin } = await setUp(t, (socket) => {
     socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n`)
@@ -55,7 +55,7 @@ t.test('a body in many pieces, cut inside a character', async (t) => {
   t.equal(answer?.body?.client, 'Grüße 👋')
 })
 
-t.test('what cannot be sent is refused', async (t) => {
+t.test('a call that cannot be sent fails', async (t) => {
   const { server, delivery, origin } = await setUp(t)
   for (const wrong of ['', 'acmeclient.tt.omtrdc.net', 'ftp://127.0.0.1', 'http://', 'http://a b', `${origin}/path`]) {
     t.equal((await endingOf(delivery, callTo(wrong))).error?.code, 'FST_TARGET_INVALID_REQUEST', wrong)
@@ -68,7 +68,7 @@ t.test('what cannot be sent is refused', async (t) => {
   t.match(Object.values(delivery.health().pool), [{ running: 0, waiting: 0 }])
 })
 
-t.test('deadlines below a second', async (t) => {
+t.test('deadlines below a second end the call on time', async (t) => {
   const { delivery, origin } = await setUp(t, hang, { breaker: false })
   for (const timeout of [20, 100, 300, 700]) {
     const { error, elapsed } = await endingOf(delivery, callTo(origin, { timeout, grace: 0 }))
@@ -78,7 +78,7 @@ t.test('deadlines below a second', async (t) => {
   }
 })
 
-t.test('an answer that came while the event loop was held up is taken', async (t) => {
+t.test('a response received while the event loop was blocked is accepted', async (t) => {
   const server = await freezableServer(16)
   const delivery = network()
   t.teardown(async () => { await delivery.close(); await server.end() })
@@ -91,7 +91,7 @@ t.test('an answer that came while the event loop was held up is taken', async (t
   t.equal((await answer).status, 200)
 })
 
-t.test('nobody looks at a failed call: no unhandled rejection', async (t) => {
+t.test('a failed call that nobody awaits causes no unhandled rejection', async (t) => {
   const unhandled: unknown[] = []
   const collect = (reason: unknown) => unhandled.push(reason)
   process.on('unhandledRejection', collect)
@@ -106,7 +106,7 @@ t.test('nobody looks at a failed call: no unhandled rejection', async (t) => {
 })
 
 t.test('grace', async (t) => {
-  t.test('a late answer is passed on and its connection is used again', async (t) => {
+  t.test('a late response is passed on and its connection reused', async (t) => {
     const { server, delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 150))
     const late: DeliveryAnswer[] = []
     const call = callTo(origin, { timeout: 60, grace: 2000, onLate: (answer) => late.push(answer) })
@@ -121,7 +121,7 @@ t.test('grace', async (t) => {
     t.equal(server.accepted, 1)
   })
 
-  t.test('a late answer that is no good is kept to oneself', async (t) => {
+  t.test('an invalid late response is not passed on', async (t) => {
     const { delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(http('500 Oops', '{}')), 100))
     let late = 0
     await endingOf(delivery, callTo(origin, { timeout: 20, grace: 2000, onLate: () => { late += 1 } }))
@@ -129,7 +129,7 @@ t.test('grace', async (t) => {
     t.equal(late, 0)
   })
 
-  t.test('it ends', async (t) => {
+  t.test('ends when its time is over', async (t) => {
     const { server, delivery, origin, pool } = await setUp(t, hang)
     await endingOf(delivery, callTo(origin, { timeout: 20, grace: 100 }))
     const [socket] = server.sockets
@@ -138,13 +138,13 @@ t.test('grace', async (t) => {
     t.match(pool(), { running: 0, stragglers: 0 })
   })
 
-  t.test('without it a call ends with its deadline', async (t) => {
+  t.test('without grace a call ends at its deadline', async (t) => {
     const { delivery, origin, pool } = await setUp(t, hang)
     await endingOf(delivery, callTo(origin, { timeout: 20, grace: 0 }))
     t.match(pool(), { running: 0, stragglers: 0 })
   })
 
-  t.test('a quarter of the connections is the most it takes', async (t) => {
+  t.test('occupies at most a quarter of the connections', async (t) => {
     const { delivery, origin, pool } = await setUp(t, hang, { pool: { ...POOL, connections: 8 } })
     await Promise.all(Array.from({ length: 8 }, () => endingOf(delivery, callTo(origin, { timeout: 50, grace: 5000 }))))
     t.match(pool(), { running: 2, stragglers: 2 })
@@ -187,7 +187,7 @@ t.test('retry', async (t) => {
     await sleep(20)
   }
 
-  t.test('once at most', async (t) => {
+  t.test('a call is retried at most once', async (t) => {
     const { server, delivery, origin } = await setUp(t, (socket, { number }) => number === 1 ? socket.write(GOOD) : socket.end())
     await warm(delivery, origin)
     const { error } = await endingOf(delivery, callTo(origin))
@@ -195,7 +195,7 @@ t.test('retry', async (t) => {
     t.equal(server.requests.length, 3)
   })
 
-  t.test('not on a fresh connection, not where it is not wanted, not after the first byte', async (t) => {
+  t.test('does not happen on a fresh connection, when disabled, or after the first byte', async (t) => {
     const fresh = await setUp(t, (socket) => socket.end())
     t.match((await endingOf(fresh.delivery, callTo(fresh.origin))).error, { code: 'FST_TARGET_CONNECTION', meta: { attempts: 1 } })
     t.equal(fresh.server.requests.length, 1)
@@ -214,7 +214,7 @@ t.test('retry', async (t) => {
     t.equal(begun.server.requests.length, 2)
   })
 
-  t.test('within the deadline', async (t) => {
+  t.test('ends with the deadline of the call', async (t) => {
     const { server, delivery, origin } = await setUp(t, (socket, { number }) => {
       if (number === 1) socket.write(GOOD)
       if (number === 2) setTimeout(() => socket.end(), 100)
@@ -226,7 +226,7 @@ t.test('retry', async (t) => {
     t.equal(server.requests.length, 3)
   })
 
-  t.test('with a dispatcher that was lent', async (t) => {
+  t.test('works with a custom dispatcher', async (t) => {
     const agent = new Agent()
     t.teardown(() => agent.destroy())
     const { delivery, origin } = await setUp(t, diesOnReuse, { dispatcher: agent })
@@ -234,7 +234,7 @@ t.test('retry', async (t) => {
     t.match((await endingOf(delivery, callTo(origin))).answer, { attempts: 2 })
   })
 
-  t.test('all connections die at once', async (t) => {
+  t.test('calls survive when all connections die at the same time', async (t) => {
     for (const calls of [1, 2, 4]) {
       const { server, delivery, origin } = await setUp(t)
       const burst = (length: number) => Promise.all(Array.from({ length }, () => endingOf(delivery, callTo(origin))))
@@ -245,7 +245,7 @@ t.test('retry', async (t) => {
     }
   })
 
-  t.test('a second dead connection is one too many', async (t) => {
+  t.test('a call that meets a second dead connection fails', async (t) => {
     const { server, delivery, origin } = await setUp(t, (socket, { number }) => {
       if (number === 4) setTimeout(() => socket.end(), 80)
       else if (number === 5) socket.end()
@@ -261,7 +261,7 @@ t.test('retry', async (t) => {
 })
 
 t.test('queue', async (t) => {
-  t.test('past its end a call ends at once', async (t) => {
+  t.test('a call beyond maxQueue fails immediately', async (t) => {
     const { server, delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 50), { pool: { ...POOL, connections: 2, maxQueue: 3 } })
     const calls = Array.from({ length: 7 }, () => endingOf(delivery, callTo(origin, { timeout: 2000 })))
     t.match(pool(), { running: 2, waiting: 3 })
@@ -273,7 +273,7 @@ t.test('queue', async (t) => {
     t.equal(server.requests.length, 5)
   })
 
-  t.test('a call that gave up waiting leaves its place', async (t) => {
+  t.test('a call that times out while queued frees its place', async (t) => {
     const { delivery, origin, pool } = await setUp(t, hang, { pool: { ...POOL, connections: 1, maxQueue: 2 }, breaker: false })
     const holder = send(delivery, callTo(origin, { timeout: 1000, grace: 0 }))
     const first = [endingOf(delivery, callTo(origin, { timeout: 30 })), endingOf(delivery, callTo(origin, { timeout: 30 }))]
@@ -287,13 +287,13 @@ t.test('queue', async (t) => {
     await t.rejects(exchange.answer, { code: 'FST_TARGET_ABORTED' })
   })
 
-  t.test('first come, first served', async (t) => {
+  t.test('serves calls in order', async (t) => {
     const { server, delivery, origin } = await setUp(t, good, { pool: { ...POOL, connections: 1, maxQueue: 100 } })
     await Promise.all(Array.from({ length: 50 }, (_, index) => endingOf(delivery, callTo(origin, { timeout: 5000, body: `${index}` }))))
     t.same(server.requests.map(({ body }) => Number(body)), Array.from({ length: 50 }, (_, index) => index))
   })
 
-  t.test('a queue full of calls that fail as they start', async (t) => {
+  t.test('drains when all queued calls fail at start', async (t) => {
     const { delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 50), { pool: { ...POOL, connections: 1, maxQueue: 5000 }, breaker: false })
     const slow = endingOf(delivery, callTo(origin))
     const endings = await Promise.all([slow, ...Array.from({ length: 5000 }, () => endingOf(delivery, callTo(origin, { path: '/with space', timeout: 5000 })))])
@@ -301,7 +301,7 @@ t.test('queue', async (t) => {
     t.match(pool(), { running: 0, waiting: 0 })
   })
 
-  t.test('connections that fail and come back do not add up', async (t) => {
+  t.test('connections that fail and reconnect do not accumulate', async (t) => {
     const { server, delivery, origin } = await setUp(t, good, { pool: { ...POOL, connections: 1, maxQueue: 500 }, breaker: false })
     await server.close()
     const calls = Array.from({ length: 500 }, () => endingOf(delivery, callTo(origin, { timeout: 5000 })))
@@ -313,7 +313,7 @@ t.test('queue', async (t) => {
     t.equal(server.mostSockets, 1)
   })
 
-  t.test('with a dispatcher that was lent, calls in flight are bounded', async (t) => {
+  t.test('bounds calls in flight with a custom dispatcher', async (t) => {
     const agent = new Agent()
     t.teardown(() => agent.destroy())
     const { delivery, origin } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 50), { dispatcher: agent, pool: { ...POOL, connections: 2, maxQueue: 3 } })
@@ -322,8 +322,8 @@ t.test('queue', async (t) => {
   })
 })
 
-t.test('giving up', async (t) => {
-  t.test('abort', async (t) => {
+t.test('aborting', async (t) => {
+  t.test('abort() ends the call and frees its connection', async (t) => {
     const { server, delivery, origin, pool } = await setUp(t, hang)
     const exchange = send(delivery, callTo(origin, { grace: 5000 }))
     await until(() => server.requests.length === 1)
@@ -344,7 +344,7 @@ t.test('giving up', async (t) => {
     t.match(pool(), { running: 0, stragglers: 0 })
   })
 
-  t.test('abort after the answer does nothing', async (t) => {
+  t.test('abort after the response has no effect', async (t) => {
     const { server, delivery, origin } = await setUp(t)
     const exchange = send(delivery, callTo(origin))
     await exchange.answer
@@ -354,7 +354,7 @@ t.test('giving up', async (t) => {
     t.equal(server.accepted, 1, 'the connection lived on')
   })
 
-  t.test('others are not hurt by it', async (t) => {
+  t.test('abort() of one call does not affect others', async (t) => {
     const { delivery, origin, pool } = await setUp(t, (socket, { number }) => setTimeout(() => socket.write(GOOD), number % 4), {
       breaker: false,
       pool: { ...POOL, connections: 16, maxAge: 50 }
@@ -378,7 +378,7 @@ t.test('giving up', async (t) => {
     t.ok(pool().sockets <= 16)
   })
 
-  t.test('the caller\'s signal', async (t) => {
+  t.test('the caller\'s signal aborts the call', async (t) => {
     const { delivery, origin, pool } = await setUp(t, hang)
     const controller = new AbortController()
     const { answer } = send(delivery, callTo(origin, { signal: controller.signal }))
@@ -389,7 +389,7 @@ t.test('giving up', async (t) => {
     t.match((await endingOf(delivery, callTo(origin, { signal: controller.signal }))).error, { code: 'FST_TARGET_ABORTED', meta: { attempts: 0 } })
   })
 
-  t.test('many calls with one signal', async (t) => {
+  t.test('one signal aborts many calls without a listener warning', async (t) => {
     const warnings: Error[] = []
     const collect = (warning: Error) => warnings.push(warning)
     process.on('warning', collect)
@@ -461,13 +461,13 @@ t.test('breaker', async (t) => {
     t.same(states, ['open'], 'and nothing that is younger')
   })
 
-  t.test('calls that tell nothing are not counted', async (t) => {
+  t.test('ignores calls whose outcome says nothing about the host', async (t) => {
     const { call, breaker } = make()
     for (let i = 0; i < 20; i++) call('unknown', 1000)
     t.match(breaker.report(1000), { state: 'closed', calls: 0, failures: 0 })
   })
 
-  t.test('one page call probes; its success closes', async (t) => {
+  t.test('lets one page call probe and closes when it succeeds', async (t) => {
     const { breaker, call, fail, states } = make()
     fail(1000)
     t.equal(breaker.report(1200).retryIn, 300)
@@ -482,7 +482,7 @@ t.test('breaker', async (t) => {
     t.equal(breaker.report(1600).state, 'closed', 'it counts from zero again')
   })
 
-  t.test('a failed probe opens it again; an aborted one leaves its place to the next', async (t) => {
+  t.test('reopens after a failed probe; after an aborted one the next call probes', async (t) => {
     const { breaker, call, fail } = make()
     fail(1000)
     t.equal(call('unknown', 1500), 'probe')
@@ -492,7 +492,7 @@ t.test('breaker', async (t) => {
     t.equal(breaker.report(2000).state, 'closed')
   })
 
-  t.test('calls from before it opened decide nothing', async (t) => {
+  t.test('ignores calls that started before it opened', async (t) => {
     const { breaker, fail, states } = make()
     const early = breaker.admit('page', 1000)!
     const another = breaker.admit('page', 1000)!
@@ -504,7 +504,7 @@ t.test('breaker', async (t) => {
     t.equal(breaker.report(1500).state, 'half-open')
   })
 
-  t.test('a notification never takes the probe from a page, and finds out all the same', async (t) => {
+  t.test('never lets a notification take a page\'s probe, but closes on its success', async (t) => {
     const { breaker, call, fail, states } = make()
     fail(1000)
     t.equal(call('answered', 1400, 'notification'), undefined)
@@ -521,7 +521,7 @@ t.test('breaker', async (t) => {
     t.equal(breaker.report(2020).state, 'closed')
   })
 
-  t.test('Retry-After opens it for that long, a minute at most', async (t) => {
+  t.test('opens for the time of Retry-After, at most a minute', async (t) => {
     const { breaker, states } = make()
     breaker.settle(breaker.admit('page', 1000)!, 'answered', 1000, 2000)
     t.same(states, ['open'])
@@ -539,7 +539,7 @@ t.test('breaker', async (t) => {
     for (const none of [undefined, '', '0', '-1', 'soon', 'Mon, 23 Nov 2020 12:00:00 GMT', ['1', '2']]) t.equal(readRetryAfter(none, now), 0, String(none))
   })
 
-  t.test('on the wire', async (t) => {
+  t.test('sends nothing while open and recovers, over real sockets', async (t) => {
     const states: unknown[] = []
     const collect = (message: unknown) => states.push(message)
     channels.breaker.subscribe(collect)
@@ -559,7 +559,7 @@ t.test('breaker', async (t) => {
     t.same(states, ['open', 'half-open', 'closed'].map((state) => ({ host, state })))
   })
 
-  t.test('an aborted probe does not block the way', async (t) => {
+  t.test('lets the next call probe after an aborted probe', async (t) => {
     const { server, delivery, origin } = await setUp(t, (socket) => socket.destroy())
     for (let i = 0; i < BREAKER.failures; i++) await endingOf(delivery, callTo(origin))
     await sleep(BREAKER.cooldown + 20)
@@ -570,7 +570,7 @@ t.test('breaker', async (t) => {
     t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
   })
 
-  t.test('what counts', async (t) => {
+  t.test('counts network errors and 5xx as failures, nothing else', async (t) => {
     const rows: [string, Behaviour, number, Parameters<typeof callTo>[1]?][] = [
       ['500', bytes(http('500 Oops', '{}')), 1],
       ['500 in the body', bytes(http('200 OK', '{"status":503}')), 1],
@@ -590,14 +590,14 @@ t.test('breaker', async (t) => {
     }
   })
 
-  t.test('turned off', async (t) => {
+  t.test('never opens when disabled', async (t) => {
     const { server, delivery, origin } = await setUp(t, bytes(http('503 Busy', '{}', { 'retry-after': '30' })), { breaker: false })
     for (let i = 0; i < 30; i++) t.equal((await endingOf(delivery, callTo(origin))).error?.code, 'FST_TARGET_HTTP')
     t.equal(server.requests.length, 30)
     t.same(delivery.health().breaker, {})
   })
 
-  t.test('per host', async (t) => {
+  t.test('opens for each host separately', async (t) => {
     const { delivery, origin } = await setUp(t, (socket) => socket.destroy())
     const other = await new FaultServer().listen()
     t.teardown(() => other.close())
@@ -607,7 +607,7 @@ t.test('breaker', async (t) => {
 })
 
 t.test('pool', async (t) => {
-  t.test('a pool too old is replaced, also at the cap of connections (nodejs/undici#5144)', async (t) => {
+  t.test('a pool past maxAge is replaced, also at the limit of connections (nodejs/undici#5144)', async (t) => {
     const { server, delivery, origin } = await setUp(t, good, { pool: { ...POOL, connections: 1, maxAge: 1 } })
     for (let i = 0; i < 5; i++) {
       t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
@@ -617,7 +617,7 @@ t.test('pool', async (t) => {
     t.ok(await until(() => server.sockets.size <= 1), 'the old ones are closed')
   })
 
-  t.test('under constant load, and running calls end where they are', async (t) => {
+  t.test('is replaced under constant load while running calls finish', async (t) => {
     const { server, delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 5), { pool: { ...POOL, connections: 4, maxAge: 50 } })
     const end = performance.now() + 400
     const codes = new Set<string>()
@@ -650,7 +650,7 @@ t.test('pool', async (t) => {
     t.ok(await until(() => server.sockets.size === 0, 3000))
   })
 
-  t.test('sixteen hosts are kept, the one unused for the longest time goes', async (t) => {
+  t.test('keeps sixteen hosts and evicts the least recently used', async (t) => {
     const delivery = network()
     const servers = await Promise.all(Array.from({ length: 18 }, () => new FaultServer().listen()))
     t.teardown(async () => { await delivery.close(); await Promise.all(servers.map((server) => server.close())) })
@@ -672,7 +672,7 @@ t.test('pool', async (t) => {
     t.equal((await call(third)).answer?.status, 200, 'it can come back')
   })
 
-  t.test('when all are busy, the call on the one that goes ends in its own time', async (t) => {
+  t.test('a call on an evicted host completes when all hosts are busy', async (t) => {
     const delivery = network()
     const servers = await Promise.all(Array.from({ length: 17 }, () => new FaultServer((socket) => setTimeout(() => socket.write(GOOD), 150)).listen()))
     t.teardown(async () => { await delivery.close(); await Promise.all(servers.map((server) => server.close())) })
@@ -682,7 +682,7 @@ t.test('pool', async (t) => {
     t.ok(await until(() => servers[0]!.sockets.size === 0, 2000), 'and its connection is closed then')
   })
 
-  t.test('what outlives a request is not in its async context', async (t) => {
+  t.test('work that outlives a request runs outside its async context', async (t) => {
     const store = new AsyncLocalStorage<string>()
     const { delivery, origin } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 80))
     const seen = await new Promise((resolve) => {
@@ -709,7 +709,7 @@ t.test('pool', async (t) => {
   })
 })
 
-t.test('a dispatcher that was lent', async (t) => {
+t.test('a custom dispatcher', async (t) => {
   t.test('is used and never closed', async (t) => {
     const agent = new Agent()
     t.teardown(() => agent.destroy())
@@ -737,7 +737,7 @@ t.test('a dispatcher that was lent', async (t) => {
     t.ok(await until(() => pool().running === 0))
   })
 
-  t.test('MockAgent', async (t) => {
+  t.test('may be a MockAgent', async (t) => {
     const mock = new MockAgent()
     mock.disableNetConnect()
     t.teardown(() => mock.close())
@@ -754,7 +754,7 @@ t.test('a dispatcher that was lent', async (t) => {
     t.equal((await endingOf(delivery, callTo('https://acmeclient.tt.omtrdc.net', { timeout: 20 }))).error?.code, 'FST_TARGET_TIMEOUT')
   })
 
-  t.test('one that throws', async (t) => {
+  t.test('that throws fails the call', async (t) => {
     class Broken extends Agent {
       override dispatch (): boolean { throw new Error('broken') }
     }
@@ -766,7 +766,7 @@ t.test('a dispatcher that was lent', async (t) => {
 })
 
 t.test('close', async (t) => {
-  t.test('running calls end, new ones are refused, nothing is left', async (t) => {
+  t.test('running calls end, new ones are refused, no handle stays open', async (t) => {
     const { server, delivery, origin, pool } = await setUp(t, (socket) => setTimeout(() => socket.write(GOOD), 80), { pool: { ...POOL, connections: 1 } })
     const running = endingOf(delivery, callTo(origin, { timeout: 2000 }))
     const waiting = endingOf(delivery, callTo(origin, { timeout: 2000 }))
@@ -795,7 +795,7 @@ t.test('close', async (t) => {
     t.ok(await until(() => server.sockets.size === 0))
   })
 
-  t.test('ends the grace with a dispatcher that was lent, too', async (t) => {
+  t.test('ends the grace with a custom dispatcher, too', async (t) => {
     const agent = new Agent()
     t.teardown(() => agent.destroy())
     const { server, delivery, origin, pool } = await setUp(t, hang, { dispatcher: agent })
@@ -806,11 +806,11 @@ t.test('close', async (t) => {
     t.match(pool(), { running: 0, stragglers: 0 })
   })
 
-  t.test('of a client that was never used', async () => {
+  t.test('of an unused client resolves', async () => {
     await network().close()
   })
 
-  t.test('with a dispatcher that was lent and that never lets go', async (t) => {
+  t.test('resolves with a custom dispatcher that never ends a call', async (t) => {
     class Silent extends Agent {
       override dispatch (): boolean { return true }
     }
@@ -824,7 +824,7 @@ t.test('close', async (t) => {
 t.test('get', async (t) => {
   const order = { kind: 'artifact' as const, maxSize: 1000, timeout: 1000 }
 
-  t.test('any complete answer is one', async (t) => {
+  t.test('resolves with any complete response', async (t) => {
     const { server, delivery, origin } = await setUp(t, bytes(http('304 Not Modified', '', { etag: '"1"' })))
     const answer = await delivery.get(`${origin}/a/b?c=d#e`, { ...order, headers: { 'if-none-match': '"1"' } })
     t.match(answer, { status: 304, headers: { etag: '"1"' } })
@@ -835,7 +835,7 @@ t.test('get', async (t) => {
     t.equal(Buffer.from(body).toString(), 'hello')
   })
 
-  t.test('failures', async (t) => {
+  t.test('rejects when the response is incomplete or too large', async (t) => {
     const { server, delivery, origin, pool } = await setUp(t, bytes(http('200 OK', 'x'.repeat(1001))))
     await t.rejects(delivery.get(origin, order), { code: 'FST_TARGET_INVALID_RESPONSE' })
     server.behave = hang
@@ -859,8 +859,8 @@ t.test('get', async (t) => {
   })
 })
 
-t.test('being watched', async (t) => {
-  t.test('channels', async (t) => {
+t.test('observability', async (t) => {
+  t.test('publishes the start and end of each exchange', async (t) => {
     const messages: [string, unknown][] = []
     for (const name of ['callStart', 'callEnd', 'callError'] as const) {
       const collect = (message: unknown) => messages.push([name, message])
@@ -879,7 +879,7 @@ t.test('being watched', async (t) => {
     ])
   })
 
-  t.test('one line per kind of failure', async (t) => {
+  t.test('logs one line for each kind of failure', async (t) => {
     const lines: unknown[][] = []
     const { server, delivery, origin } = await setUp(t, bytes(http('500 Oops', '{"message":"broken"}')), {
       breaker: false,
@@ -902,7 +902,7 @@ t.test('being watched', async (t) => {
   })
 })
 
-t.test('what an edge says', async (t) => {
+t.test('messages of the edge are quoted without visitor data', async (t) => {
   const request = {
     path: '/rest/v1/delivery?imsOrgId=org&sessionId=session-of-this-visitor',
     body: JSON.stringify({ id: { tntId: 'd359234570e04f14' }, execute: { mboxes: [{ name: 'hero', parameters: { card: '4111 1111' } }] } })
@@ -917,7 +917,7 @@ t.test('what an edge says', async (t) => {
   for (const none of [undefined, null, [], 'text']) t.equal(edgeMessage(none, request), '')
 })
 
-t.test('the shape of an answer', async (t) => {
+t.test('the response is checked and normalised', async (t) => {
   const sound = [
     {}, { status: 200 }, { execute: {} }, { execute: { mboxes: [] } }, { notifications: [{ id: 'a' }] },
     { execute: { mboxes: [{ index: 0, name: 'a', options: [{ content: 'x' }, { content: { y: 1 } }, { content: [1] }, { content: null }] }] } },
@@ -947,7 +947,7 @@ t.test('the shape of an answer', async (t) => {
   fc.assert(fc.property(fc.jsonValue(), (value) => { findFault(value) }), { numRuns: 500 })
 })
 
-t.test('whatever bytes come back, a call ends as promised', async (t) => {
+t.test('whatever bytes are received, a call ends with a response or a coded error', async (t) => {
   const { server, delivery, origin } = await setUp(t, good, { breaker: false })
   const codes = /^FST_TARGET_(TIMEOUT|CONNECTION|HTTP|INVALID_RESPONSE)$/
   const body = fc.oneof(fc.json(), fc.string(), fc.constant('{"status":200}'))

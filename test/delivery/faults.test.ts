@@ -183,7 +183,7 @@ t.test('100 MB without a length are not read to the end', async (t) => {
   t.ok(flooded.bytes > 1024 * 1024 && flooded.bytes < 5e7, `${flooded.bytes} bytes were taken`)
 })
 
-t.test('refused', async (t) => {
+t.test('a refused connection fails with FST_TARGET_CONNECTION', async (t) => {
   const server = await new FaultServer().listen()
   await server.close()
   const delivery = network()
@@ -199,7 +199,7 @@ t.test('refused', async (t) => {
   row('refused', ending, 0, 0, back)
 })
 
-t.test('refused over IPv6 and IPv4 says so for both', async (t) => {
+t.test('a connection refused over IPv6 and IPv4 names both', async (t) => {
   const server = await new FaultServer().listen()
   await server.close()
   const delivery = network()
@@ -210,7 +210,7 @@ t.test('refused over IPv6 and IPv4 says so for both', async (t) => {
   if (error?.cause instanceof AggregateError) t.match(error.message, /::1.*; .*127\.0\.0\.1|127\.0\.0\.1.*; .*::1/)
 })
 
-t.test('a name that does not exist', async (t) => {
+t.test('a host name that does not exist fails with a connection error', async (t) => {
   const delivery = network()
   t.teardown(() => delivery.close())
   const { error, elapsed } = await endingOf(delivery, callTo('http://edge.invalid'))
@@ -218,7 +218,7 @@ t.test('a name that does not exist', async (t) => {
   t.ok(elapsed < TIMEOUT + TOLERANCE)
 })
 
-t.test('black-holed connect', async (t) => {
+t.test('a connect without any reply ends at the deadline', async (t) => {
   const server = await freezableServer(1)
   await server.freeze()
   const fillers = await fillBacklog(server.port)
@@ -241,7 +241,7 @@ t.test('black-holed connect', async (t) => {
   row('black-holed connect', ending, 0, 0, back)
 })
 
-t.test('a server that is stopped and continued', async (t) => {
+t.test('calls recover after the server is stopped and continued', async (t) => {
   const server = await freezableServer(128)
   const origin = `http://127.0.0.1:${server.port}`
   const delivery = network()
@@ -261,7 +261,7 @@ t.test('a server that is stopped and continued', async (t) => {
   t.ok(back < 1000 + TOLERANCE, `back after ${back} ms`)
 })
 
-t.test('a kept-alive connection that died', async (t) => {
+t.test('a call on a dead kept-alive connection is retried', async (t) => {
   const deaths: Record<string, (socket: Socket) => void> = {
     'half-closed keep-alive': (socket) => socket.end(),
     'reset keep-alive': (socket) => socket.resetAndDestroy()
@@ -282,7 +282,7 @@ t.test('a kept-alive connection that died', async (t) => {
   }
 })
 
-t.test('bad certificate', async (t) => {
+t.test('an invalid certificate is a connection error', async (t) => {
   const server = await new FaultServer(good, { secure: true }).listen()
   const delivery = network()
   t.teardown(async () => { await delivery.close(); await server.close() })
@@ -324,7 +324,7 @@ t.test('TLS and HTTP/2, by a process that trusts the certificate', async (t) => 
   t.equal(server.requests.length, 3, 'the second one was sent again when its connection died')
 })
 
-t.test('plain HTTP where TLS is spoken', async (t) => {
+t.test('plain HTTP on a TLS port is a connection error', async (t) => {
   const server = net.createServer((socket) => socket.on('data', () => socket.end(http('400 Bad Request', ''))).on('error', () => {}))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -347,7 +347,7 @@ t.test('1000 errors leave a pool of one connection usable', async (t) => {
   t.ok(server.sockets.size <= 1)
 })
 
-t.test('the table', async (t) => {
+t.test('the table has a row for every fault', async (t) => {
   for (const line of table) t.comment(line)
   t.equal(table.length, 2 + faults.length + 5, 'no row is missing')
 })

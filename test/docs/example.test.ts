@@ -189,11 +189,11 @@ t.test('in a browser: the banner counts when it is seen, the hero when its butto
   t.same(problems, [])
 })
 
-t.test('what is put into a page is escaped', async (t) => {
+t.test('values in a page are escaped', async (t) => {
   t.equal(String(html`<p title="${'"\'&'}">${['<b>', new Html('<i>'), undefined, 3]}</p>`), '<p title="&quot;&#39;&amp;">&lt;b&gt;<i>3</p>')
 })
 
-t.test('a port that is taken is left alone', async (t) => {
+t.test('a port in use is reported and left alone', async (t) => {
   const other = net.createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   t.teardown(() => other.close())
@@ -278,7 +278,7 @@ t.test('sample routes', async (t) => {
     t.equal(edge.impressions(410001), 1)
   })
 
-  await t.test('POST /sendNotifications refuses what is no such body', async (t) => {
+  await t.test('POST /sendNotifications refuses an invalid body', async (t) => {
     t.equal((await notify({})).status, 204)
     t.equal((await notify({ mboxes: 'hero' })).status, 400)
     const refused = await notify({ mboxes: [{ name: 'hero', event_tokens: ['made up'] }] })

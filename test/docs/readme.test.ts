@@ -43,7 +43,7 @@ t.test('every other block is of a kind that is checked here', async (t) => {
   for (const { language, place } of blocks) t.match(language, /^(ts|js|sh|html|text)$/, place)
 })
 
-t.test('every link leads somewhere', async (t) => {
+t.test('every link has a target', async (t) => {
   for (const document of [...documents, 'CHANGELOG.md']) {
     const text = readDocument(document).replaceAll(/^```[\s\S]*?^```$|`[^`\n]*`/gm, '')
     for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {

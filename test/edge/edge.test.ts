@@ -58,7 +58,7 @@ async function edgeFor (t: Test, options: EdgeOptions = {}) {
   }
 }
 
-t.test('options', async (t) => {
+t.test('wrong options throw and name the option', async (t) => {
   const refused = (options: unknown, message: RegExp) => {
     t.throws(() => createEdge(options as EdgeOptions), { code: 'FST_TARGET_INVALID_OPTIONS', message })
   }
@@ -143,7 +143,7 @@ t.test('the sample: banner by parameter, by URL and by browser, flags, page load
   t.strictSame(named.prefetch.views, prefetch.views)
 })
 
-t.test('ids: what was given comes back, and who has none gets one', async (t) => {
+t.test('given ids are returned, and a visitor without one gets an id', async (t) => {
   const { deliver } = await edgeFor(t)
   t.match((await deliver({})).id, { tntId: /^[0-9a-f-]{36}\.35_0$/ })
   t.not((await deliver({})).id.tntId, (await deliver({})).id.tntId)
@@ -159,7 +159,7 @@ t.test('ids: what was given comes back, and who has none gets one', async (t) =>
   t.strictSame(again.execute, anonymous.execute, 'the new id is the one that was decided with')
 })
 
-t.test('frame of the answer', async (t) => {
+t.test('the response has status, ids, client and edge host', async (t) => {
   const { deliver, post } = await edgeFor(t, { client: 'acme' })
   const { requestId, id, ...rest } = await deliver({})
   t.match(requestId, /^[0-9a-f-]{36}$/)
@@ -172,7 +172,7 @@ t.test('frame of the answer', async (t) => {
   t.equal(plain.status, 200, 'at.js sends its JSON as text/plain')
 })
 
-t.test('everything is decided here, remote mboxes too', async (t) => {
+t.test('the edge decides remote mboxes, too', async (t) => {
   const { deliver } = await edgeFor(t, { artifact: artifactWith({ far: [{ activity: 1 }] }, { remoteMboxes: ['far'], remoteViews: ['away'] }) })
   const { status, execute, ...rest } = await deliver({ execute: { mboxes: [{ name: 'far', index: 0 }] }, prefetch: { views: [{ name: 'away' }] } })
   t.equal(status, 200)
@@ -196,7 +196,7 @@ t.test('response tokens: those the artifact lists, decided server-side', async (
   t.strictSame((await few.deliver(request)).execute.mboxes[0].options[0].responseTokens, { 'activity.decisioningMethod': 'server-side', 'offer.name': 'An offer' })
 })
 
-t.test('execute has no event tokens but clicks; prefetch has event tokens, states and clicks', async (t) => {
+t.test('execute returns click tokens only; prefetch returns event tokens, states and clicks', async (t) => {
   const { deliver } = await edgeFor(t)
   const details = { pageLoad: {}, mboxes: [{ name: 'hero', index: 1 }, { name: 'nothing', index: 2 }] }
   const { execute, prefetch } = await deliver({ execute: details, prefetch: { ...details, views: [{ name: 'product' }] } })
@@ -301,7 +301,7 @@ t.test('analytics: payloads with client_side logging only', async (t) => {
   t.notOk('analytics' in execute.mboxes[1] || 'analytics' in prefetch.mboxes[1], 'none without an activity')
 })
 
-t.test('property tokens', async (t) => {
+t.test('property tokens select activities', async (t) => {
   const artifact = artifactWith({ a: [{ activity: 1, propertyTokens: ['p1'] }, { activity: 2, propertyTokens: ['p2', 'p3'] }] })
   const { deliver } = await edgeFor(t, { artifact })
   const content = async (token?: string) => {
@@ -314,7 +314,7 @@ t.test('property tokens', async (t) => {
   t.equal(await content(), undefined)
 })
 
-t.test('what the real edge refuses', async (t) => {
+t.test('requests that the real edge refuses are refused', async (t) => {
   const { edge, refused, post } = await edgeFor(t, { organizationId })
   const query = (text: string) => ({ query: text })
   const mbox = (name?: string, index?: number) => ({ ...(name !== undefined && { name }), ...(index !== undefined && { index }) })
@@ -461,7 +461,7 @@ t.test('the obfuscated artifact', async (t) => {
   t.equal((await fetch(`${origin}/acmeclient/production/v1/rules.bin`, { headers: { 'if-none-match': etag } })).status, 304)
 })
 
-t.test('geo', async (t) => {
+t.test('geo headers are returned for the address', async (t) => {
   const { origin } = await edgeFor(t)
   const ask = async (headers: Record<string, string> = {}) => await (await fetch(`${origin}/v1/geo`, { headers })).json() as Body
   t.match(await ask(), { 'x-forwarded-for': '127.0.0.1', 'x-geo-latitude': /^[\d.]+$/, 'x-geo-longitude': /^[\d.]+$/, 'x-geo-country-code': /^..$/, 'x-geo-region-code': String, 'x-geo-city': String })
@@ -492,7 +492,7 @@ t.test('the test kit records, resolves and forgets', async (t) => {
   t.equal(edge.impressions(), 1, 'impression ids are forgotten too')
 })
 
-t.test('memory is bounded', async (t) => {
+t.test('recorded requests are bounded', async (t) => {
   const edge = createEdge()
   t.teardown(() => edge.close())
   const send = (requestId: string) => edge.inject({ method: 'POST', url: '/rest/v1/delivery?imsOrgId=a&sessionId=b', payload: { context, requestId } })
@@ -501,7 +501,7 @@ t.test('memory is bounded', async (t) => {
   t.equal(edge.requests.at(-1)?.body.requestId, '10009')
 })
 
-t.test('latency', async (t) => {
+t.test('latency delays the response', async (t) => {
   const asked: number[] = []
   const slow = await edgeFor(t, { latency: 60 })
   const varying = await edgeFor(t, { latency: () => { asked.push(60); return 60 } })
@@ -544,7 +544,7 @@ t.test('faults', async (t) => {
   t.beforeEach(() => edge.reset())
   const json = (headers: Record<string, string> = {}) => fetch(`${origin}/rest/v1/delivery?imsOrgId=a&sessionId=b`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify({ context, execute: { pageLoad: {} } }) })
 
-  await t.test('a bad one is refused', async (t) => {
+  await t.test('an invalid fault throws', async (t) => {
     for (const kind of ['', 'status', 'status:200', 'status:600', 'status:abc', 'slow', 'slow:-1', 'slow:1.5', 'explode', 'toString', null, 5]) {
       t.throws(() => edge.fault(kind as FaultKind), { code: 'FST_TARGET_INVALID_OPTIONS' }, String(kind))
     }
@@ -554,7 +554,7 @@ t.test('faults', async (t) => {
     await deliver({})
   })
 
-  await t.test('status, so many times, then as before', async (t) => {
+  await t.test('status is returned the given number of times', async (t) => {
     edge.fault('status:503', { times: 2 })
     for (let time = 0; time < 2; time++) {
       const { status, answer } = await post({ context, execute: { pageLoad: {} } })
@@ -571,7 +571,7 @@ t.test('faults', async (t) => {
     t.ok(moved.headers.get('location'))
   })
 
-  await t.test('until reset, and a later one takes the place', async (t) => {
+  await t.test('a fault lasts until reset or until another replaces it', async (t) => {
     edge.fault('status:500')
     for (let time = 0; time < 5; time++) t.equal((await post({ context })).status, 500)
     edge.fault('status:429')
@@ -657,7 +657,7 @@ t.test('faults', async (t) => {
     }
   })
 
-  await t.test('each route has its own', async (t) => {
+  await t.test('each route has its own fault', async (t) => {
     edge.fault('status:500', { route: 'artifact' })
     edge.fault('bad-json', { route: 'geo' })
     await deliver({})
@@ -674,7 +674,7 @@ t.test('faults', async (t) => {
   })
 })
 
-t.test('close ends at once whatever is going on, and leaves nothing', async (t) => {
+t.test('close() ends immediately during any fault and leaves no handle', async (t) => {
   const edges: TargetEdge[] = []
   for (const kind of ['hang', 'stall-body', 'drip', 'slow:600000', undefined] as const) {
     const edge = createEdge(kind === undefined ? { latency: 600_000 } : {})
@@ -737,7 +737,7 @@ t.test('Adobe\'s own SDK gets along with it', async (t) => {
   t.equal(edge.impressions(410001), 1, 'and the impression it notifies counts')
 })
 
-t.test('at.js in a page of another origin', async (t) => {
+t.test('at.js in a page of another origin is answered with CORS headers', async (t) => {
   const { edge, post } = await edgeFor(t, { client: 'acmeclient', organizationId })
   const headers = { 'content-type': 'text/plain', origin: 'https://shop.example' }
   const body = { context, execute: { pageLoad: {} } }

@@ -99,7 +99,7 @@ t.test('the kind of an offer follows from its content, and its place is any', as
   t.strictSame(await executed(edge, 'banner'), { name: 'banner', index: 0 }, 'nothing is nothing at all')
 })
 
-t.test('who gets which: later before earlier where `when` fits, the one without for all others', async (t) => {
+t.test('the latest offer whose `when` matches wins; one without `when` is for everybody else', async (t) => {
   const edge = await startEdge(t, { artifact: artifactOf({ a: [rule(1, 'a', 'own gold', { '==': ['gold', { var: 'mbox.member' }] }), rule(2, 'a', 'own')] }) })
   t.equal(await content(edge, 'a'), 'own')
   edge.offer('a', 'large', { when: { size: 3 } })
@@ -149,7 +149,7 @@ t.test('the page load and views: the artifact\'s activities only where no fixed 
   t.same(prefetch.views.map(({ name, options }: Body) => [name, options[0].content]), [['a', 'A'], ['b', 'B']], 'new views are among all')
 })
 
-t.test('a fixed offer has all that a real one has', async (t) => {
+t.test('a fixed offer has every member of a real one', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', { config: { target: { prefetch: { mboxes: ['new'], views: [{}], pageLoad: {} } } } }, async (request) => {
@@ -191,7 +191,7 @@ t.test('a fixed offer has all that a real one has', async (t) => {
   t.equal(execute.mboxes[0].analytics.payload.tnta, `${id}:1:0|2,${id}:1:0|1`)
 })
 
-t.test('a change takes effect with the next request, and what was handed out before stays good', async (t) => {
+t.test('a change takes effect with the next request; tokens already handed out stay valid', async (t) => {
   const edge = createEdge({ client, organizationId, latency: 100 })
   t.teardown(() => edge.close())
   edge.offer('a', 'before it listens')
@@ -368,7 +368,7 @@ t.test('displays and clicks are counted once, by place', async (t) => {
   }
 })
 
-t.test('until', async (t) => {
+t.test('until() waits for a condition, or rejects naming it', async (t) => {
   const edge = await startEdge(t)
   await edge.until(() => true)
   await t.rejects(edge.until(() => edge.displays('hero') === 1, { timeout: 20 }), { code: 'FST_TARGET_TIMEOUT', message: /edge\.displays\('hero'\) === 1.*20 ms/ })
@@ -394,7 +394,7 @@ t.test('until', async (t) => {
   await waiting
 })
 
-t.test('host', async (t) => {
+t.test('`host` is the address for `serverDomain`', async (t) => {
   const edge = createEdge()
   t.teardown(() => edge.close())
   t.throws(() => edge.host, { code: 'FST_TARGET_NOT_READY', message: /edge\.host/ })

@@ -24,7 +24,7 @@ const Flags = Type.Object({ express: Type.Boolean({ default: false }), limit: Ty
 const html = (content: string) => ({ type: 'html', content })
 const data = (content: unknown) => ({ type: 'json', content })
 
-t.test('mboxes: content is completed, checked, and stood in for', async (t) => {
+t.test('mboxes: content is completed with defaults, checked, and replaced by the fallback if invalid', async (t) => {
   const offers = {
     hero: [html('<h1>Hero</h1>')],
     'bad-hero': [data({ secret: 'value-of-an-offer' })],
@@ -129,7 +129,7 @@ t.test('mboxes: content is completed, checked, and stood in for', async (t) => {
   }
 })
 
-t.test('mboxes: every failure gives what stands in, and each request its own', async (t) => {
+t.test('mboxes: every failure returns the fallback, a copy for each request', async (t) => {
   const edge = await startEdge(t)
   const mboxes: MboxDefinitions = { hero: { fallback: 'Welcome' }, 'checkout-flags': { schema: Flags, fallback: { express: false, limit: 1 } } }
   const { url } = await startApp(t, edge.host, { mboxes, timeout: 200, breaker: false }, (app) => {
@@ -171,7 +171,7 @@ t.test('mboxes: content is checked at most once for an answer', async (t) => {
   }
 })
 
-t.test('mboxes: content that does not fit is shown to nobody, so it counts no display', async (t) => {
+t.test('mboxes: invalid content counts no display', async (t) => {
   const artifact = artifactOffering({ flags: [{ ...data({ express: true }), eventToken: 'good' }], 'bad-flags': [{ ...data({ express: 'no' }), eventToken: 'bad' }] })
   const edge = await startEdge(t, { artifact })
   const mboxes: MboxDefinitions = { flags: { schema: Flags }, 'bad-flags': { schema: Flags } }
@@ -236,7 +236,7 @@ t.test('mboxes: hostile content', async (t) => {
   for (const { msg, err } of logged) t.notMatch(`${msg}${(err as Error).message}`, /[\r\n]/, 'a member forges no log line')
 })
 
-t.test('mboxes: names that come from anywhere fill neither the log nor the memory', async (t) => {
+t.test('mboxes: arbitrary names fill neither log nor memory', async (t) => {
   const names = Array.from({ length: 1200 }, (_, index) => `mbox-${index}`)
   const host = await startServer(t, (request, response) => {
     const mboxes = names.map((name, index) => ({ index, name, options: [data({ express: 'no' })] }))
@@ -279,7 +279,7 @@ t.test('mboxes: a mistake fails registration and names the mbox', async (t) => {
   }
 })
 
-t.test('attributes without anything to go by are a mistake that shows at the call', async (t) => {
+t.test('attributes() without schema or defaults throws', async (t) => {
   const edge = await startEdge(t)
   const mboxes: MboxDefinitions = { hero: { schema: Type.String(), fallback: '' }, free: { fallback: { a: 1 } }, maybe: { schema: Type.Optional(Type.Object({ title: Type.String() })) } }
   const { url } = await startApp(t, edge.host, { mboxes }, (app) => {
@@ -324,7 +324,7 @@ async function askAll ({ target }: FastifyRequest) {
 
 const everything = { execute: { mboxes: ['hero', 'checkout-flags'], pageLoad: {} }, prefetch: { views: [{}] } }
 
-t.test('enabled: false is no call, no cookie and no notification, in every way of asking', async (t) => {
+t.test('enabled: false sends no call, cookie or notification, whatever the handler reads', async (t) => {
   const edge = await startEdge(t)
   const published: string[] = []
   for (const name of ['call:start', 'call:error', 'decision', 'outbox']) diagnostics.subscribe(`fastify-adobe-target:${name}`, () => published.push(name))
@@ -393,7 +393,7 @@ t.test('enabled: false is no call, no cookie and no notification, in every way o
   t.same(others, [], 'nothing is gathered about somebody who is not asked for')
 })
 
-t.test('enabled: true is as if it were not there, and it is asked only where something is started', async (t) => {
+t.test('enabled: true changes nothing, and the function is called only when a call starts', async (t) => {
   const edge = await startEdge(t)
   for (const answer of [() => true, async () => { await sleep(5); return true }]) {
     edge.reset()
@@ -426,7 +426,7 @@ t.test('enabled: true is as if it were not there, and it is asked only where som
   }
 })
 
-t.test('enabled: a function that takes its time holds nothing but the offers, and those no longer than the call may take', async (t) => {
+t.test('enabled: a slow function delays only the offers, at most for the timeout', async (t) => {
   const edge = await startEdge(t)
   let answer: (enabled: boolean) => void = () => {}
   let displayed = false
@@ -498,7 +498,7 @@ t.test('enabled: neither a logger that throws nor a trap of a promise fails the 
   }
 })
 
-t.test('enabled: an answer that is there at once costs no tick', async (t) => {
+t.test('enabled: a synchronous result costs no tick', async (t) => {
   const edge = await startEdge(t)
   let decisions = 0
   const count = () => { decisions++ }
@@ -517,7 +517,7 @@ t.test('enabled: an answer that is there at once costs no tick', async (t) => {
   }
 })
 
-t.test('enabled: a function that itself asks for offers gets none', async (t) => {
+t.test('enabled: a function that reads offers gets fallbacks', async (t) => {
   const edge = await startEdge(t)
   const seen: unknown[] = []
   const { url } = await startApp(t, edge.host, {
@@ -534,7 +534,7 @@ t.test('enabled: a function that itself asks for offers gets none', async (t) =>
   t.equal(edge.requests.length, 1)
 })
 
-t.test('enabled: of two instances each asks for itself', async (t) => {
+t.test('enabled: each of two instances calls its own function', async (t) => {
   const edge = await startEdge(t)
   for (const [first, second] of [[false, true], [true, false], [false, false]] as const) {
     edge.reset()

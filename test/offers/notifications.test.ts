@@ -7,7 +7,7 @@ import { client, cookiesOf, json, optionsFor, organizationId, startApp, startEdg
 import '../support/no-unhandled-rejections.ts'
 import { sleep, until } from '../support/wait.ts'
 
-t.test('displayed and clicked, before the answer is there and after', async (t) => {
+t.test('displayed() and clicked() count before the response and after it', async (t) => {
   const edge = await startEdge(t, { latency: 50 })
   const { url, app } = await startApp(t, edge.host, {}, (app) => {
     app.get('/prefetch', { config: { target: { prefetch: { mboxes: ['hero', 'banner'], views: [{}], pageLoad: {} } } } }, async (request) => {
@@ -50,7 +50,7 @@ t.test('displayed and clicked, before the answer is there and after', async (t) 
   t.match(app.target.health(), { status: 'ok', outbox: { accepted: 5, pending: 0, sent: 5, failed: 0, dropped: 0 } })
 })
 
-t.test('notify fills in what is missing and keeps what is there', async (t) => {
+t.test('notify() completes missing members and keeps given ones', async (t) => {
   const edge = await startEdge(t)
   const { url, logged } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', async (request) => {
@@ -74,7 +74,7 @@ t.test('notify fills in what is missing and keeps what is there', async (t) => {
   t.match(logged.map(({ msg }) => msg), [/1 malformed notification/])
 })
 
-t.test('a client that leaves does not take a notification with it', async (t) => {
+t.test('a client that disconnects does not cancel a notification', async (t) => {
   const edge = await startEdge(t, { latency: 150 })
   const { url } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', { config: { target: { prefetch: { mboxes: ['hero'] } } } }, async (request) => {

@@ -228,7 +228,7 @@ t.test('a refused batch is halved until the refused one stands alone', async (t)
   t.equal(logged.length, 1)
 })
 
-t.test('one that is not JSON is found in the same way', async (t) => {
+t.test('a notification that is not JSON is found by halving, too', async (t) => {
   const { outbox, counts, drained, failed } = await setUp(t)
   const cyclic = notification('cyclic')
   Object.assign(cyclic, { parameters: cyclic })
@@ -297,7 +297,7 @@ t.test('past `maxQueue` the oldest that waits is dropped', async (t) => {
   t.equal(logged.length, 1, 'one line')
 })
 
-t.test('what rests or is held can be dropped, too', async (t) => {
+t.test('notifications that rest or are held can be dropped, too', async (t) => {
   const pause = failure('FST_TARGET_OVERLOAD', 'pause')
   const { edge, outbox, counts, drained, failed } = await setUp(t, { maxQueue: 20 }, {}, (send) => (visitor, notifications) =>
     visitor.key === 'held' ? Promise.reject(pause) : send(visitor, notifications))
@@ -332,7 +332,7 @@ t.test('works outside the async context of a request', async (t) => {
   t.strictSame(seen, new Array(9).fill(undefined), 'four calls, and five notifications that were given up')
 })
 
-t.test('beginClose() ends rests and still takes; close() sends the rest', async (t) => {
+t.test('beginClose() ends rests and still accepts; close() sends the remainder', async (t) => {
   const { edge, outbox, sends, counts, logged } = await setUp(t, {}, { random: () => 1 })
   edge.behave = () => ({ status: 500 })
   outbox.add({ key: 'ann' }, [notification()])
@@ -397,7 +397,7 @@ t.test('does not keep the process alive but for close()', async (t) => {
   t.equal(timers(), before)
 })
 
-t.test('publishes, and survives what throws', async (t) => {
+t.test('publishes events and survives callbacks that throw', async (t) => {
   const published: unknown[] = []
   const listen = (message: unknown) => { published.push(message) }
   channels.outbox.subscribe(listen)

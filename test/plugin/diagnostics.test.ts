@@ -38,12 +38,12 @@ function listenTo (t: Test, ...names: string[]): Record<string, Message[]> {
 
 const NAMES = ['call:start', 'call:end', 'call:error', 'decision', 'artifact', 'outbox', 'breaker', 'offer', 'page']
 
-t.test('the channels are these, by name', async (t) => {
+t.test('the diagnostics channels have these names', async (t) => {
   t.same(Object.values(channels).map(({ name }) => name), NAMES.map((name) => `fastify-adobe-target:${name}`))
   for (const one of Object.values(channels)) t.equal(one, channel(one.name))
 })
 
-t.test('every channel tells what it says it does', async (t) => {
+t.test('every channel publishes its documented payload', async (t) => {
   const edge = await startEdge(t)
   const artifact = { ...await artifactOf(edge), version: '1.1' }
   const origin = await startServer(t, (_, response) => {
@@ -116,7 +116,7 @@ t.test('every channel tells what it says it does', async (t) => {
   t.match(target.health().outbox, { accepted: 5, pending: 0, sent: 1, failed: 1, dropped: 3 })
 })
 
-t.test('no message is built where nobody listens', async (t) => {
+t.test('without a subscriber no message is built', async (t) => {
   const published: string[] = []
   for (const one of Object.values(channels)) {
     t.equal(one.hasSubscribers, false)
@@ -148,7 +148,7 @@ t.test('no message is built where nobody listens', async (t) => {
   t.same([...new Set(published)].sort(), NAMES.filter((name) => name !== 'offer' && name !== 'page').map((name) => `fastify-adobe-target:${name}`).sort(), 'and each is where somebody does')
 })
 
-t.test('Server-Timing says where the answer came from', async (t) => {
+t.test('Server-Timing names the source of the response', async (t) => {
   const edge = await startEdge(t)
   const { url, app } = await startApp(t, edge.host, { serverTiming: true, artifactPayload: await artifactOf(edge) }, (app) => {
     app.get('/edge', { config: { target: ['hero'] } }, async ({ target }) => { await sleep(60); return await target.content('hero') })
@@ -171,7 +171,7 @@ t.test('Server-Timing says where the answer came from', async (t) => {
   t.match(await timing('/pending'), /^target;desc="pending", target-wait;dur=0\.0$/)
 })
 
-t.test('health', async (t) => {
+t.test('health()', async (t) => {
   const edge = await startEdge(t)
   const origin = { status: 500 }
   const artifact = { ...await artifactOf(edge), version: '1.7' }
@@ -185,7 +185,7 @@ t.test('health', async (t) => {
     return target
   }
 
-  await t.test('ok, and nothing that is not used', async (t) => {
+  await t.test('is ok at start and lists only parts in use', async (t) => {
     const target = make({})
     t.strictSame(target.health(), { status: 'ok', breaker: {}, outbox: { accepted: 0, pending: 0, sent: 0, failed: 0, dropped: 0 }, pool: {} })
     await target.getOffers(hero)
@@ -200,7 +200,7 @@ t.test('health', async (t) => {
     t.match(target.health(), { status: 'ok', pool: { [edge.host]: { sockets: 0 } } })
   })
 
-  await t.test('down with an open breaker, degraded while it probes, ok again', async (t) => {
+  await t.test('is down with an open breaker, degraded while it probes, then ok again', async (t) => {
     const target = make({})
     edge.fault('status:500')
     for (let call = 0; call < 2; call++) await t.rejects(target.getOffers(hero))
@@ -214,7 +214,7 @@ t.test('health', async (t) => {
     t.match(target.health(), { status: 'ok', breaker: { [edge.host]: { state: 'closed' } } })
   })
 
-  await t.test('down as well where artifacts come from another host, and after close()', async (t) => {
+  await t.test('is down with an open breaker although artifacts come from another host, and after close()', async (t) => {
     origin.status = 200
     const target = make({ decisioningMethod: 'hybrid', artifactLocation: `http://${artifacts}/rules.json`, breaker: { failures: 1, cooldown: 10_000 } })
     await target.ready({ timeout: 5000 })
@@ -227,7 +227,7 @@ t.test('health', async (t) => {
     origin.status = 500
   })
 
-  await t.test('on-device without an artifact is down, with a stale one degraded', async (t) => {
+  await t.test('on-device, is down without an artifact and degraded with a stale one', async (t) => {
     const target = make({ decisioningMethod: 'on-device', artifactLocation: `http://${artifacts}/rules.json` })
     t.match(target.health(), { status: 'down', artifact: { state: 'loading', version: undefined } })
     t.ok(await until(() => target.health().artifact?.state === 'failed'))
@@ -242,13 +242,13 @@ t.test('health', async (t) => {
     t.match(target.health(), { status: 'degraded', artifact: { state: 'stale', version: '1.7' } })
   })
 
-  await t.test('hybrid without an artifact is degraded: the edge decides', async (t) => {
+  await t.test('hybrid, is degraded without an artifact, since the edge decides', async (t) => {
     const target = make({ decisioningMethod: 'hybrid', artifactLocation: `http://${artifacts}/rules.json` })
     t.ok(await until(() => target.health().artifact?.state === 'failed'))
     t.equal(target.health().status, 'degraded')
   })
 
-  await t.test('an outbox nearly full, or one that dropped', async (t) => {
+  await t.test('is degraded when the outbox is nearly full or dropped something', async (t) => {
     const target = make({ notifications: { maxQueue: 10, closeTimeout: 0 } })
     edge.fault('hang')
     target.notify(sender, Array.from({ length: 8 }, (_, index) => click(`n${index}`)))
@@ -263,7 +263,7 @@ t.test('health', async (t) => {
   })
 })
 
-t.test('background work is in no request\'s async context, and holds none', async (t) => {
+t.test('background work runs outside the async context of requests and retains none', async (t) => {
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as () => void
   const edge = await startEdge(t)

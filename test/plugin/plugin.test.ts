@@ -73,7 +73,7 @@ t.test('200 visitors at once: nobody gets another\'s offer or cookie', async (t)
   t.equal(new Set(edge.requests.map(({ query }) => query.sessionId)).size, 200)
 })
 
-t.test('config.target in all its forms', async (t) => {
+t.test('config.target accepts names, requests and functions, and each is requested', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, { request: ['banner'] }, (app) => {
     app.get('/list', { config: { target: ['hero', { name: 'banner', index: 7, parameters: { member: 'gold' } }] } }, async (request) => (await request.target.result()).request.execute)
@@ -100,7 +100,7 @@ t.test('config.target in all its forms', async (t) => {
   t.equal(await (await fetch(`${url}/throws`)).text(), 'matched', 'a config that throws is taken as absent')
 })
 
-t.test('global, HEAD, OPTIONS and 404', async (t) => {
+t.test('a global request covers every route but added HEAD routes, OPTIONS and 404', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, { global: true, request: ['hero'] }, (app) => {
     app.get('/', async () => 'page')
@@ -122,7 +122,7 @@ t.test('global, HEAD, OPTIONS and 404', async (t) => {
   t.same(await calls('GET', '/missing'), [0, 0])
 })
 
-t.test('register that is not awaited, and errors in a route\'s config', async (t) => {
+t.test('routes before an un-awaited register get offers; a wrong config.target fails registration', async (t) => {
   const edge = await startEdge(t)
   const app = Fastify()
   t.teardown(() => app.close())
@@ -192,7 +192,7 @@ t.test('wrong options fail registration and name the option', async (t) => {
   await app.close()
 })
 
-t.test('the hook decides where the call starts', async (t) => {
+t.test('`hook` sets the lifecycle hook in which the call starts', async (t) => {
   const edge = await startEdge(t)
   for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler', false] as const) {
     const seen: [string, boolean][] = []
@@ -211,7 +211,7 @@ t.test('the hook decides where the call starts', async (t) => {
   }
 })
 
-t.test('failing open: every failure gives the fallback and its reason within the deadline', async (t) => {
+t.test('every kind of failure returns the fallback with its reason within the deadline', async (t) => {
   const timeout = 300
   const edge = await startEdge(t)
   const stopped = await startServer(t, () => {})
@@ -267,7 +267,7 @@ t.test('failing open: every failure gives the fallback and its reason within the
   t.ok(stopped)
 })
 
-t.test('mboxes that were not declared are asked for in one more call per tick', async (t) => {
+t.test('undeclared mboxes of one tick are requested in one more call', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', { config: { target: ['hero'] } }, async (request) => {
@@ -318,7 +318,7 @@ t.test('start() with hook: false, and to add mboxes', async (t) => {
   t.same(await json(await fetch(`${url}/extra`)), [true, 'FST_TARGET_INVALID_REQUEST'], 'an extra ask is no request of the page')
 })
 
-t.test('maxWait bounds what asking holds the handler, result() waits on', async (t) => {
+t.test('maxWait bounds how long an offer delays the handler; result() waits on', async (t) => {
   const edge = await startEdge(t, { latency: 2000 })
   const { url } = await startApp(t, edge.host, { maxWait: 60 }, (app) => {
     app.get('/', { config: { target: ['hero'] } }, async (request) => {
@@ -343,7 +343,7 @@ t.test('maxWait bounds what asking holds the handler, result() waits on', async 
   t.ok((await json(await fetch(`${url}/route`))).held < 1000)
 })
 
-t.test('timing.waited counts overlapping asks once', async (t) => {
+t.test('timing.waited counts overlapping reads once', async (t) => {
   const edge = await startEdge(t, { latency: 100 })
   const { url } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', { config: { target: ['hero'] } }, async (request) => {
@@ -355,7 +355,7 @@ t.test('timing.waited counts overlapping asks once', async (t) => {
   t.ok(waited > 50 && waited <= duration + 200, `${waited} of ${duration} ms`)
 })
 
-t.test('attributes: checked, defaulted, typed', async (t) => {
+t.test('attributes are checked against the schema and completed with defaults', async (t) => {
   const content = { express: true, nested: { limit: 3 }, ['__proto__']: { polluted: true } }
   const host = await startServer(t, (request, response) => {
     request.resume()
@@ -388,7 +388,7 @@ t.test('attributes: checked, defaulted, typed', async (t) => {
   t.match(logged.map(({ msg }) => msg), [/does not fit its schema/])
 })
 
-t.test('page load and views', async (t) => {
+t.test('page load and views are requested and returned', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', { config: { target: { execute: { pageLoad: {} }, prefetch: { views: [{}] } } } }, async (request) => ({
@@ -405,7 +405,7 @@ t.test('page load and views', async (t) => {
   t.match(await json(await fetch(`${url}/none`)), { view: { reason: 'not-requested' }, views: [] })
 })
 
-t.test('cookies, with and without @fastify/cookie, on success, error and redirect', async (t) => {
+t.test('cookies are set with and without @fastify/cookie, on success, error and redirect', async (t) => {
   const edge = await startEdge(t)
   for (const order of ['none', 'before', 'after']) {
     const app = Fastify()
@@ -433,7 +433,7 @@ t.test('cookies, with and without @fastify/cookie, on success, error and redirec
   }
 })
 
-t.test('no cookies on publicly cacheable pages or when switched off; Secure on https', async (t) => {
+t.test('publicly cacheable pages and `cookies: false` set no cookies; https sets Secure', async (t) => {
   const edge = await startEdge(t)
   const { url, logged } = await startApp(t, edge.host, {}, (app) => {
     app.get('/public', { config: { target: ['hero'] } }, async (_request, reply) => { reply.header('cache-control', 'Public, max-age=60'); return 'page' })
@@ -452,7 +452,7 @@ t.test('no cookies on publicly cacheable pages or when switched off; Secure on h
   t.same((await fetch(silent)).headers.getSetCookie(), [])
 })
 
-t.test('two properties in one app share the visitor; a name that is taken is refused', async (t) => {
+t.test('two instances in one app share the visitor; a decorator name in use is refused', async (t) => {
   const edge = await startEdge(t)
   const app = Fastify()
   t.teardown(() => app.close())
@@ -478,7 +478,7 @@ t.test('two properties in one app share the visitor; a name that is taken is ref
   }
 })
 
-t.test('encapsulation: a plugin in a child context is not seen outside', async (t) => {
+t.test('a plugin registered in a child context is not visible outside', async (t) => {
   const edge = await startEdge(t)
   const app = Fastify()
   t.teardown(() => app.close())
@@ -498,7 +498,7 @@ t.test('encapsulation: a plugin in a child context is not seen outside', async (
   t.notOk(app.hasDecorator('target'))
 })
 
-t.test('what the app\'s own functions tell goes to Target; one that fails is absent', async (t) => {
+t.test('results of the app\'s functions are sent to Target; one that throws is ignored', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, {
     visitor: async (request) => ({ thirdPartyId: String(request.headers['x-user']), customerIds: { crm: { id: '7', authState: 1 } } }),
@@ -530,7 +530,7 @@ t.test('what the app\'s own functions tell goes to Target; one that fails is abs
   t.match(await json(await fetch(stuck)), { content: 'fallback', reason: 'timeout' }, 'one that never answers does not hold the page')
 })
 
-t.test('the client leaving ends the call', async (t) => {
+t.test('a client that disconnects aborts the call', async (t) => {
   let hostClosed = () => {}
   const closed = new Promise<void>((resolve) => { hostClosed = resolve })
   const host = await startServer(t, (request) => { request.socket.once('close', hostClosed) })
@@ -580,7 +580,7 @@ t.test('hostile cookies and headers never throw, choose a host or add a header',
   t.same(logged, [])
 })
 
-t.test('a CDN\'s geo headers count with trustProxy, and what the edge would refuse in them does not', async (t) => {
+t.test('a CDN\'s geo headers are sent with trustProxy, except values that the edge would refuse', async (t) => {
   const edge = await startEdge(t)
   const routes = (app: { get: Function }) => app.get('/', { config: { target: ['hero'] } }, async (request: { target: { result (): Promise<TargetResult> } }) => (await request.target.result()).request.context.geo)
   const headers = { 'x-forwarded-for': '203.0.113.7', 'cf-ipcountry': 'NO', 'x-geo-region-code': 'too long', 'cloudfront-viewer-city': 'Bergen', 'x-geo-latitude': '60.39', 'cf-iplongitude': 'east' }
@@ -590,7 +590,7 @@ t.test('a CDN\'s geo headers count with trustProxy, and what the edge would refu
   t.same(await json(await fetch(direct, { headers })), { ipAddress: '127.0.0.1' })
 })
 
-t.test('what goes over the wire is the request that result() tells of', async (t) => {
+t.test('the body on the wire is the request that result() returns', async (t) => {
   const edge = await startEdge(t)
   const of = (route: TargetRouteConfig) => ({ config: { target: route } })
   const routes = (app: FastifyInstance) => {
@@ -628,7 +628,7 @@ t.test('what goes over the wire is the request that result() tells of', async (t
   }
 })
 
-t.test('a 404 that a route asks for carries the cookies of what the route started', async (t) => {
+t.test('a 404 from reply.callNotFound() sets the cookies of the call that the route started', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, { serverTiming: true }, (app) => {
     app.get('/gone', { config: { target: ['hero'] } }, (_request, reply) => reply.callNotFound())
@@ -647,7 +647,7 @@ t.test('a 404 that a route asks for carries the cookies of what the route starte
   }
 })
 
-t.test('Server-Timing', async (t) => {
+t.test('Server-Timing reports the call when enabled', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, { serverTiming: true }, (app) => {
     app.get('/', { config: { target: ['hero'] } }, async (request, reply) => { reply.header('server-timing', 'db;dur=1'); return await request.target.content('hero') })
@@ -657,7 +657,7 @@ t.test('Server-Timing', async (t) => {
   t.equal((await fetch(`${url}/none`)).headers.get('server-timing'), null)
 })
 
-t.test('closing the app closes the client; its calls then say so', async (t) => {
+t.test('after app.close() calls reject with FST_TARGET_CLOSED', async (t) => {
   const edge = await startEdge(t)
   const { app, url } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))

@@ -22,7 +22,7 @@ function exchange (url: string, request: string): Promise<string> {
   })
 }
 
-t.test('a browser never chooses the host that is asked', async (t) => {
+t.test('nothing a browser sends changes the host that is requested', async (t) => {
   const edge = await startEdge(t)
   const asked = new Set<string>()
   // Stands in for DNS: whatever the name, the connection ends at the local edge.
@@ -53,7 +53,7 @@ t.test('a browser never chooses the host that is asked', async (t) => {
   t.same([...asked], [`${client}.tt.omtrdc.net`, 'mboxedge37.tt.omtrdc.net'], 'but a cluster is followed')
 })
 
-t.test('nobody adds a header: neither a browser to the edge, nor an edge to the browser', async (t) => {
+t.test('neither browser nor edge can inject a header into the other\'s message', async (t) => {
   const heads: string[][] = []
   const evil = 'abc\r\nset-cookie: evil=1\r\nx-evil: 1'
   const host = await startServer(t, (request, response) => {
@@ -75,7 +75,7 @@ t.test('nobody adds a header: neither a browser to the edge, nor an edge to the 
   for (const names of heads) t.same(names, ['accept', 'accept-encoding', 'connection', 'content-length', 'content-type', 'host', 'user-agent'])
 })
 
-t.test('no prototype is reached, from cookies, queries, bodies, edges or artifacts', async (t) => {
+t.test('cookies, queries, bodies, edges and artifacts reach no prototype', async (t) => {
   const keys = () => [Object, Array, Function, String].map(({ prototype }) => Reflect.ownKeys(prototype).map(String))
   const before = keys()
   const evil = '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"__proto__.polluted":"1","a.__proto__.polluted":"1","constructor.prototype.polluted":"1"}'
@@ -112,7 +112,7 @@ t.test('no prototype is reached, from cookies, queries, bodies, edges or artifac
   t.same(keys(), before)
 })
 
-t.test('caches that share pages never get a visitor\'s cookies', async (t) => {
+t.test('shared caches never receive a visitor\'s cookies', async (t) => {
   const edge = await startEdge(t)
   const PUBLIC: Record<string, string>[] = [
     { 'cache-control': 'public, max-age=60' }, { 'Cache-Control': 'PUBLIC' }, { 'cache-control': 'max-age=0, s-maxage = 60' },
@@ -151,7 +151,7 @@ t.test('caches that share pages never get a visitor\'s cookies', async (t) => {
   t.same(logged.filter(({ msg }) => /cached for everybody/.test(msg)).map(({ route }) => route), ['GET /text', 'GET /stream', 'GET /web', 'GET /error', 'GET '], 'once for each route')
 })
 
-t.test('a certificate that nobody vouches for is not accepted', async (t) => {
+t.test('an untrusted certificate is rejected', async (t) => {
   const server = await new FaultServer(undefined, { secure: true }).listen()
   t.teardown(() => server.close())
   for (const dispatcher of [undefined, new Agent()]) {
@@ -192,7 +192,7 @@ function repeated (text: string): string[] {
   return Object.entries(PLANTED).filter(([, value]) => [value, encodeURIComponent(value), JSON.stringify(value).slice(1, -1)].some((form) => text.includes(form))).map(([what]) => what)
 }
 
-t.test('nothing of the visitor is in a log line or an error, whatever fails', { timeout: 60_000 }, async (t) => {
+t.test('no log line or error contains visitor data, whatever fails', { timeout: 60_000 }, async (t) => {
   /** What an edge can quote: what it was told. A page's address is one value, so its parts are not looked at here. */
   const known = (body: string) => Object.entries(PLANTED).filter(([what, value]) => what !== 'referrer' && what !== 'query' && body.includes(JSON.stringify(value).slice(1, -1))).map(([, value]) => value)
   const everything = (body: string, path: string) => `${body} ${Object.values(PLANTED).join(' ')} ${path}`
@@ -282,7 +282,7 @@ t.test('nothing of the visitor is in a log line or an error, whatever fails', { 
   }
 })
 
-t.test('findings of the fuzzing', async (t) => {
+t.test('inputs that fuzzing once found are handled', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, { hook: 'preHandler', parameters: (request) => request.query as Record<string, unknown>, context: (request) => request.body as object }, (app) => {
     app.addContentTypeParser('text/evil', { parseAs: 'string' }, (_request, body, done) => done(null, JSON.parse(body as string)))

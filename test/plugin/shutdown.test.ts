@@ -96,7 +96,7 @@ t.test('a breaker that opens just before the shutdown loses nothing: cooldown an
   t.equal(edge.notifications.length, 100)
 })
 
-t.test('a breaker in a hurry', async (t) => {
+t.test('while closing, an open breaker is probed earlier', async (t) => {
   const open = () => {
     const breaker = new Breaker({ failures: 2, window: 1000, cooldown: 5000 }, () => {})
     for (let call = 0; call < 2; call++) breaker.settle(breaker.admit('page', 1000)!, 'failed', 1000)
@@ -119,7 +119,7 @@ t.test('a breaker in a hurry', async (t) => {
   t.equal(breaker.admit('notification', 6600), 'trial')
 })
 
-t.test('closeTimeout too short: what was left is reported exactly', async (t) => {
+t.test('a closeTimeout that is too short reports exactly the notifications left over', async (t) => {
   const edge = await startEdge(t)
   const lines: unknown[][] = []
   const failed: string[] = []
@@ -148,7 +148,7 @@ t.test('closeTimeout too short: what was left is reported exactly', async (t) =>
   t.equal(balance.wrong, 0)
 })
 
-t.test('keep-alive clients and requests in flight', async (t) => {
+t.test('close() completes requests in flight and ends keep-alive connections', async (t) => {
   const edge = await startEdge(t, { latency: 200 })
   const { app, url } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', async () => 'page')
@@ -181,7 +181,7 @@ t.test('keep-alive clients and requests in flight', async (t) => {
   t.equal(await new Promise((resolve) => app.server.getConnections((_, count) => resolve(count))), 0)
 })
 
-t.test('kill -STOP and -CONT of the edge', async (t) => {
+t.test('notifications survive an edge that is stopped and continued', async (t) => {
   const child = startChild('edge-process')
   t.teardown(() => endChild(child))
   const { edge } = await nextWord(child) as { edge: string }

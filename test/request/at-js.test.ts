@@ -133,7 +133,7 @@ t.test('traces, and what at.js does not know, are left out; clicks beside the vi
   })
 })
 
-t.test('nothing before the answer and after a failure; which call it is', async (t) => {
+t.test('the state is undefined before the response and after a failure', async (t) => {
   const edge = await startEdge(t, { latency: 60 })
   const routes = (app: FastifyInstance) => {
     app.get('/', { config: { target: forAtJs } }, async (request) => {
@@ -204,7 +204,7 @@ t.test('nothing before the answer and after a failure; which call it is', async 
   t.match(await json(await fetch(`${url}/off`)), empty)
 })
 
-t.test('an answer without offers is an answer, which at.js need not ask for', async (t) => {
+t.test('a response without offers is handed over, so that at.js requests nothing', async (t) => {
   const host = await startServer(t, (request, response) => { request.resume().on('end', () => response.writeHead(204).end()) })
   const { url } = await startApp(t, host, {}, (app) => {
     app.get('/', { config: { target: forAtJs } }, async (request) => {
@@ -217,7 +217,7 @@ t.test('an answer without offers is an answer, which at.js need not ask for', as
   t.notOk(serverState.response.execute)
 })
 
-t.test('two decorators in one app hand over what is theirs', async (t) => {
+t.test('two instances in one app hand over their own state', async (t) => {
   const one = await startEdge(t)
   const two = await startEdge(t, { client: 'other', organizationId: 'B@AdobeOrg' })
   const { url } = await startApp(t, one.host, {}, async (app) => {
@@ -252,7 +252,7 @@ const hostileAnswer = () => JSON.stringify({
   prefetch: { views: HOSTILE.map((name) => ({ name, state: name, options: [{ type: 'html', content: name, eventToken: name }] })) }
 }).replace('"execute":{', '"execute":{"__proto__":{"polluted":1},').replace('"content":{', '"content":{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},')
 
-t.test('the script cannot be broken out of', async (t) => {
+t.test('content cannot break out of the script', async (t) => {
   const host = await startAnswering(t, hostileAnswer())
   const ids = Object.fromEntries(HOSTILE.map((text) => [text, { id: text }]))
   const { url } = await startApp(t, host, { visitor: () => ({ customerIds: ids }) }, (app) => {
@@ -288,7 +288,7 @@ t.test('offers that nest too deep to be written are not handed over', async (t) 
   t.same(await json(await fetch(url)), { reason: 'matched', script: '' })
 })
 
-t.test('settings and Visitor of a page, as odd as they come', async (t) => {
+t.test('the script works with unusual settings and Visitor objects of the page', async (t) => {
   const edge = await startEdge(t)
   let script = ''
   const { url } = await startApp(t, edge.host, {}, (app) => {
@@ -337,7 +337,7 @@ t.test('settings and Visitor of a page, as odd as they come', async (t) => {
   t.ok(throwing['targetGlobalSettings'].serverState.response)
 })
 
-t.test('a nonce is one of a policy, or an error at the call', async (t) => {
+t.test('an invalid nonce throws', async (t) => {
   const edge = await startEdge(t)
   const checked: [unknown, string][] = []
   const { url } = await startApp(t, edge.host, {}, (app) => {
@@ -376,7 +376,7 @@ ${head.replaceAll('<script', `<script nonce="${nonce}"`)}${target.script({ nonce
 <body><p id="promise">three days</p><p id="sizes">S M L</p></body></html>`)
 }
 
-t.test('in a browser', { skip: withoutBrowser }, async (t) => {
+t.test('in a browser at.js applies the state without a request', { skip: withoutBrowser }, async (t) => {
   const edge = await startEdge(t)
   const hostile = await startAnswering(t, hostileAnswer())
   const browser = await startBrowser(t)

@@ -82,7 +82,7 @@ t.test('clicks and displays of all places reach the edge as the visitor of the c
   t.equal(edge.notifications.length, 5)
 })
 
-t.test('only pages of the same origin are heard', async (t) => {
+t.test('requests from another origin are ignored', async (t) => {
   const { edge, app, to, url, tokens, logged } = await start(t)
   const body = { notifications: [{ type: 'click', mbox: { name: 'hero' }, tokens: [tokens.click] }] }
   const none = { 'sec-fetch-site': undefined }
@@ -117,7 +117,7 @@ t.test('only pages of the same origin are heard', async (t) => {
   t.same(logged, [])
 })
 
-t.test('forged, malformed and oversized bodies', async (t) => {
+t.test('forged, malformed and oversized bodies are refused', async (t) => {
   const { edge, app, to, url, tokens, logged } = await start(t)
   const { click } = tokens
   const click1 = { type: 'click', mbox: { name: 'hero' }, tokens: [click] }
@@ -160,7 +160,7 @@ t.test('forged, malformed and oversized bodies', async (t) => {
   t.equal((await fetch(url)).status, 404)
 })
 
-t.test('a request of nobody counts for nobody; the app may know somebody', async (t) => {
+t.test('a request without a known visitor is accepted and ignored, unless the app names one', async (t) => {
   const { edge, app, to, tokens } = await start(t)
   const body = { notifications: [{ type: 'click', mbox: { name: 'hero' }, tokens: [tokens.click] }] }
   for (const cookie of [undefined, '', 'mbox=session#s2#9999999999', 'mbox=PC#old.35_0#1', 'mbox=%', `AMCV_${organizationId}=MCMID|NONE`, 'other=1']) {
@@ -196,7 +196,7 @@ t.test('a request of nobody counts for nobody; the app may know somebody', async
   }
 })
 
-t.test('204 at once when the edge is down, and delivered when it is back', async (t) => {
+t.test('204 is returned immediately while the edge is down, and the notification delivered later', async (t) => {
   const { edge, app, to, tokens } = await start(t, { notifications: { closeTimeout: 300 } })
   edge.fault('status:503', { times: 2 })
   const response = await post(to, { notifications: [{ type: 'click', mbox: { name: 'hero' }, tokens: [tokens.click] }] })
@@ -212,7 +212,7 @@ t.test('204 at once when the edge is down, and delivered when it is back', async
   edge.reset()
 })
 
-t.test('1000 at once', async (t) => {
+t.test('1000 requests in parallel are all delivered', async (t) => {
   const { edge, app, to, tokens } = await start(t)
   const statuses = await Promise.all(Array.from({ length: 1000 }, async (_, index) => {
     const cookie = `mbox=session#s${index}#9999999999|PC#visitor-${index}.35_0#9999999999`
@@ -224,7 +224,7 @@ t.test('1000 at once', async (t) => {
   t.equal(new Set(edge.requests.map(({ body }) => body.id.tntId)).size, 1000, 'each as its own visitor')
 })
 
-t.test('the route and the app around it', async (t) => {
+t.test('the route uses the app\'s prefix and hooks, and not its parsers or validation', async (t) => {
   const edge = await startEdge(t)
   const off = await startApp(t, edge.host, {}, () => {})
   t.equal((await post(off.url + PATH, {})).status, 404, 'there is none by default')

@@ -34,7 +34,7 @@ async function page (t: Test, url: string, init?: RequestInit) {
   return { response, body: await json(response), cookie: cookiesOf(response) }
 }
 
-t.test('a link is read as at.js reads it', async (t) => {
+t.test('a QA link is parsed as at.js does', async (t) => {
   const link = (query: string) => readQaVisit(`/shop?${query}`, undefined)?.mode
   t.same(link('at_preview_token=abc%2B%3D&at_preview_index=1_2&at_preview_listed_activities_only=true&at_preview_evaluate_as_true_audience_ids=11_22&at_preview_evaluate_as_false_audience_ids=33'), {
     token: 'abc+=', listedActivitiesOnly: true, evaluateAsTrueAudienceIds: [11, 22], evaluateAsFalseAudienceIds: [33], previewIndexes: [{ activityIndex: 1, experienceIndex: 2 }]
@@ -52,7 +52,7 @@ t.test('a link is read as at.js reads it', async (t) => {
   }
 })
 
-t.test('hostile links and cookies', async (t) => {
+t.test('hostile links and cookies are ignored', async (t) => {
   const link = (query: string) => readQaVisit(`/?${query}`, undefined)?.mode
   for (const query of [
     'x=at_preview_token', 'at_preview_token_x=t', 'at_preview_token=%E0%A4%A', 'at_preview_token=a%00b', 'at_preview_token=a%0d%0ab', 'at_preview_token=%F0%9F%98%80',
@@ -153,7 +153,7 @@ t.test('one visitor in and out of QA mode in one tick: notifications go in two c
   t.same(edge.requests.map(({ body }) => [body.notifications.length, body.qaMode !== undefined]).sort(), [[1, false], [1, true]])
 })
 
-t.test('redirects, errors, pages without offers and public ones', async (t) => {
+t.test('a QA link sets its cookie on redirects, errors, 404s, public pages and pages without offers', async (t) => {
   const edge = await startEdge(t)
   const { url, logged } = await startApp(t, edge.host, {}, (app) => {
     shop(app)
@@ -270,7 +270,7 @@ t.test('what the app decides: qa: false, cookies: false, cookie attributes, a mo
   t.match(both.body, [{ token: String }, { token: String }, { token: String }])
 })
 
-t.test('hostile links and cookies reach nobody: the page gets its offers', async (t) => {
+t.test('hostile links and cookies are not sent to Target, and the page gets its offers', async (t) => {
   const edge = await startEdge(t)
   const { url, logged } = await startApp(t, edge.host, {}, shop)
   for (const query of ['?at_preview_token=%E0%A4%A&at_preview_index=1', '?at_preview_index=__proto__', `?at_preview_token=${'x'.repeat(5000)}`]) {
