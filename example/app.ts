@@ -1,6 +1,6 @@
 /**
- * The shop. What makes it personal is in `GET /`: the route says which mboxes it shows, the plugin asks Target as soon as
- * the request arrives, and by the time the shop has its products the offers are there.
+ * The shop. `GET /` is the personalised page: the route declares its mboxes, the plugin calls Target as soon as the request
+ * arrives, and by the time the shop has its products the offers are there.
  */
 import { randomUUID } from 'node:crypto'
 import fastifyCookie from '@fastify/cookie'
@@ -23,7 +23,7 @@ declare module 'fastify' {
 }
 
 export interface AppOptions {
-  /** Host and port of the edge. For a real account, take `serverDomain` and `secure` away below. */
+  /** Host and port of the edge. For a real account, remove `serverDomain` and `secure` below. */
   edge: string
   /** Address of the product service. */
   productService: string
@@ -53,17 +53,17 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
     serverDomain: edge,
     secure: false,
     serverTiming: true,
-    notificationsRoute: true // the page's script tells of clicks and displays there
+    notificationsRoute: true // the page's script reports clicks and displays there
   })
   await app.register(sampleRoutes)
   await app.register(browserRoutes, { edge })
 
-  // Clicks by event token, so one count for each variant. Only tokens that Target took get in here.
+  // Clicks by event token, so one count for each variant. Only tokens that Target accepted.
   const clicks = new Map<string, number>()
 
   app.get<{ Querystring: Static<typeof PageQuery> }>('/', {
     schema: { querystring: PageQuery },
-    // What is executed counts as seen; the banner is prefetched, and counts once the page's script saw it.
+    // Executed offers count as displayed; the banner is prefetched, and counts once it is visible.
     config: { target: { execute: { mboxes: ['hero', 'checkout-flags'] }, prefetch: { mboxes: ['banner'] } } }
   }, async (request, reply) => {
     const { target, arrival } = request
@@ -92,12 +92,12 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
     })
     return reply
       .type('text/html; charset=utf-8')
-      .header('cache-control', 'private, no-cache') // one visitor's page must not be everybody's
+      .header('cache-control', 'private, no-cache') // one visitor's page must not be served to another
       .header('server-timing', [duration('page', elapsed()), duration('products', listed - asked)].join(', '))
       .send(page)
   })
 
-  // Forms work without JavaScript, and answer with a redirect so that reloading the page repeats nothing.
+  // Forms work without JavaScript, and redirect, so that reloading the page repeats nothing.
   app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) => {
     done(null, Object.fromEntries(new URLSearchParams(String(body))))
   })
@@ -111,7 +111,7 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
     try {
       const result = await app.target.sendNotifications({ ...visitorOptions(request), request: { notifications: [click] } })
       setTargetCookies(reply, result)
-      // What comes back by its id was processed.
+      // Processed notifications come back by id.
       if (result.response.notifications?.some(({ id }) => id === click.id)) clicks.set(token, (clicks.get(token) ?? 0) + 1)
     } catch (error) {
       // A click that cannot be counted is no reason to show an error to the person who clicked.

@@ -1,10 +1,10 @@
-/** `--once`: visits the shop as fifty different people and reports what they saw and what it cost them. */
+/** `--once`: visits the shop as fifty different visitors and reports their variants and the latency. */
 
 const visitors = 50
 const atOnce = 5
 const mboxes = ['hero', 'banner', 'checkout-flags']
 
-/** What the sample activity `banner` tells apart: browsers, and gold members by their address. */
+/** The sample activity `banner` distinguishes browsers, and gold members by their address. */
 const people = [
   { path: '/', agent: 'Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0' },
   { path: '/', agent: 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36' },
@@ -17,13 +17,13 @@ interface Visit {
   status: number
   /** The visitor's id in the `mbox` cookie. */
   tntId: string | undefined
-  /** Experience by mbox; absent where the page shows its own default. */
+  /** Experience by mbox; absent if the page shows its own default. */
   experiences: Map<string, string>
   /** Milliseconds by name: the `Server-Timing` header. */
   timing: Map<string, number>
 }
 
-/** Visits the shop at `address`. `problems` says in sentences what was not as it should be. */
+/** Visits the shop at `address`. `problems` has a sentence for each thing that went wrong. */
 export async function reportOnce (address: string): Promise<{ report: string, problems: string[] }> {
   const visits: Visit[] = []
   let next = 0
@@ -65,7 +65,7 @@ function problemsOf (visits: Visit[]): string[] {
   return problems
 }
 
-/** Who saw what. */
+/** How many visitors saw each experience. */
 function shares (visits: Visit[]): string {
   const lines = [`${visits.length} visitors, ${atOnce} at a time`, '', row('mbox', 'experience', 'visitors', 'share')]
   for (const mbox of mboxes) {
@@ -82,7 +82,7 @@ function shares (visits: Visit[]): string {
   return lines.join('\n')
 }
 
-/** What it cost. */
+/** Latency. */
 function times (visits: Visit[]): string {
   const spread = (label: string, value: (timing: Map<string, number>) => number | undefined) => {
     const sorted = visits.map(({ timing }) => value(timing)).filter((time) => time !== undefined).sort((one, other) => one - other)
@@ -91,14 +91,14 @@ function times (visits: Visit[]): string {
   return [
     timeRow('', 'p50', 'max'),
     spread('the page\'s own work (products)', (timing) => timing.get('products')),
-    spread('Target\'s call, beside it', (timing) => timing.get('target')),
-    spread('Target held the page (waited)', (timing) => timing.get('target-wait')),
+    spread('Target\'s call, in parallel', (timing) => timing.get('target')),
+    spread('Target delayed it (waited)', (timing) => timing.get('target-wait')),
     spread('effective Target time *', (timing) => {
       const [page, products] = [timing.get('page'), timing.get('products')]
       return page === undefined || products === undefined ? undefined : page - products
     }),
     '',
-    '* the whole page less its own work; the plugin\'s own time and the rendering are in it'
+    '* the whole page minus its own work; includes rendering and the plugin\'s own time'
   ].join('\n')
 }
 

@@ -1,4 +1,4 @@
-/** The page, from what the shop and Target have to say. */
+/** The page, rendered from the shop's products and Target's offers. */
 import type { MboxOffer } from 'fastify-adobe-target'
 import { logo, productArt } from './art.ts'
 import type { CheckoutFlags } from './checkout-flags.ts'
@@ -12,15 +12,15 @@ export interface PageModel {
   hero: MboxOffer
   banner: MboxOffer
   flags: CheckoutFlags
-  /** All that Target decided for this page. */
+  /** All offers of this page. */
   offers: MboxOffer[]
   isGold: boolean
-  /** The click to count, and how often it was counted; undefined where there is none. */
+  /** The click to count, and how often it was counted; undefined if there is none. */
   click: { token: string, count: number } | undefined
   timeline: Timeline
 }
 
-/** What everyone sees when Target has no hero, or cannot be asked. */
+/** The fallback, if Target has no hero or cannot be reached. */
 const defaultHero = html`<section class="hero hero--default">
   <p class="hero__eyebrow">Outdoor goods since 1979</p>
   <h1 class="hero__title">Made for weather</h1>
@@ -63,8 +63,8 @@ ${place('hero', click?.token, markup(hero, defaultHero))}
 <section class="behind" id="behind" aria-labelledby="behind-title">
   <div class="behind__inner">
     <p class="behind__eyebrow">Behind this page</p>
-    <h2 id="behind-title">Target held it for ${timeline.target.waited.toFixed(1)} ms</h2>
-    <p class="behind__text">The call to Target began when the request arrived, and ran while the shop asked its product service. One after the other they would have taken ${inTurn(timeline)}.</p>
+    <h2 id="behind-title">Target delayed this page by ${timeline.target.waited.toFixed(1)} ms</h2>
+    <p class="behind__text">The call to Target started when the request arrived, and ran while the shop waited for its product service. In sequence they would have taken ${inTurn(timeline)}.</p>
     <div class="behind__timeline">${timelineSvg(timeline)}</div>
     <div class="behind__tables">
       <table>
@@ -79,29 +79,29 @@ ${place('hero', click?.token, markup(hero, defaultHero))}
         </form>`}
         <form method="post" action="/new-visitor${query}">
           <button class="quiet">New visitor</button>
-          <span>drops the cookies, and with them the variant</span>
+          <span>deletes the cookies, and with them the variant</span>
         </form>
       </div>
     </div>
   </div>
 </section>
-<a class="pill" href="#behind">Target held this page <b>${timeline.target.waited.toFixed(1)} ms</b></a>
+<a class="pill" href="#behind">Target delayed this page by <b>${timeline.target.waited.toFixed(1)} ms</b></a>
 ${script}
 </body>
 </html>
 `.toString()
 }
 
-/** What the page would wait for, if its handler asked Target first. */
+/** How long the page would wait if its handler called Target in sequence. */
 const inTurn = ({ asked, listed, target }: Timeline) => `${(listed - asked + (target.duration ?? 0)).toFixed(0)} ms`
 
 const current = html` aria-current="page"`
 
-/** What Target shows in an mbox, with the event token that its script notifies. */
+/** An mbox's content, with the event token that the page's script reports. */
 const place = (mbox: string, token: string | undefined, content: Html | undefined) =>
   token === undefined ? content : html`<div id="${mbox}" data-token="${token}">${content}</div>`
 
-/** Where there is JavaScript: a click on the hero's own button counts, and the banner's display once somebody can see it. */
+/** With JavaScript, a click on the hero's own button counts, and so does the banner's display once it is visible. */
 const script = html`<script>
 const notify = (type, place) => navigator.sendBeacon('/target/notifications', JSON.stringify({
   notifications: [{ type, mbox: { name: place.id }, tokens: [place.dataset.token] }]

@@ -1,6 +1,6 @@
 /**
- * `npm start`: the shop, until Ctrl-C. `npm start -- --once`: fifty visitors, a report, and the end.
- * The address is http://127.0.0.1:3000; `PORT` chooses another port, and where that is taken the next free one is used.
+ * `npm start` opens the shop until Ctrl-C. `npm start -- --once` makes fifty visits and prints a report.
+ * The address is http://127.0.0.1:3000; `PORT` sets another port. If that is taken, the next free one is used.
  */
 import { parseArgs } from 'node:util'
 import { reportOnce } from './once.ts'
@@ -26,18 +26,18 @@ if (once) {
   The shop is open at ${shop.address}
 
   Try   reload                  the same visitor keeps the same hero
-        "New visitor"           drops the cookies: maybe the other hero
-        "Gold member"           another banner, by the address: ?member=gold
-        "Count a click"         counted by Target for this variant; the hero's own button as well
-        a QA link               pins the second hero until ${shop.address}/?at_preview_token=
+        "New visitor"           deletes the cookies: maybe the other hero
+        "Gold member"           another banner, because of ?member=gold in the address
+        "Count a click"         reports a click on this hero to Target; the hero's own button does too
+        a QA link               pins the second hero, until you open ${shop.address}/?at_preview_token=
         ${shop.edge.qaLink(`${shop.address}/`, { activities: [410001], previewIndexes: [{ activityIndex: 1, experienceIndex: 2 }] })}
 
-  The products take 80 ms and Target 60 ms: the end of the page shows what Target added.
-  With at.js, decided on the server: ${shop.address}/product
+  The products take 80 ms and Target 60 ms: the end of the page shows how much time Target added.
+  Decided on the server, applied by at.js: ${shop.address}/product
   As JSON: ${shop.address}/executeMbox?mbox=hero,banner
   Ctrl-C closes the shop.
 `)
-  // A terminal may send Ctrl-C twice, npm passing on what the process got already.
+  // Ctrl-C may arrive twice: from the terminal, and passed on by npm.
   let closing: Promise<void> | undefined
   const close = () => { closing ??= shop.close() }
   process.on('SIGINT', close).on('SIGTERM', close)

@@ -1,14 +1,14 @@
-/** The timeline: what the page did when, and what Target did beside it. */
+/** The timeline: the page's own work, and Target's call in parallel. */
 import type { TargetTiming } from 'fastify-adobe-target'
 import { html, type Html } from './html.ts'
 
 /** Milliseconds since the request arrived. */
 export interface Timeline {
-  /** The product service was asked. */
+  /** The request to the product service was sent. */
   asked: number
-  /** The products were there. */
+  /** The products had arrived. */
   listed: number
-  /** The offers were there too. */
+  /** The offers had arrived too. */
   answered: number
   /** `request.target.timing` */
   target: TargetTiming
@@ -32,7 +32,7 @@ export function timelineSvg ({ asked, listed, answered, target }: Timeline): Htm
     const y = top + row * rowHeight
     const barWidth = round(Math.max(2, x(from + length) - x(from)))
     const caption = `${length.toFixed(1)} ms`
-    // A bar too short for its caption has it beside it, on the side where there is room.
+    // If a bar is too short for its caption, the caption goes next to it, on the side with room.
     const fits = barWidth > 70
     const left = !fits && x(from) + barWidth + 80 > width
     return html`
@@ -41,12 +41,12 @@ export function timelineSvg ({ asked, listed, answered, target }: Timeline): Htm
   <text class="caption${fits ? '' : ' caption--beside'}" x="${fits ? x(from) + 12 : left ? x(from) - 8 : x(from) + barWidth + 8}" y="${y + 25}"${left ? html` text-anchor="end"` : ''}>${caption}</text>`
   }
 
-  return html`<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Products took ${(listed - asked).toFixed(1)} ms, Target's call ${duration.toFixed(1)} ms beside it; Target held the page ${target.waited.toFixed(1)} ms">
-  <text class="tick" x="0" y="14">ms since the request came</text>
+  return html`<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Products took ${(listed - asked).toFixed(1)} ms, Target's call ${duration.toFixed(1)} ms beside it; Target delayed the page by ${target.waited.toFixed(1)} ms">
+  <text class="tick" x="0" y="14">ms since the request arrived</text>
   ${ticks.map((time) => html`<line class="grid" x1="${x(time)}" x2="${x(time)}" y1="${top - 8}" y2="${height}"/><text class="tick" x="${x(time)}" y="14" text-anchor="middle">${time}</text>`)}
   ${bar(0, 'The page’s own work', 'page', asked, listed - asked)}
   ${bar(1, 'Target’s call', 'target', started, duration)}
-  ${bar(2, 'Target held the page', 'held', listed, target.waited)}
+  ${bar(2, 'Target delayed the page', 'held', listed, target.waited)}
 </svg>`
 }
 

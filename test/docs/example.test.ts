@@ -96,7 +96,7 @@ t.test('the timeline has the page\'s own work, the call beside it and the time i
   const bar = (kind: string) => new RegExp(`bar--${kind}" x="([\\d.]+)" y="\\d+" width="([\\d.]+)"`).exec(svg)!.slice(1).map(Number) as [number, number]
   const [began, length] = bar('page')
   t.ok(bar('target')[0] < began + length, 'the call began before the work was done')
-  t.match(page, `Target held this page <b>${waited} ms</b>`)
+  t.match(page, `Target delayed this page by <b>${waited} ms</b>`)
 })
 
 t.test('?member=gold changes the banner', async (t) => {
