@@ -158,7 +158,7 @@ const JUDGES: Record<string, Judge> = {
     facts.method === 'sendNotifications' && facts.config.telemetryEnabled && (facts.ours.error as TargetError)?.code === 'FST_TARGET_INVALID_REQUEST' &&
     /^(outcome|wire)$/.test(difference.path),
   serverDomain: ({ path, sdk, ours }, { config }) => path === 'wire.origin' && config.serverDomain !== undefined && /mboxedge/.test(sdk) && ours.endsWith(config.serverDomain),
-  'targetLocationHint that is no number': ({ path, sdk, ours }) => path === 'wire.origin'
+  'targetLocationHint that is not a number': ({ path, sdk, ours }) => path === 'wire.origin'
     ? /mboxedge/.test(sdk) && !/mboxedge\d{1,4}\.tt\.omtrdc\.net$/.test(sdk) && /\/\/([a-z0-9.:]+)$/.test(ours)
     : path.includes('targetLocationHintCookie') && JSON.stringify(ours ?? '').match(/mboxedge/) === null,
   'targetLocationHint of another visitor': ({ path, sdk }, { earlier, call }) => !call.options.targetLocationHint && earlier.some(({ result }) => {
@@ -169,7 +169,7 @@ const JUDGES: Record<string, Judge> = {
   'targetCookie, percent-encoded': ({ path }, facts) => isVisitorPath(path) && !cookieText(facts).includes('#') && cookieText(facts).includes('%23'),
   'targetCookie, a part twice': ({ path }, facts) => isVisitorPath(path) &&
     (partsOf(cookieText(facts), 'PC').length > 1 || partsOf(cookieText(facts), 'session').length > 1),
-  'targetCookie, an expiry that is no number': ({ path }, facts) => isVisitorPath(path) && partsOf(cookieText(facts), 'session').some((part) => !/^\d+$/.test(part[2] ?? '')),
+  'targetCookie, an expiry that is not a number': ({ path }, facts) => isVisitorPath(path) && partsOf(cookieText(facts), 'session').some((part) => !/^\d+$/.test(part[2] ?? '')),
   'targetCookie, an id that Target refuses': ({ path }, facts) => isVisitorPath(path) && hasRefusedId(cookieText(facts)),
   'visitorCookie, a bad escape': (difference, facts) => sdkFails(difference) && malformed(visitorCookieOf(facts)),
   'visitorCookie, MCMID NONE': ({ path, sdk, ours }, facts) => /id(\.marketingCloudVisitorId)?$/.test(path) && visitorCookieOf(facts) === 'MCMID|NONE' && ours !== 'NONE' &&
@@ -187,7 +187,7 @@ const JUDGES: Record<string, Judge> = {
   'answer with an error status in its body': (difference, facts) => facts.call.answer.kind === 'status-in-body' && oursFails('FST_TARGET_HTTP')(difference, facts),
   'answer.edgeHost that names no cluster': ({ path, ours }, { call }) => path.includes('targetLocationHintCookie') && ours === undefined && /acmeclient\.tt\.omtrdc\.net/.test(call.answer.body),
   'getAttributes, getValue': ({ path, sdk, ours }, { method }) => method === 'getAttributes' && path === 'result.missing' && sdk === '<Error>' && ours === 'fallback',
-  'getAttributes, content that is no object': ({ path }, { method, mboxNames, call }) => {
+  'getAttributes, content that is not an object': ({ path }, { method, mboxNames, call }) => {
     const [, part, name] = /^result\.(asObject|toJSON|size)\.?([^.]*)/.exec(path) ?? []
     return method === 'getAttributes' && part !== undefined && hasOddJson(call, part === 'toJSON' ? name! : mboxNames[0] ?? name!)
   }

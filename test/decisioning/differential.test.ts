@@ -84,7 +84,7 @@ const judges: Record<string, (difference: Difference, testCase: Case) => boolean
   'paths to JavaScript\'s own members': (_, { artifact }) => text(artifact).includes('mbox.constructor'),
   'macros of JavaScript\'s own members': ({ path }, { artifact }) => path.endsWith('/content') && text(artifact).includes('${constructor}'),
   'context.clientHints.platform': (_, { request }) => request.context?.clientHints?.platform === 'constructor',
-  'status, remoteMboxes with a globalMbox of one\'s own': ({ path }, { artifact }) =>
+  'status, remoteMboxes with a custom globalMbox': ({ path }, { artifact }) =>
     artifact.globalMbox === 'own-global-mbox' && (path === '/response/status' || path.startsWith('/remoteMboxes')),
   'an unknown operator': (_, { reference }) => /Unrecognized operation/.test(String(reference.error)),
   'reduce, where the start is computed': (_, { artifact }) => text(artifact).includes('"reduce"') && text(artifact).includes('"startsAt"'),
@@ -297,7 +297,7 @@ const fixedCases: Array<[field: string, artifact: Json, request: Json]> = [
   ['paths to JavaScript\'s own members', artifactOf([rule({ '!!': { var: 'mbox.constructor' } })]), requestOf()],
   ['macros of JavaScript\'s own members', artifactOf([rule(true, '${constructor}')]), requestOf()],
   ['context.clientHints.platform', artifactOf([rule({ '==': [{ var: 'user.platform' }, 'constructor'] })]), requestOf({}, { clientHints: { platform: 'constructor' } })],
-  ['status, remoteMboxes with a globalMbox of one\'s own',
+  ['status, remoteMboxes with a custom globalMbox',
     artifactOf([], { globalMbox: 'own-global-mbox', localMboxes: ['own-global-mbox'] }), { ...requestOf(), prefetch: { pageLoad: {} } }],
   ['a condition that cannot be evaluated', artifactOf([rule({ '>': [{ var: 'mbox' }, 1] })]), requestOf({ parameters: { toString: 'x', valueOf: 'y' } })],
   ['an unknown operator', artifactOf([rule({ regex: ['a', 'b'] })]), requestOf()],
