@@ -5,7 +5,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
 // @ts-expect-error it is JavaScript, for a command's sake
-import { withBench } from './bench/readme.js'
+import { withBench, withSummary } from './bench/performance.js'
 // @ts-expect-error likewise
 import { withDifferences } from './differences.js'
 import { problemsOf, serviceFor } from './docs/documents.ts'
@@ -49,9 +49,12 @@ t.test('docs/differences.md lists the differences from Adobe\'s SDK as the tests
   t.equal(page, withDifferences(page), 'else run: node test/differences.js')
 })
 
-t.test('README shows what the last full bench measured', async (t) => {
-  const page = read('README.md')
-  t.equal(page, withBench(page, JSON.parse(read('docs/bench/results.json'))), 'else run: node test/bench/readme.js')
+t.test('docs/performance.md and README show what the last full bench measured', async (t) => {
+  const report = JSON.parse(read('docs/bench/results.json'))
+  for (const [name, write] of [['docs/performance.md', withBench], ['README.md', withSummary]]) {
+    const page = read(name)
+    t.equal(page, write(page, report), 'else run: node test/bench/performance.js')
+  }
 })
 
 t.test('CONTRIBUTING shows a test that runs', async (t) => {

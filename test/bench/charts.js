@@ -8,13 +8,15 @@ const PANEL = { top: 96, height: 230, gap: 70, left: 62, right: 24 }
 /** Light and dark, told apart without red and green. */
 const COLOURS = [['#0b57d0', '#8ab4f8'], ['#c2410c', '#fdba74'], ['#6b7280', '#9ca3af'], ['#7e22ce', '#d8b4fe']]
 
+/** A series sets `color` and nothing else, so that dark mode changes its colour and never what is filled. */
 const style = `
   .card { fill: #ffffff; stroke: #d0d7de } text { font: 12px system-ui, sans-serif; fill: #57606a } .title { font-size: 16px; font-weight: 600; fill: #1f2328 }
-  .grid { stroke: #e3e6ea } ${COLOURS.map(([light], i) => `.s${i} { stroke: ${light}; fill: ${light} }`).join(' ')} .line { fill: none; stroke-width: 2.5 }
-  .value { font-size: 11px; stroke: #ffffff; stroke-width: 3; paint-order: stroke }
+  .grid { stroke: #e3e6ea } ${COLOURS.map(([light], i) => `.s${i} { color: ${light} }`).join(' ')}
+  .line { fill: none; stroke: currentColor; stroke-width: 2.5 } .point { fill: currentColor }
+  .value { font-size: 11px; fill: currentColor; stroke: #ffffff; stroke-width: 3; paint-order: stroke }
   @media (prefers-color-scheme: dark) {
     .card { fill: #0d1117; stroke: #30363d } text { fill: #9da7b3 } .title { fill: #f0f6fc } .grid { stroke: #262c36 }
-    ${COLOURS.map(([, dark], i) => `.s${i} { stroke: ${dark}; fill: ${dark} }`).join(' ')} .value { stroke: #0d1117 }
+    ${COLOURS.map(([, dark], i) => `.s${i} { color: ${dark} }`).join(' ')} .value { fill: currentColor; stroke: #0d1117 }
   }`
 
 /** Writes the charts whose sections are in the report; returns their file names. */
@@ -40,7 +42,7 @@ function addedLatency (rows) {
   })
   return chart({
     title: 'Time that Target adds to a page, ms',
-    subtitle: 'Handler 40 ms, edge 30 ms; against the same app without Target. Logarithmic; 0.1 ms and less lie on the base line.',
+    subtitle: 'Handler 40 ms, edge 30 ms; compared with the same app without Target. Logarithmic; 0.1 ms or less is drawn on the base line.',
     names: names.map((name) => contenders[name].title),
     panels: [panel('p50'), panel('p99')],
     ticks: connections.map(String),
@@ -52,7 +54,7 @@ function addedLatency (rows) {
 
 function decisionTime (rows) {
   const panels = []
-  for (const [grows, title] of [['mboxes', 'rules in the artifact, two an mbox'], ['rules', 'rules of the mbox that is asked for']]) {
+  for (const [grows, title] of [['mboxes', 'rules in the artifact, two per mbox'], ['rules', 'rules of the requested mbox']]) {
     const sizes = rows.filter((row) => row.grows === grows)
     if (sizes.length > 1) {
       panels.push({ title, ticks: sizes.map(({ rules }) => rules.toLocaleString('en')), series: ['plugin', 'sdk'].map((name) => sizes.map((row) => row[name].median)) })
@@ -97,7 +99,7 @@ function chart ({ title, subtitle, names, panels, ticks, axis, least, digits }) 
     for (const [number, values] of [...panel.series.entries()].reverse()) {
       parts.push(`<polyline class="line s${number}" points="${values.map((value, index) => `${round(x(index))},${round(y(value))}`).join(' ')}"/>`)
       for (const [index, value] of values.entries()) {
-        parts.push(`<circle class="s${number}" cx="${round(x(index))}" cy="${round(y(value))}" r="3.5"><title>${escape(names[number])}: ${value.toFixed(digits)}</title></circle>`)
+        parts.push(`<circle class="point s${number}" cx="${round(x(index))}" cy="${round(y(value))}" r="3.5"><title>${escape(names[number])}: ${value.toFixed(digits)}</title></circle>`)
       }
     }
     parts.push(...valueLabels(panel.series, x, y, digits))
@@ -131,7 +133,7 @@ function legend (names) {
   return names.flatMap((name, number) => {
     const at = left
     left += 30 + name.length * 6.2
-    return [`<circle class="s${number}" cx="${at + 5}" cy="70" r="5"/>`, text(at + 15, 74, name)]
+    return [`<circle class="point s${number}" cx="${at + 5}" cy="70" r="5"/>`, text(at + 15, 74, name)]
   })
 }
 

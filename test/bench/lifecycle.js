@@ -3,7 +3,7 @@ import { spread } from './statistics.js'
 import { table } from './report.js'
 
 export const swap = {
-  title: 'A new artifact: ms of work, and the longest that the event loop stood still',
+  title: 'A new artifact: ms of work, and the longest event-loop stall',
   seconds: ({ swap: { rules } }) => rules.reduce((sum, count) => sum + 1 + count * 4e-4, 0),
   async run ({ plan, processes, edge, step }) {
     const rows = []
@@ -22,9 +22,9 @@ export const swap = {
     MB: ({ bytes }) => (bytes / 1e6).toFixed(1),
     'JSON.parse': ({ parse }) => parse.toFixed(0),
     compile: ({ compile }) => compile.elapsed.toFixed(0),
-    'longest stop, compile': ({ compile }) => compile.longest.toFixed(1),
+    'longest stall, compile': ({ compile }) => compile.longest.toFixed(1),
     'refresh with download': ({ refresh }) => refresh.elapsed.toFixed(0),
-    'longest stop, refresh': ({ refresh }) => refresh.longest.toFixed(1)
+    'longest stall, refresh': ({ refresh }) => refresh.longest.toFixed(1)
   })
 }
 

@@ -40,7 +40,7 @@ export const onDevice = {
     return rows
   },
   print: (rows) => table(rows, {
-    'asked for': ({ title }) => title,
+    request: ({ title }) => title,
     'fastify-adobe-target': ({ plugin }) => micro(plugin),
     'Adobe Node SDK': ({ sdk }) => micro(sdk),
     '× the SDK': ({ ratio }) => ratio.median.toFixed(0),
@@ -52,7 +52,7 @@ const micro = ({ median, least, greatest }) => `${short(median)} (${short(least)
 const short = (value) => value < 100 ? value.toFixed(1) : value.toFixed(0)
 
 export const memory = {
-  title: 'Heap growth after visitors that were never seen before',
+  title: 'Heap growth after visitors never seen before',
   seconds: ({ memory: { visitors, sdkVisitors } }) => visitors * 12e-6 + sdkVisitors * 1e-3 + 3,
   async run ({ plan, processes, edge, step }) {
     const rows = []

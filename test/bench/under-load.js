@@ -93,7 +93,7 @@ const RATE_COLUMNS = {
 }
 
 export const saturated = {
-  title: 'Saturated: the edge answers at once, as many pages as can be served',
+  title: 'Saturated: an edge that responds immediately, and as many pages as can be served',
   seconds: ({ saturated: { connections, names = edgeContenders, ...plan } }) => connections.length * saturationSeconds(names, plan),
   async run (bench) {
     const rows = []
@@ -145,7 +145,7 @@ const ADDED_COLUMNS = {
 }
 
 export const handler = {
-  title: 'A handler that works 40 ms, an edge that takes 30 ms: ms added to the page (least to greatest of the repeats)',
+  title: 'A handler that works for 40 ms, an edge that takes 30 ms',
   seconds: ({ handler: { connections, repeats, processesEach = 1, seconds, warmup } }) =>
     connections.length * processesEach * (edgeContenders.length * ((seconds + 0.2) * repeats + Math.ceil(warmup) + 0.2) + 3),
   async run (bench) {
@@ -162,7 +162,7 @@ export const handler = {
 }
 
 export const slowEdge = {
-  title: 'An edge slower than the handler (20 ms and 60 ms, 20 at a time): 40 ms must be added, no more',
+  title: 'An edge slower than the handler (60 ms and 20 ms, 20 visitors at a time): 40 ms must be added, and no more',
   seconds: ({ slowEdge: { repeats, seconds, warmup } }) => edgeContenders.length * ((seconds + 0.2) * repeats + Math.ceil(warmup) + 0.2) + 3,
   run (bench) {
     const { repeats, seconds, warmup } = bench.plan.slowEdge
@@ -172,7 +172,7 @@ export const slowEdge = {
 }
 
 export const bursts = {
-  title: 'Bursts of visitors on fresh connections, 40 ms and 30 ms',
+  title: 'Bursts of visitors on new connections, handler 40 ms, edge 30 ms',
   seconds: ({ bursts: { sizes, repeats, processesEach = 1, times, warmup } }) =>
     sizes.length * processesEach * (edgeContenders.length * (repeats * times * 0.7 + Math.ceil(warmup)) + 3),
   async run (bench) {

@@ -2,7 +2,7 @@
  * What README and docs show: their blocks of code, compiled as in a reader's project.
  *
  * A block is a file where its first line says so, as in `// app.js` or `<!-- views/home.eta -->`; with `, in the page` it
- * is a browser's. Any other block of js or ts is what goes into the `buildApp()` of README, and may take its names for
+ * is a browser's. Any other block of js or ts is what goes into the `buildApp()` of docs/start.md, and may take its names for
  * granted: `Fastify`, `fastifyAdobeTarget`, `account`, and `app`, with the plugin unless it registers that itself.
  */
 import { readdirSync, readFileSync } from 'node:fs'

@@ -43,7 +43,7 @@ async function run (t: Test, block: Block, edge: TargetEdge & { host: string }):
   return app
 }
 
-/** What each section promises, told from what the page gets and what the edge saw. */
+/** What each section promises, seen from what the page gets and what the edge received. */
 const PROMISES: Record<string, (t: Test, seen: { page: any, edge: TargetEdge }) => unknown> = {
   'Get offers': (t, { page, edge }) => {
     t.match(page, /hero__title/)
@@ -85,10 +85,16 @@ t.test('the blocks run', async (t) => {
         const { statusCode, payload } = await app!.inject({ url: '/', headers: { cookie } })
         t.equal(statusCode, 200)
         await promise(t, { page: payload, edge })
+        for (const fault of ['status:503', 'reset', 'bad-json'] as const) {
+          edge.fault(fault)
+          t.equal((await app!.inject('/')).statusCode, 200, `${fault}: the page is served`)
+        }
       } else if (block.heading.startsWith('A route')) {
         const answer = await app!.inject({ method: 'POST', url: '/target', payload: { context: { channel: 'web' }, execute: { mboxes: [{ name: 'hero' }] } } })
         t.match(answer.json(), { execute: { mboxes: [{ name: 'hero' }] } })
         t.equal((await app!.inject({ method: 'POST', url: '/target', payload: {} })).statusCode, 400)
+        edge.fault('status:503')
+        t.equal((await app!.inject({ method: 'POST', url: '/target', payload: { context: { channel: 'web' }, execute: { mboxes: [{ name: 'hero' }] } } })).statusCode, 200)
       } else {
         await app!.ready()
       }

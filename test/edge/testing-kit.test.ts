@@ -9,6 +9,7 @@ import { createEdge, type TargetEdge } from '../../lib/edge/index.ts'
 import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
 import fastifyAdobeTarget, { createTargetClient, type FastifyAdobeTargetOptions } from '../../lib/index.ts'
 import { blocksOf } from '../docs/documents.ts'
+import { executablePath, withoutBrowser } from '../support/chromium.ts'
 import { client, json, optionsFor, organizationId, startApp, startEdge } from '../support/helper.ts'
 import { bin, startProject } from '../support/project.ts'
 import '../support/no-unhandled-rejections.ts'
@@ -515,6 +516,18 @@ t.test('docs/testing.md', { timeout: 90_000 }, async (t) => {
       t.equal(failed(failing.output).size, 3, 'each test can', { output: failing.output })
     })
   }
+
+  await t.test('Playwright', { skip: withoutBrowser }, async (t) => {
+    const { code } = blocks.find(({ file }) => file === 'test/page.test.js')!
+    // Containers run as root.
+    const browser = `{ executablePath: '${executablePath}', args: ['--no-sandbox', '--disable-dev-shm-usage'] }`
+    write('playwright', 'app.js', appFile.code)
+    for (const [seen, passes] of [['Stay out after dark', true], ['Warm is a matter of layers', false]] as const) {
+      write('playwright', 'test/page.test.js', code.replace('{ executablePath: process.env.CHROMIUM_PATH }', browser).replace('Stay out after dark', seen))
+      const { code: status, output } = await run(['--test', 'test/page.test.js'], join(folder, 'playwright'))
+      t.equal(status === 0, passes, output)
+    }
+  })
 
   const { buildApp } = await import(write('pieces', 'app.js', appFile.code))
   const { createEdge: createBuiltEdge } = await import(join(folder, 'node_modules/fastify-adobe-target/dist/edge/index.js'))

@@ -558,8 +558,8 @@ t.test('enabled: each of two instances calls its own function', async (t) => {
   }
 })
 
-t.test('enabled: the function of README, with what browsers send', async (t) => {
-  const [, code] = /^ {2}enabled: (\(request\) =>[^]*?)^\}\)/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8'))!
+t.test('enabled: the function of docs/recipes.md, with what browsers send', async (t) => {
+  const [, code] = /^ {2}enabled: (\(request\) =>[^]*?)^\}\)/m.exec(readFileSync(new URL('../../docs/recipes.md', import.meta.url), 'utf8'))!
   const enabled: (request: FastifyRequest) => boolean = (await import(`data:text/javascript,${encodeURIComponent(`export default ${code}`)}`)).default
   const consent = 'other=yes; consent=yes'
   const cases: [Record<string, string>, boolean][] = [

@@ -11,7 +11,8 @@ const PLACES = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
 ]
 
-const executablePath = PLACES.find((place) => {
+/** Where it is; undefined where there is none. */
+export const executablePath = PLACES.find((place) => {
   try {
     if (place !== undefined) accessSync(place, constants.X_OK)
     return place !== undefined
