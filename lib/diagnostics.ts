@@ -1,38 +1,20 @@
 /**
- * What the outside can watch: the logger's shape and the `node:diagnostics_channel` channels.
+ * Logging, callbacks, channels and retries: the one mechanism for each.
  *
- * A message object is built only where `channel.hasSubscribers` is true, so an unwatched channel costs one read.
+ * A message object for a channel is built only where `channel.hasSubscribers` is true, so an unwatched channel costs one read.
  */
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 import type { CallPhase, TargetError } from './errors.ts'
 
-/** What the plugin logs to: `app.log` and its children fit, and so does anything else with these two methods. */
+/** A logger: `app.log` and its children fit, and so does any object with these methods. */
 export interface TargetLogger {
   debug (...args: any[]): void
   error (...args: any[]): void
-  /** Advice goes here; to `error` where it is missing. */
+  /** Advice, and losses that the plugin makes up for. Default: `error`. */
   warn? (...args: any[]): void
 }
 
-/** Warnings of one reporter. Names in them may come from browsers, so there must be an end to it. */
-const MAX_WARNINGS = 200
-
-/** Returns a function that logs each problem once, as a warning. It never throws, even if the logger does. */
-export function warnOnce (logger: TargetLogger): (problem: string) => void {
-  const said = new Set<string>()
-  return (problem) => {
-    if (said.has(problem) || said.size >= MAX_WARNINGS) return
-    said.add(problem)
-    try {
-      if (logger.warn === undefined) logger.error(`Target: ${problem}`)
-      else logger.warn(`Target: ${problem}`)
-    } catch {
-      // A logger that throws is treated as absent.
-    }
-  }
-}
-
-/** The channels, by what they tell. Their names are public. */
+/** The diagnostics channels. Their names are public. */
 export const channels = {
   /** A call to the edge is sent: `{ requestId, host, kind }`. */
   callStart: channel('fastify-adobe-target:call:start'),
@@ -180,4 +162,145 @@ export function linksOf (notifications: readonly object[]): unknown[] {
   const links = new Set(notifications.map((notification) => notificationLinks.get(notification)))
   links.delete(undefined)
   return [...links]
+}
+
+/** Every line in the log begins with it. */
+const PREFIX = 'fastify-adobe-target: '
+
+/** Minimum time between two lines about the same kind of failure, in ms. */
+const MIN_INTERVAL = 10_000
+
+/** Kinds and keys that are told apart. Names may come from anywhere, so there must be a limit. */
+const MAX_KINDS = 1000
+
+/**
+ * The log of one client or plugin instance. Never throws, even if the logger does.
+ *
+ * @example
+ * const log = Log.of(settings.logger)
+ * if (log.once(`cache ${route}`)) log.warn('response is publicly cacheable', { route })
+ */
+export class Log {
+  readonly #logger: TargetLogger
+  readonly #kinds = new Map<string, { loggedAt: number, unlogged: number }>()
+  /** Whether a key is new: true the first time only. For lines that are logged once in the life of a process. */
+  readonly once = once()
+
+  constructor (logger: TargetLogger) {
+    this.#logger = logger
+  }
+
+  /** The log itself, or a new one for a logger. */
+  static of (logger: TargetLogger | Log): Log {
+    return logger instanceof Log ? logger : new Log(logger)
+  }
+
+  debug (message: string, fields?: object): void {
+    this.#write('debug', message, fields)
+  }
+
+  /** Advice: what works, but should be done in another way. */
+  warn (message: string, fields?: object): void {
+    this.#write('warn', message, fields)
+  }
+
+  error (message: string, fields?: object): void {
+    this.#write('error', message, fields)
+  }
+
+  /** Logs a piece of advice once. Bound, so that it can be passed on by itself. */
+  readonly warnOnce = (message: string): void => {
+    if (this.once(message)) this.warn(message)
+  }
+
+  /**
+   * Logs a failure that may happen again and again: the first of its kind immediately, then one line per interval with the
+   * number of failures that it stands for.
+   *
+   * @param options `message`: without visitor data; default: the error's own. `count`: number of failures reported at once.
+   *   `kind`: default: the error's code and status. `level`: default `error`
+   */
+  failure (error: TargetError, { message = error.message, count = 1, kind = `${error.code} ${error.meta?.status ?? ''}`, level = 'error' }: FailureOptions = {}): void {
+    if (this.#kinds.size >= MAX_KINDS && !this.#kinds.has(kind)) kind = error.code
+    const now = performance.now()
+    const known = this.#kinds.get(kind)
+    if (known !== undefined && now - known.loggedAt < MIN_INTERVAL) {
+      known.unlogged += count
+      return
+    }
+    this.#kinds.set(kind, { loggedAt: now, unlogged: 0 })
+    const more = known !== undefined && known.unlogged > 0 ? ` (and ${known.unlogged} more since the last line)` : ''
+    this.#write(level, message + more, { err: error })
+  }
+
+  /**
+   * Wraps a callback of the app: what it throws, or rejects with, is logged once with its name and changes nothing.
+   *
+   * @param name as the app knows it, e.g. `events.clientReady`
+   */
+  guard<Args extends unknown[]> (callback: ((...args: Args) => unknown) | undefined, name: string): (...args: Args) => void {
+    const threw = (thrown: unknown): void => {
+      if (this.once(`${name} threw`)) this.error(`\`${name}\` threw; further errors from it will not be logged`, { err: thrown })
+    }
+    return (...args) => {
+      try {
+        const result = callback?.(...args)
+        if (result instanceof Promise) result.catch(threw)
+      } catch (thrown) {
+        threw(thrown)
+      }
+    }
+  }
+
+  #write (level: 'debug' | 'warn' | 'error', message: string, fields: object | undefined): void {
+    const method = level === 'warn' && typeof this.#logger.warn !== 'function' ? 'error' : level
+    try {
+      if (fields === undefined) this.#logger[method]!(PREFIX + message)
+      else this.#logger[method]!(fields, PREFIX + message)
+    } catch {
+      // A logger that throws is treated as absent: there is nowhere left to report it.
+    }
+  }
+}
+
+/** A number with its noun, for a message: `1 mbox`, `2 mboxes`. */
+export const counted = (count: number, singular: string, plural = `${singular}s`): string => `${count} ${count === 1 ? singular : plural}`
+
+/** How {@link Log.failure} logs. */
+export interface FailureOptions {
+  message?: string
+  count?: number
+  kind?: string
+  level?: 'warn' | 'error'
+}
+
+/** Makes a function that returns true for each key the first time, and false from then on, also for keys past a limit. */
+export function once (): (key: string) => boolean {
+  const known = new Set<string>()
+  return (key) => {
+    if (known.has(key) || known.size >= MAX_KINDS) return false
+    known.add(key)
+    return true
+  }
+}
+
+/** Waits between attempts. */
+export interface Backoff {
+  /** ms before the second attempt; doubled for each further one. */
+  first: number
+  /** ms at most. */
+  max: number
+  /** The share of the wait that is drawn at random, so that many processes do not retry at the same time. */
+  jitter: readonly [min: number, max: number]
+  /** From 0 to below 1. Default: `Math.random`. */
+  random?: () => number
+}
+
+/**
+ * The wait before the next attempt, in ms.
+ *
+ * @param failures number of attempts that failed in a row, from 1
+ */
+export function backoff (failures: number, { first, max, jitter: [low, high], random = Math.random }: Backoff): number {
+  return Math.min(first * 2 ** (failures - 1), max) * (low + (high - low) * random())
 }

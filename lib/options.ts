@@ -4,13 +4,13 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import type { ClientSettings } from './client/client.ts'
-import { clientProperties, clientSettings, type TargetClientOptions } from './client/options.ts'
+import { clientProperties, clientSettings, replaced, type TargetClientOptions } from './client/options.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import { declareMboxes, type DeclaredMboxes, type MboxDefinitions } from './offers/mboxes.ts'
 import type { ContextAdditions } from './request/context.ts'
 import type { TargetRequestForm } from './request/route-config.ts'
-import { checkOptions, flag, fn, milliseconds, oneOf, strict, text } from './validation.ts'
+import { callback, checkOptions, flag, Milliseconds, oneOf, strict, text } from './validation.ts'
 import type { CookieSettings } from './visitor/cookies.ts'
 import type { VisitorDetails } from './visitor/visitor.ts'
 
@@ -57,29 +57,29 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
 
 export const PluginOptionsSchema = Type.Object({
   ...clientProperties,
-  maxWait: Type.Optional(milliseconds()),
-  hook: Type.Optional(oneOf(['onRequest', 'preParsing', 'preValidation', 'preHandler', false], 'onRequest, preParsing, preValidation, preHandler or false')),
+  maxWait: Type.Optional(Milliseconds),
+  hook: Type.Optional(oneOf('onRequest', 'preParsing', 'preValidation', 'preHandler', false)),
   global: Type.Optional(flag),
   request: Type.Optional(Type.Any()),
   mboxes: Type.Optional(Type.Any()),
-  enabled: Type.Optional(fn),
-  visitor: Type.Optional(fn),
-  context: Type.Optional(fn),
-  parameters: Type.Optional(fn),
-  profileParameters: Type.Optional(fn),
+  enabled: Type.Optional(callback),
+  visitor: Type.Optional(callback),
+  context: Type.Optional(callback),
+  parameters: Type.Optional(callback),
+  profileParameters: Type.Optional(callback),
   cookies: Type.Optional(Type.Union([Type.Literal(false), Type.Object({
-    domain: Type.Optional(text('^\\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$', 'a domain')),
-    path: Type.Optional(text('^/[!-:<-~]*$', 'a path')),
+    domain: Type.Optional(text('^\\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$', 'a domain name')),
+    path: Type.Optional(text('^/[!-:<-~]*$', 'a path that begins with /')),
     secure: Type.Optional(flag),
-    sameSite: Type.Optional(oneOf(['Strict', 'Lax', 'None', 'strict', 'lax', 'none'], 'Strict, Lax or None')),
+    sameSite: Type.Optional(Type.Union(['Strict', 'Lax', 'None', 'strict', 'lax', 'none'].map((value) => Type.Literal(value)), { expected: "'Strict', 'Lax' or 'None'" })),
     httpOnly: Type.Optional(flag),
     partitioned: Type.Optional(flag)
-  }, strict)], { description: '{ domain, path, secure, sameSite, httpOnly, partitioned }, or false' })),
+  }, strict)], { expected: 'an object { domain, path, secure, sameSite, httpOnly, partitioned }, or false' })),
   qa: Type.Optional(flag),
-  notificationsRoute: Type.Optional(Type.Union([Type.Boolean(), Type.String({ pattern: '^/[!"$-)+-9;->@-~]*$' })], { description: 'true, false or a path that begins with /' })),
+  notificationsRoute: Type.Optional(Type.Union([Type.Boolean(), Type.String({ pattern: '^/[!"$-)+-9;->@-~]*$' })], { expected: 'true, false or a path that begins with /' })),
   serverTiming: Type.Optional(flag),
-  decorator: Type.Optional(text('^[A-Za-z_$][\\w$]*$', 'a JavaScript name'))
-}, strict)
+  decorator: Type.Optional(text('^[A-Za-z_$][\\w$]*$', 'a JavaScript identifier'))
+}, { ...strict, replaced })
 
 /** The plugin's options, checked and with their defaults. */
 export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait' | 'request' | 'enabled' | 'visitor' | 'context' | 'parameters' | 'profileParameters'> {
@@ -104,7 +104,7 @@ export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait
 export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: TargetLogger): PluginSettings {
   const options = checkOptions<FastifyAdobeTargetOptions>(PluginOptionsSchema, given)
   if (options.global === true && options.request === undefined) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', '`global` needs a default request: set `request`')
+    throw failure('FST_TARGET_INVALID_OPTIONS', '`global` requires a default request; set `request`')
   }
   return {
     client: clientSettings({ ...options, logger: options.logger ?? logger }),

@@ -51,12 +51,11 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   const { decorator: name, hook } = options
   const { logger, organizationId, targetLocationHint, timeout, grace, propertyToken, environmentId, decisioningMethod } = options.client
   const defaults = {
-    request: options.request === undefined ? undefined : compileForm(options.request, '`request`', options.client.report),
+    request: options.request === undefined ? undefined : compileForm(options.request, { root: 'request' }, options.client.report),
     global: options.global
   }
   const client = new TargetClient(options.client)
   const identity = visitorSettings(organizationId, targetLocationHint, options.client.report)
-  const failed = new Set<string>()
   const settings = {
     ...options,
     client,
@@ -68,14 +67,8 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     logger,
     report: options.client.report,
     contentFailed: contentReporter(logger),
-    functionFailed (place: string, error: unknown, taken = 'absent') {
-      if (failed.has(place)) return
-      failed.add(place)
-      try {
-        logger.error(error, `Target: \`${place}\` failed and is taken as ${taken}; further failures of it are not logged`)
-      } catch {
-        // A logger that throws is treated as absent: there is nowhere left to say so.
-      }
+    functionFailed (place: string, error: unknown, taken?: string) {
+      if (logger.once(`${place} threw`)) logger.error(`\`${place}\` threw and was ${taken === undefined ? 'ignored' : `taken as ${taken}`}; further errors from it will not be logged`, { err: error })
     }
   }
 
@@ -122,7 +115,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
       const added = method === 'HEAD' && config.url !== undefined && app.hasRoute({ method: 'GET', url: config.url })
       if (!added) route.plan = compile(known[name], method, config.url)
     } catch (error) {
-      logger.error(error, 'Target: a route is misconfigured and gets no offers')
+      logger.error('a route is misconfigured and gets no offers', { err: error })
     }
     return route
   }
@@ -146,15 +139,13 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   else if (hook !== false && hook !== 'onRequest') app.addHook(hook, (request: FastifyRequest, _reply: FastifyReply, done: () => void) => { start(request); done() })
 
   const serialize = options.cookies === false ? undefined : cookieSerializer(options.cookies)
-  const cacheable = new Set<string>()
   let closing = false
-  /** Whether an answer is for everybody, which is logged once for each route. */
+  /** Whether a response is publicly cacheable, which is logged once for each route. */
   const isForAll = (request: FastifyRequest, reply: FastifyReply): boolean => {
     if (!isPubliclyCacheable(reply)) return false
     const route = `${request.method} ${request.routeOptions.url ?? ''}`
-    if (!cacheable.has(route)) {
-      cacheable.add(route)
-      logger.error({ route }, 'Target: the answer may be cached for everybody although it is one visitor\'s; its cookies are not written. Mark it private')
+    if (logger.once(`cacheable ${route}`)) {
+      logger.warn('the response is personalized but publicly cacheable, so the visitor\'s cookies were not written; send `Cache-Control: private`', { route })
     }
     return true
   }

@@ -1,13 +1,15 @@
 /**
  * The options of one call of the client, the Node SDK's plus `timeout` and `signal`, and the call that they make.
  */
+import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
 import { isLocationHint, locationHintOf, parseTargetCookie } from '../visitor/cookies.ts'
 import { createDeliveryRequest, type OffersRequest } from './sdk-request.ts'
 import type { DecisioningMethod } from '../schema/index.ts'
 import { idText, SESSION_ID, type ReportLimit } from '../schema/limits.ts'
-import type { TargetLogger } from '../diagnostics.ts'
+import type { Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
+import { check, Milliseconds, oneOf, passing, withMethods } from '../validation.ts'
 import { ExperienceCloudVisitor, type CustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
 import type { TargetCall } from './target-call.ts'
 
@@ -37,24 +39,22 @@ export interface GetOffersOptions {
   signal?: AbortSignal
 }
 
+/** The options that are checked at run time. The others are the SDK's, which ignores what it does not know. */
+const CallOptions = Type.Object({
+  timeout: Type.Optional(Milliseconds),
+  signal: Type.Optional(passing((signal) => signal instanceof AbortSignal, 'an AbortSignal')),
+  visitor: Type.Optional(withMethods(['getVisitorValues', 'getState', 'getSupplementalDataID'], 'an object with the methods getVisitorValues, getState and getSupplementalDataID')),
+  decisioningMethod: Type.Optional(oneOf('server-side', 'on-device', 'hybrid'))
+})
+
 /**
- * Checks what no type checks at run time.
+ * Checks the options of a call.
  *
  * @throws FST_TARGET_INVALID_REQUEST, FST_TARGET_INVALID_OPTIONS
  */
 export function checkCallOptions (options: GetOffersOptions): void {
-  if (typeof options !== 'object' || options === null) throw failure('FST_TARGET_INVALID_REQUEST', 'options are required: an object with `request`')
-  const { timeout, signal, visitor, decisioningMethod } = options
-  if (timeout !== undefined && !(Number.isFinite(timeout) && timeout > 0)) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', '`timeout` must be a number of ms above 0')
-  }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw failure('FST_TARGET_INVALID_OPTIONS', '`signal` must be an AbortSignal')
-  if (visitor !== undefined && !(['getVisitorValues', 'getState', 'getSupplementalDataID'] as const).every((method) => typeof visitor?.[method] === 'function')) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', '`visitor` must have the methods getVisitorValues, getState and getSupplementalDataID')
-  }
-  if (decisioningMethod !== undefined && !['server-side', 'on-device', 'hybrid'].includes(decisioningMethod)) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', '`decisioningMethod` must be server-side, on-device or hybrid')
-  }
+  if (typeof options !== 'object' || options === null) throw failure('FST_TARGET_INVALID_REQUEST', 'options must be an object with `request`')
+  check(CallOptions, options)
 }
 
 /** Adds mboxes to a request's `execute`, numbered after the highest index given, as the SDK does. */
@@ -77,7 +77,7 @@ export interface CallDefaults {
   timeout: number
   /** ms */
   grace: number
-  logger: TargetLogger
+  logger: Log
   /** Called with what was cut or left out of a request. */
   report: ReportLimit
 }

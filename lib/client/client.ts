@@ -9,10 +9,12 @@ import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { withoutUnknownAddress } from '../decisioning/geo.ts'
 import { remoteDependencies } from '../decisioning/remote.ts'
 import { checkNotificationsRequest, checkOffersRequest } from './sdk-request.ts'
+import { NOTHING_TO_ABORT, type Abortable } from '../delivery/abort-listeners.ts'
 import { Delivery, type DeliveryAnswer, type DeliverySettings, type Settled } from '../delivery/delivery.ts'
 import type { DecisioningMethod, DeliveryRequest, Notification } from '../schema/index.ts'
 import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
 import { asTargetError, failure, type TargetError } from '../errors.ts'
+import type { Log } from '../diagnostics.ts'
 import { emitterOf, type TargetEvents } from './events.ts'
 import { createHealth, type TargetHealth } from './health.ts'
 import { createResult, emptyResponse, type Answer, type TargetResult } from '../offers/offer.ts'
@@ -20,7 +22,7 @@ import { OnDevice, type OnDeviceSettings } from './on-device.ts'
 import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split-call.ts'
 import { resolveClientOptions, type TargetClientOptions } from './options.ts'
 import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
-import type { NotificationSender, RunningCall, TargetCall } from './target-call.ts'
+import type { NotificationSender, TargetCall } from './target-call.ts'
 import { TelemetryStore } from './telemetry.ts'
 
 /** A client's options, checked and with their defaults. */
@@ -29,6 +31,7 @@ export interface ClientSettings extends DeliverySettings, OnDeviceSettings, Edge
   telemetryEnabled: boolean
   notifications: OutboxSettings
   events: TargetEvents
+  logger: Log
 }
 
 /** Node's callback style. */
@@ -143,7 +146,7 @@ export class TargetClient {
    * @param settled told once how it ended, maybe before this returns; must not throw
    * @internal
    */
-  call (call: TargetCall, settled: Settled<Answer>): RunningCall {
+  call (call: TargetCall, settled: Settled<Answer>): Abortable {
     const { decisioningMethod } = call
     if (decisioningMethod !== 'server-side') this.loadArtifact()
     // One call sees one artifact, whatever arrives meanwhile.
@@ -151,14 +154,14 @@ export class TargetClient {
     if (artifact === undefined) {
       if (decisioningMethod !== 'on-device') return this.#ask(call, NOTHING_REMOTE, settled)
       settled(undefined, failure('FST_TARGET_NOT_READY', 'there is no rule artifact yet'))
-      return NOTHING_RUNNING
+      return NOTHING_TO_ABORT
     }
     if (decisioningMethod !== 'on-device') {
       const remote = remoteDependencies(artifact, call.request)
       if (decisioningMethod === 'server-side' || remote.remoteNeeded) return this.#ask(call, remote, settled)
     }
     this.#decide(call, artifact, settled)
-    return NOTHING_RUNNING
+    return NOTHING_TO_ABORT
   }
 
   #decide (call: TargetCall, artifact: CompiledArtifact, settled: Settled<Answer>): void {
@@ -179,7 +182,7 @@ export class TargetClient {
     else decided(answer)
   }
 
-  #ask (call: TargetCall, { remoteMboxes, remoteViews }: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): RunningCall {
+  #ask (call: TargetCall, { remoteMboxes, remoteViews }: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): Abortable {
     if (isTooLarge(call.request)) return this.#askInParts(call, { remoteMboxes, remoteViews }, settled)
     const sendable = withKnownPlace(call.request)
     const request = this.#telemetry?.ride(sendable) ?? sendable
@@ -189,7 +192,7 @@ export class TargetClient {
       body = call.json === undefined || request !== call.request ? JSON.stringify(request) : call.json()
     } catch (cause) {
       settled(undefined, failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause }))
-      return NOTHING_RUNNING
+      return NOTHING_TO_ABORT
     }
     const toAnswer = ({ body, elapsed }: DeliveryAnswer): Answer => {
       const response = body ?? emptyResponse()
@@ -215,7 +218,7 @@ export class TargetClient {
   }
 
   /** Sends a request that is too large for one call, as several at the same time. */
-  #askInParts (call: TargetCall, remote: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): RunningCall {
+  #askInParts (call: TargetCall, remote: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): Abortable {
     const outcomes: PartOutcome[] = []
     const requests = splitRequest(call.request)
     let waiting = requests.length
@@ -330,9 +333,6 @@ function withKnownPlace (request: DeliveryRequest): DeliveryRequest {
 }
 
 const NOTHING_REMOTE = { remoteMboxes: [], remoteViews: [] }
-
-/** A call that has ended, or cannot be ended. */
-const NOTHING_RUNNING: RunningCall = { abort () {} }
 
 /** Both styles of asynchronous methods; a callback is called outside the promise, so that its own errors stay its own. */
 function settle<Result> (promise: Promise<Result>, callback: TargetCallback<Result> | undefined): Promise<Result> | void {

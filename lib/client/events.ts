@@ -1,6 +1,6 @@
 /** The Node SDK's events, as callbacks by name. */
 import type { Geo, Notification } from '../schema/index.ts'
-import type { TargetLogger } from '../diagnostics.ts'
+import type { Log } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
 
 /** What each event tells, beside its `type`. */
@@ -22,12 +22,7 @@ export type TargetEvents = { [Name in keyof TargetEventDetails]?: (event: { type
 export type Emit = <Name extends keyof TargetEventDetails>(type: Name, detail: TargetEventDetails[Name]) => void
 
 /** Makes the function that calls the callbacks. */
-export function emitterOf (events: TargetEvents, logger: TargetLogger): Emit {
-  return (type, detail) => {
-    try {
-      (events[type] as ((event: object) => void) | undefined)?.({ type, ...detail })
-    } catch (error) {
-      logger.error(error, 'Target: the callback of an event failed')
-    }
-  }
+export function emitterOf (events: TargetEvents, log: Log): Emit {
+  const callbacks = new Map(Object.entries(events).map(([name, callback]) => [name, log.guard(callback as (event: object) => void, `events.${name}`)]))
+  return (type, detail) => callbacks.get(type)?.({ type, ...detail })
 }

@@ -7,7 +7,7 @@ import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { decide } from '../decisioning/decide.ts'
 import { GeoLookup, needsGeo } from '../decisioning/geo.ts'
 import type { DeliveryRequest, Notification } from '../schema/index.ts'
-import { channels, type TargetLogger } from '../diagnostics.ts'
+import { channels, type Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import type { Emit, TargetEventDetails } from './events.ts'
 import type { Answer } from '../offers/offer.ts'
@@ -24,7 +24,7 @@ export interface OnDeviceSettings {
   artifactFormat?: 'json' | 'bin'
   /** ms */
   pollingInterval: number
-  logger: TargetLogger
+  logger: Log
 }
 
 /** Decides on-device. */

@@ -3,9 +3,9 @@
  */
 import { Type } from '@sinclair/typebox'
 import type { Dispatcher } from 'undici'
-import { warnOnce, type TargetLogger } from '../diagnostics.ts'
+import { Log, type TargetLogger } from '../diagnostics.ts'
 import type { DecisioningMethod } from '../schema/index.ts'
-import { callback, checkOptions, count, flag, milliseconds, oneOf, strict, text, wait, withMethods } from '../validation.ts'
+import { callback, checkOptions, flag, integer, isObject, MAX_MILLISECONDS, Milliseconds, MillisecondsOrZero, oneOf, passing, strict, text, withMethods } from '../validation.ts'
 import type { ClientSettings } from './client.ts'
 import type { TargetEvents } from './events.ts'
 
@@ -96,60 +96,69 @@ export interface TargetClientOptions {
 
 /** Schema of each client option; the plugin's options have them too. */
 export const clientProperties = {
-  client: text('^[A-Za-z0-9][A-Za-z0-9_-]*$', 'the Target client code: letters, digits, - and _'),
-  organizationId: text('^[ -~]*[!-~][ -~]*$', 'the IMS organization id, as in 1234567890@AdobeOrg'),
-  serverDomain: Type.Optional(text('^([A-Za-z0-9_.-]+|\\[[0-9A-Fa-f:.]+\\])(:\\d{1,5})?$', 'a host, with its port if need be, without scheme or path')),
+  client: text('^[A-Za-z0-9][A-Za-z0-9_-]*$', 'a Target client code (letters, digits, - and _)'),
+  organizationId: text('^[ -~]*[!-~][ -~]*$', 'an IMS organization id such as 1234567890@AdobeOrg'),
+  serverDomain: Type.Optional(text('^([A-Za-z0-9_.-]+|\\[[0-9A-Fa-f:.]+\\])(:\\d{1,5})?$', 'a host, optionally with a port, without scheme or path')),
   secure: Type.Optional(flag),
-  timeout: Type.Optional(milliseconds()),
-  grace: Type.Optional(wait),
-  propertyToken: Type.Optional(text('\\S', 'a property token')),
-  environment: Type.Optional(oneOf(['production', 'staging', 'development'], 'production, staging or development')),
-  environmentId: Type.Optional(Type.Integer({ minimum: 0, description: 'the id of a Target environment, a whole number' })),
-  targetLocationHint: Type.Optional(text('^\\d{1,4}$', '1 to 4 digits, in quotes')),
-  decisioningMethod: Type.Optional(oneOf(['server-side', 'on-device', 'hybrid'], 'server-side, on-device or hybrid')),
-  artifactLocation: Type.Optional(text('^https?://[^\\s/]+', 'the whole http or https address of the artifact')),
-  artifactPayload: Type.Optional(withMethods([], 'a rule artifact, as an object')),
-  artifactFormat: Type.Optional(oneOf(['json', 'bin'], 'json or bin')),
-  pollingInterval: Type.Optional(Type.Union([Type.Literal(0), Type.Number({ minimum: 1000, maximum: 2 ** 31 - 1 })], { description: 'a number of ms from 1000, or 0 for no polling' })),
-  version: Type.Optional(text('\\S', 'a version, in quotes')),
+  timeout: Type.Optional(Milliseconds),
+  grace: Type.Optional(MillisecondsOrZero),
+  propertyToken: Type.Optional(text('\\S', 'a property token, a string that is not empty')),
+  environment: Type.Optional(oneOf('production', 'staging', 'development')),
+  environmentId: Type.Optional(Type.Integer({ minimum: 0, expected: 'a Target environment id, an integer ≥ 0' })),
+  targetLocationHint: Type.Optional(text('^\\d{1,4}$', 'a string of 1 to 4 digits')),
+  decisioningMethod: Type.Optional(oneOf('server-side', 'on-device', 'hybrid')),
+  artifactLocation: Type.Optional(text('^https?://[^\\s/]+', 'the full http or https URL of the artifact')),
+  artifactPayload: Type.Optional(passing(isObject, 'a rule artifact, as an object')),
+  artifactFormat: Type.Optional(oneOf('json', 'bin')),
+  pollingInterval: Type.Optional(Type.Union([Type.Literal(0), Type.Number({ minimum: 1000, maximum: MAX_MILLISECONDS })], { expected: `a number of ms ≥ 1000 and ≤ ${MAX_MILLISECONDS}, or 0 for no polling` })),
+  version: Type.Optional(text('\\S', 'a string that is not empty')),
   telemetryEnabled: Type.Optional(flag),
   pool: Type.Optional(Type.Object({
-    connections: Type.Optional(count),
-    keepAliveTimeout: Type.Optional(milliseconds()),
-    maxAge: Type.Optional(milliseconds()),
+    connections: Type.Optional(integer(1)),
+    keepAliveTimeout: Type.Optional(Milliseconds),
+    maxAge: Type.Optional(Milliseconds),
     allowH2: Type.Optional(flag),
-    maxResponseSize: Type.Optional(Type.Integer({ minimum: 1, description: 'a whole number of bytes' })),
-    maxQueue: Type.Optional(Type.Integer({ minimum: 0, description: 'a whole number from 0' }))
-  }, { ...strict, description: '{ connections, keepAliveTimeout, maxAge, allowH2, maxResponseSize, maxQueue }' })),
+    maxResponseSize: Type.Optional(Type.Integer({ minimum: 1, expected: 'a number of bytes, an integer ≥ 1' })),
+    maxQueue: Type.Optional(integer(0))
+  }, strict)),
   dispatcher: Type.Optional(withMethods(['dispatch'], 'an undici Dispatcher')),
   breaker: Type.Optional(Type.Union([Type.Literal(false), Type.Object({
-    failures: Type.Optional(count),
-    window: Type.Optional(milliseconds()),
-    cooldown: Type.Optional(milliseconds())
-  }, strict)], { description: '{ failures, window, cooldown }, each above 0, or false' })),
+    failures: Type.Optional(integer(1)),
+    window: Type.Optional(Milliseconds),
+    cooldown: Type.Optional(Milliseconds)
+  }, strict)], { expected: 'an object { failures, window, cooldown }, or false' })),
   notifications: Type.Optional(Type.Object({
-    concurrency: Type.Optional(count),
-    maxQueue: Type.Optional(count),
-    retries: Type.Optional(Type.Integer({ minimum: 0, description: 'a whole number from 0' })),
-    closeTimeout: Type.Optional(wait)
-  }, { ...strict, description: '{ concurrency, maxQueue, retries, closeTimeout }' })),
+    concurrency: Type.Optional(integer(1)),
+    maxQueue: Type.Optional(integer(1)),
+    retries: Type.Optional(integer(0)),
+    closeTimeout: Type.Optional(MillisecondsOrZero)
+  }, strict)),
   events: Type.Optional(Type.Object({
     clientReady: Type.Optional(callback),
     artifactDownloadSucceeded: Type.Optional(callback),
     artifactDownloadFailed: Type.Optional(callback),
     geoLocationUpdated: Type.Optional(callback),
     sendNotificationError: Type.Optional(callback)
-  }, { ...strict, description: 'functions by the name of the event' })),
+  }, { ...strict, expected: 'an object of functions by event name' })),
   logger: Type.Optional(withMethods(['debug', 'error'], 'a logger with the methods debug and error'))
 }
 
-const ClientOptionsSchema = Type.Object(clientProperties, strict)
+/** Options of Adobe's Node SDK that do not exist here, and what to use. */
+export const replaced = {
+  fetchApi: '`dispatcher`, any undici Dispatcher (ProxyAgent, MockAgent, …)',
+  maximumWaitReady: '`ready({ timeout })`',
+  cdnEnvironment: '`artifactLocation`, the full URL of the artifact',
+  cdnBasePath: '`artifactLocation`, the full URL of the artifact'
+}
+
+const ClientOptionsSchema = Type.Object(clientProperties, { ...strict, replaced })
 
 const SILENT: TargetLogger = { debug () {}, error () {} }
 
 /** Checked options of the client with their defaults. */
 export function clientSettings (options: TargetClientOptions): ClientSettings {
   const { pool, breaker } = options
+  const logger = Log.of(options.logger ?? SILENT)
   return {
     client: options.client,
     organizationId: options.organizationId,
@@ -175,8 +184,8 @@ export function clientSettings (options: TargetClientOptions): ClientSettings {
     dispatcher: options.dispatcher,
     notifications: { concurrency: 8, maxQueue: 10_000, retries: 10, closeTimeout: 5000, ...options.notifications },
     events: options.events ?? {},
-    logger: options.logger ?? SILENT,
-    report: warnOnce(options.logger ?? SILENT)
+    logger,
+    report: logger.warnOnce
   }
 }
 

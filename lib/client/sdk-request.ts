@@ -10,8 +10,9 @@ import type {
 import {
   acceptableContext, acceptableCustomerIds, acceptableDetails, acceptableIds, acceptableMboxes, acceptableNotification, idText, type ReportLimit
 } from '../schema/limits.ts'
-import type { TargetLogger } from '../diagnostics.ts'
+import { counted, type Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
+import { isObject } from '../validation.ts'
 import { createAudienceManager, DEFAULT_CONSUMER_ID, toDeliveryCustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
 
 /** A request as callers give it: the context may be left out, then it is a web page's. */
@@ -25,11 +26,10 @@ export interface RequestCompletion {
   consumerId?: string
   environmentId?: number
   propertyToken?: string
-  logger: TargetLogger
+  logger: Log
   report: ReportLimit
 }
 
-const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value)
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 
 function hasValues (value: unknown): value is object {
@@ -167,7 +167,7 @@ function createAnalytics (given: AnalyticsRequest | undefined, { visitor, consum
 }
 
 /** The `execute` part: mboxes without a name are left out, an index is filled in; undefined when nothing is left to ask. */
-export function createExecute (execute: ExecuteRequest | undefined, logger: TargetLogger, report: ReportLimit): ExecuteRequest | undefined {
+export function createExecute (execute: ExecuteRequest | undefined, logger: Log, report: ReportLimit): ExecuteRequest | undefined {
   if (!isObject(execute)) return undefined
   const { pageLoad, mboxes } = execute
   if (!isObject(pageLoad) && !hasEntries(mboxes)) return undefined
@@ -179,7 +179,7 @@ export function createExecute (execute: ExecuteRequest | undefined, logger: Targ
 }
 
 /** The `prefetch` part, likewise. */
-export function createPrefetch (prefetch: PrefetchRequest | undefined, logger: TargetLogger, report: ReportLimit): PrefetchRequest | undefined {
+export function createPrefetch (prefetch: PrefetchRequest | undefined, logger: Log, report: ReportLimit): PrefetchRequest | undefined {
   if (!isObject(prefetch)) return undefined
   const { pageLoad, views, mboxes } = prefetch
   if (!isObject(pageLoad) && !hasEntries(views) && !hasEntries(mboxes)) return undefined
@@ -191,10 +191,10 @@ export function createPrefetch (prefetch: PrefetchRequest | undefined, logger: T
   return result
 }
 
-function createMboxes (mboxes: MboxRequest[] | undefined, logger: TargetLogger, report: ReportLimit): MboxRequest[] | undefined {
+function createMboxes (mboxes: MboxRequest[] | undefined, logger: Log, report: ReportLimit): MboxRequest[] | undefined {
   if (!hasEntries(mboxes)) return undefined
   const named = mboxes.filter((mbox) => isObject(mbox) && isText(mbox.name))
-  if (named.length < mboxes.length) logger.error('fastify-adobe-target: %d mbox without a name left out of the request', mboxes.length - named.length)
+  if (named.length < mboxes.length) logger.warn(`ignored ${counted(mboxes.length - named.length, 'mbox', 'mboxes')} without a name`)
   const accepted = acceptableMboxes(named, report)
   if (accepted.length === 0) return undefined
   // The position, as in the SDK, unless another mbox was given that index: the edge wants each once.
@@ -208,10 +208,10 @@ function createMboxes (mboxes: MboxRequest[] | undefined, logger: TargetLogger, 
   })
 }
 
-function createNotifications (notifications: Notification[] | undefined, logger: TargetLogger, report: ReportLimit): Notification[] | undefined {
+function createNotifications (notifications: Notification[] | undefined, logger: Log, report: ReportLimit): Notification[] | undefined {
   if (!hasEntries(notifications)) return undefined
   const valid = notifications.filter((notification) => isObject(notification) && isText(notification.id) &&
     typeof notification.timestamp === 'number' && (notification.type === 'click' || notification.type === 'display'))
-  if (valid.length < notifications.length) logger.error('fastify-adobe-target: %d malformed notification left out of the request', notifications.length - valid.length)
+  if (valid.length < notifications.length) logger.warn(`ignored ${counted(notifications.length - valid.length, 'malformed notification')}`)
   return valid.length > 0 ? valid.map((notification) => acceptableNotification(notification, report)) : undefined
 }

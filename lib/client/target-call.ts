@@ -22,12 +22,6 @@ export interface TargetCall {
   onLate?: (answer: Answer) => void
 }
 
-/** A call that is under way. */
-export interface RunningCall {
-  /** Ends the call: nobody waits for it any more. */
-  abort (): void
-}
-
 /** Whose notifications: what is the same for all of one visitor in one tick. */
 export interface NotificationSender {
   /** Tells visitors apart. */

@@ -4,7 +4,7 @@
  * The last good artifact stays until a better one is compiled, whatever its origin answers in between.
  */
 import { AsyncResource } from 'node:async_hooks'
-import { channels, type TargetLogger } from '../diagnostics.ts'
+import { backoff, channels, Log, type TargetLogger } from '../diagnostics.ts'
 import { failure, isTargetError, type TargetError } from '../errors.ts'
 import { ArtifactSource, type ArtifactSourceSettings } from './artifact-source.ts'
 import { type CompiledArtifact, compileArtifact } from './compile.ts'
@@ -28,6 +28,7 @@ export interface ArtifactSettings extends ArtifactSourceSettings {
   /** ms between two looks at the origin; 0: none once there is an artifact. */
   pollingInterval: number
   logger: TargetLogger
+  /** Must not throw. */
   onEvent?: ((name: ArtifactEvent, detail: object) => void) | undefined
 }
 
@@ -44,10 +45,10 @@ export interface ArtifactHealth {
 
 /** ms before the first retry, doubled each time up to the polling interval, or to the second where nothing is polled. */
 const FIRST_RETRY = 1000
-const LONGEST_RETRY = 300_000
+const MAX_RETRY = 300_000
 
-/** Intervals are stretched or shortened by up to this share, so that many processes do not ask at once. */
-const JITTER = 0.1
+/** Intervals are shortened or stretched by up to a tenth, so that many processes do not ask at the same time. */
+const JITTER = [0.9, 1.1] as const
 
 interface Waiter {
   resolve: () => void
@@ -58,6 +59,7 @@ interface Waiter {
 export class ArtifactKeeper {
   readonly #settings: ArtifactSettings
   readonly #source: ArtifactSource
+  readonly #log: Log
   /** Work runs in the async context of this object's making, never in that of a request. */
   readonly #scope = new AsyncResource('fastify-adobe-target.artifact')
   readonly #waiters = new Set<Waiter>()
@@ -69,13 +71,13 @@ export class ArtifactKeeper {
   #failures = 0
   #retrievals = 0
   #confirmedAt: number | undefined
-  #problems: ReadonlySet<string> = new Set()
   #running: Promise<{ changed: boolean }> | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor (settings: ArtifactSettings) {
     this.#settings = settings
     this.#source = new ArtifactSource(settings)
+    this.#log = Log.of(settings.logger)
   }
 
   /** Where the artifact comes from. */
@@ -194,10 +196,8 @@ export class ArtifactKeeper {
   }
 
   async #use (payload: unknown): Promise<{ changed: boolean }> {
-    const problems = new Set<string>()
-    const compiled = await compileArtifact(payload, { report: (problem) => this.#report(problem, problems) })
+    const compiled = await compileArtifact(payload, { report: (problem) => this.#report(problem) })
     if (this.#stopped) throw failure('FST_TARGET_CLOSED', 'the client was closed meanwhile')
-    this.#problems = problems
     this.#retrievals += 1
     this.#current = compiled
     return { changed: true }
@@ -217,8 +217,8 @@ export class ArtifactKeeper {
     if (this.#stopped) return error
     this.#failures += 1
     if (error.message !== this.#error?.message) {
-      const kept = this.#current === undefined ? 'there is none yet' : 'the one before is kept'
-      guard(() => this.#settings.logger.error({ err: error }, `${error.message}; ${kept}`))
+      const kept = this.#current === undefined ? 'there is no previous one' : 'the previous one stays in use'
+      this.#log.error(`${error.message}; ${kept}`, { err: error })
     }
     this.#turn(this.#current === undefined ? 'failed' : 'stale', error)
     this.#emit('artifactDownloadFailed', { artifactLocation: this.location, error })
@@ -236,37 +236,27 @@ export class ArtifactKeeper {
     if (delay === undefined || this.#stopped) return
     this.#timer = setTimeout(() => {
       this.#run(() => this.#download()).catch(() => {})
-    }, delay * (1 - JITTER + 2 * JITTER * Math.random()))
+    }, delay)
     if (this.#waiters.size === 0) this.#timer.unref()
   }
 
   /** ms to the next attempt, if there is to be one. */
   #delay (): number | undefined {
     const { pollingInterval, artifactPayload } = this.#settings
-    if (this.#failures === 0) return pollingInterval > 0 ? pollingInterval : undefined
-    const retry = FIRST_RETRY * 2 ** (this.#failures - 1)
-    if (pollingInterval > 0) return Math.min(retry, pollingInterval)
+    const jitter = JITTER
+    if (this.#failures === 0) return pollingInterval > 0 ? backoff(1, { first: pollingInterval, max: pollingInterval, jitter }) : undefined
+    if (pollingInterval > 0) return backoff(this.#failures, { first: FIRST_RETRY, max: pollingInterval, jitter })
     // Without polling only what was never there is tried again.
-    return this.#current === undefined && artifactPayload === undefined ? Math.min(retry, LONGEST_RETRY) : undefined
+    return this.#current === undefined && artifactPayload === undefined ? backoff(this.#failures, { first: FIRST_RETRY, max: MAX_RETRY, jitter }) : undefined
   }
 
-  /** A rule that cannot work is told once, not with every new artifact that still has it. */
-  #report (problem: string, problems: Set<string>): void {
-    problems.add(problem)
-    if (!this.#problems.has(problem)) guard(() => this.#settings.logger.error(`Target rule artifact: ${problem}`))
+  /** A rule that cannot work is logged once, not with every new artifact that still has it. */
+  #report (problem: string): void {
+    if (this.#log.once(`artifact ${problem}`)) this.#log.error(`rule artifact: ${problem}`)
   }
 
   #emit (name: ArtifactEvent, detail: object): void {
-    guard(() => this.#settings.onEvent?.(name, detail))
-  }
-}
-
-/** What a caller's logger or listener throws must not end the polling. */
-function guard (call: () => void): void {
-  try {
-    call()
-  } catch {
-    // There is nowhere left to say so.
+    this.#settings.onEvent?.(name, detail)
   }
 }
 

@@ -4,9 +4,10 @@
  * Done once per artifact. The work is cut into slices, so that the event loop goes on while a large artifact comes in.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { Value } from '@sinclair/typebox/value'
 import type { TSchema } from '@sinclair/typebox'
+import { once } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
+import { pathOf, problemIn } from '../validation.ts'
 import { Artifact, ArtifactRule } from './artifact-schema.ts'
 import { compileCondition } from './conditions.ts'
 import { type Answers, compileAnswers } from './answers.ts'
@@ -72,7 +73,7 @@ const SLICE = 5
  * every few milliseconds, and what is left to hold it is the garbage collector
  */
 export async function compileArtifact (artifact: unknown, options: { report?: (problem: string) => void } = {}): Promise<CompiledArtifact> {
-  assert(Artifact, artifact, '')
+  assert(Artifact, artifact, 'artifact')
   await loadSuffixes()
   const responseTokens = new Set(artifact.responseTokens)
   const compiler = new RuleCompiler(responseTokens, options.report ?? (() => {}))
@@ -95,7 +96,7 @@ class RuleCompiler {
   readonly #responseTokens: ReadonlySet<string>
   readonly #report: (problem: string) => void
   readonly #activities = new Map<string, Activity>()
-  readonly #reported = new Set<string>()
+  readonly #isNew = once()
   #sliceStart = performance.now()
 
   constructor (responseTokens: ReadonlySet<string>, report: (problem: string) => void) {
@@ -108,7 +109,7 @@ class RuleCompiler {
     for (const [name, rules] of Object.entries(rulesByName)) {
       const list: CompiledRule[] = []
       for (const [i, rule] of rules.entries()) {
-        assert(ArtifactRule, rule, `/rules/${kind}/${name}/${i}`)
+        assert(ArtifactRule, rule, pathOf('artifact.rules', [kind, name, String(i)]))
         const compiledRule = this.#compile(rule)
         if (compiledRule !== undefined) list.push(compiledRule)
         if (performance.now() - this.#sliceStart > SLICE) {
@@ -153,9 +154,7 @@ class RuleCompiler {
 
   /** One report for each kind of problem, naming the first rule that has it. */
   #problem (problem: string, { ruleKey, consequence }: ArtifactRule): void {
-    if (this.#reported.has(problem)) return
-    this.#reported.add(problem)
-    this.#report(`rule ${JSON.stringify(ruleKey)} of ${JSON.stringify(consequence.name)} ${problem}`)
+    if (this.#isNew(problem)) this.#report(`rule ${JSON.stringify(ruleKey)} of ${JSON.stringify(consequence.name)} ${problem}`)
   }
 }
 
@@ -163,8 +162,7 @@ function places (names: readonly string[] = []): Map<string, number> {
   return new Map(names.map((name, place) => [name, place]))
 }
 
-function assert<Schema extends TSchema> (schema: Schema, value: unknown, path: string): asserts value is Schema['static'] {
-  if (Value.Check(schema, value)) return
-  const first = Value.Errors(schema, value).First()
-  throw failure('FST_TARGET_ARTIFACT', `${path}${first?.path ?? ''}: ${first?.message ?? 'invalid'}`)
+function assert<Schema extends TSchema> (schema: Schema, value: unknown, root: string): asserts value is Schema['static'] {
+  const problem = problemIn(schema, value, { root, isPrivate: true })
+  if (problem !== undefined) throw failure('FST_TARGET_ARTIFACT', problem)
 }

@@ -62,7 +62,7 @@ export interface GeoSettings {
   /** Own artifact address, whose origin is asked then; default: Adobe's CDN. */
   artifactLocation?: string | undefined
   fetch: ArtifactFetch
-  /** Hears `geoLocationUpdated` with `{ geoContext }` for each lookup that found something. */
+  /** Called with `geoLocationUpdated` and `{ geoContext }` after each lookup that succeeded. Must not throw. */
   onEvent?: ((name: 'geoLocationUpdated', detail: { geoContext: Geo }) => void) | undefined
 }
 
@@ -103,17 +103,19 @@ export class GeoLookup {
     const known = this.#known.get(address)
     if (known !== undefined) return { ...geo, ...known }
     if (performance.now() < this.#pausedUntil) return geo
+    let found: Geo
     try {
       const { status, body } = await this.#settings.fetch(this.#url, { kind: 'geo', headers, maxSize: MAX_SIZE, ...limits })
-      if (status !== 200) throw new Error(`the lookup answered ${status}`)
-      const found = geoFromHeaders(Object(JSON.parse(new TextDecoder().decode(body))))
-      this.#known.set(address, found)
-      this.#settings.onEvent?.('geoLocationUpdated', { geoContext: { ...geo, ...found } })
-      return { ...geo, ...found }
+      if (status !== 200) throw new Error(`the geo lookup returned status ${status}`)
+      found = geoFromHeaders(Object(JSON.parse(new TextDecoder().decode(body))))
     } catch {
       // A visitor who left says nothing about the service.
       if (limits.signal?.aborted !== true) this.#pausedUntil = performance.now() + PAUSE
       return geo
     }
+    this.#known.set(address, found)
+    const located = { ...geo, ...found }
+    this.#settings.onEvent?.('geoLocationUpdated', { geoContext: located })
+    return located
   }
 }

@@ -4,14 +4,17 @@
  * A signal that is shared by all calls of a process is common, and Node warns of a leak from the eleventh listener on.
  */
 
-/** Something that can be given up. */
+/** Work that can be aborted: nobody waits for its result any more. */
 export interface Abortable {
   abort (): void
 }
 
+/** Stands for work that has ended already, or cannot be aborted. */
+export const NOTHING_TO_ABORT: Abortable = { abort () {} }
+
 const groups = new WeakMap<AbortSignal, AbortGroup>()
 
-/** What is to be given up with one signal. */
+/** The work that one signal aborts. */
 class AbortGroup {
   readonly members = new Set<Abortable>()
 
@@ -21,7 +24,7 @@ class AbortGroup {
   }
 }
 
-/** Has `member` given up when the signal fires. */
+/** Aborts `member` when the signal fires. */
 export function watch (signal: AbortSignal, member: Abortable): void {
   let group = groups.get(signal)
   if (group === undefined) {
@@ -32,7 +35,7 @@ export function watch (signal: AbortSignal, member: Abortable): void {
   group.members.add(member)
 }
 
-/** Takes it back; after the last one no listener is left on the signal. */
+/** Undoes {@link watch}; after the last one no listener is left on the signal. */
 export function unwatch (signal: AbortSignal, member: Abortable): void {
   const group = groups.get(signal)
   if (group === undefined || !group.members.delete(member) || group.members.size > 0) return

@@ -6,19 +6,19 @@
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'
-import type { TargetLogger } from '../diagnostics.ts'
+import { Log, type TargetLogger } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
+import { NOTHING_TO_ABORT, type Abortable } from './abort-listeners.ts'
 import type { BreakerSettings, BreakerState } from './breaker.ts'
 import { Download, type DownloadAnswer, type DownloadOptions } from './download.ts'
-import { DeliveryExchange, type DeliveryAnswer, type DeliveryCall, type Exchange, type Settled } from './exchange.ts'
-import { FailureLog } from '../failure-log.ts'
+import { DeliveryExchange, type DeliveryAnswer, type DeliveryCall, type Settled } from './exchange.ts'
 import { Host, type HostSettings } from './host.ts'
 import type { PoolSettings } from './pool.ts'
 import { warmUp } from './warm-up.ts'
 
 export type { BreakerSettings, BreakerState } from './breaker.ts'
 export type { DownloadAnswer, DownloadOptions } from './download.ts'
-export type { DeliveryAnswer, DeliveryCall, Exchange, Settled } from './exchange.ts'
+export type { DeliveryAnswer, DeliveryCall, Settled } from './exchange.ts'
 export type { PoolSettings } from './pool.ts'
 
 /** How to talk to edges. */
@@ -46,7 +46,7 @@ const MOST_HOSTS = 16
 /** See the top of the file. */
 export class Delivery {
   readonly #settings: HostSettings
-  readonly #log: FailureLog
+  readonly #log: Log
   readonly #hosts = new Map<string, Host>()
   /** Hosts that are no longer kept, until their last call has ended. */
   readonly #leaving = new Set<Host>()
@@ -60,7 +60,7 @@ export class Delivery {
   constructor (settings: DeliverySettings) {
     const { pool, breaker, dispatcher, logger } = settings
     this.#settings = { pool, breaker, dispatcher, outside: new AsyncResource('FASTIFY_ADOBE_TARGET') }
-    this.#log = new FailureLog(logger)
+    this.#log = Log.of(logger)
     if (dispatcher === undefined) warmUp()
   }
 
@@ -69,11 +69,11 @@ export class Delivery {
    *
    * @param settled a function and not a promise, since every page comes through here
    */
-  send (call: DeliveryCall, settled: Settled<DeliveryAnswer>): Exchange {
+  send (call: DeliveryCall, settled: Settled<DeliveryAnswer>): Abortable {
     const host = this.#host(call.origin)
     if (host === undefined) {
       settled(undefined, addressFailure(call))
-      return NO_EXCHANGE
+      return NOTHING_TO_ABORT
     }
     host.isEdge = true
     this.#callsUnderWay += 1
@@ -177,5 +177,3 @@ function addressFailure ({ requestId, origin }: DeliveryCall): TargetError {
   const meta = { requestId, phase: 'request' as const, attempts: 0, elapsed: 0, host: origin }
   return failure('FST_TARGET_INVALID_REQUEST', 'the edge\'s address is no http or https origin', { meta })
 }
-
-const NO_EXCHANGE: Exchange = { abort () {} }

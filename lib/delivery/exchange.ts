@@ -1,11 +1,10 @@
 /** One call of the Delivery API: what its answer means, and what it tells the breaker, the log and the channels. */
 import type { IncomingHttpHeaders } from 'node:http'
-import { channels, linksOf, type CallMessage } from '../diagnostics.ts'
+import { channels, linksOf, type CallMessage, type Log } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
 import { readRetryAfter, type Outcome, type Passage } from './breaker.ts'
 import { findFault } from './response-shape.ts'
 import { edgeMessage } from './edge-message.ts'
-import type { FailureLog } from '../failure-log.ts'
 import type { Host } from './host.ts'
 import type { DecisioningMethod, DeliveryRequest, DeliveryResponse } from '../schema/index.ts'
 import { Transfer, type TransferTerms } from './transfer.ts'
@@ -47,12 +46,6 @@ export interface DeliveryAnswer {
 /** Told once how a call ended: with an answer, or with an error of this package. At once if it could not begin. Must not throw. */
 export type Settled<Answer> = (answer: Answer | undefined, error: TargetError | undefined) => void
 
-/** A call under way. */
-export interface Exchange {
-  /** The client left: ends with ABORTED, and nothing goes on. */
-  abort (): void
-}
-
 /**
  * No compression is asked for: offers are small, unpacking costs more than it saves inside a data centre's reach, and a
  * small answer cannot unfold into a large one.
@@ -65,15 +58,15 @@ const HEADERS = Object.freeze({
 })
 
 /** See the top of the file. */
-export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchange {
+export class DeliveryExchange extends Transfer<DeliveryAnswer> {
   readonly #call: DeliveryCall
-  readonly #log: FailureLog
+  readonly #log: Log
   readonly #settled: Settled<DeliveryAnswer>
   readonly #onSettled: () => void
   #passage: Passage | undefined
   #retryAfter = 0
 
-  constructor (host: Host, call: DeliveryCall, maxSize: number, log: FailureLog, settled: Settled<DeliveryAnswer>, onSettled: () => void) {
+  constructor (host: Host, call: DeliveryCall, maxSize: number, log: Log, settled: Settled<DeliveryAnswer>, onSettled: () => void) {
     super(host, { origin: call.origin, path: call.path, method: 'POST', headers: HEADERS, body: call.body }, call, maxSize)
     this.#call = call
     this.#log = log
@@ -140,7 +133,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> implements Exchan
     }
     if (error !== undefined) {
       if (channels.callError.hasSubscribers) channels.callError.publish({ requestId, host, kind, error, attempts, elapsed: this.elapsed })
-      if (error.code !== 'FST_TARGET_ABORTED' && error.code !== 'FST_TARGET_CLOSED') this.#log.report(error)
+      if (error.code !== 'FST_TARGET_ABORTED' && error.code !== 'FST_TARGET_CLOSED') this.#log.failure(error)
     }
     this.#onSettled()
     this.#settled(answer, error)

@@ -1,11 +1,11 @@
 /**
  * The local edge: a Fastify app that speaks the Delivery API from a rule artifact, for development and tests.
  */
-import { inspect } from 'node:util'
+import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import type { Notification } from '../schema/index.ts'
-import { failure } from '../errors.ts'
+import { checkOptions, isObject, MAX_MILLISECONDS, MillisecondsOrZero, passing, strict } from '../validation.ts'
 import { artifactRoutes } from './artifact-route.ts'
 import { allowBrowsers } from './cors.ts'
 import { deliveryRoute } from './delivery-route.ts'
@@ -93,17 +93,13 @@ export type TargetEdge = FastifyInstance & {
   fault (kind: FaultKind, options?: FaultOptions): void
 }
 
-const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
-const isText = (value: unknown) => typeof value === 'string' && value !== ''
-const isDuration = (value: unknown) => typeof value === 'number' && value >= 0
-
-const allowed: Record<keyof EdgeOptions, { what: string, test: (value: unknown) => boolean }> = {
-  artifact: { what: 'an object', test: isObject },
-  client: { what: 'a string', test: isText },
-  organizationId: { what: 'a string', test: isText },
-  latency: { what: 'milliseconds or a function that returns them', test: (value) => isDuration(value) || typeof value === 'function' },
-  logger: { what: 'a boolean or an object', test: (value) => typeof value === 'boolean' || isObject(value) }
-}
+const OptionsSchema = Type.Object({
+  artifact: Type.Optional(passing(isObject, 'a rule artifact, as an object')),
+  client: Type.Optional(Type.String({ minLength: 1 })),
+  organizationId: Type.Optional(Type.String({ minLength: 1 })),
+  latency: Type.Optional(Type.Union([MillisecondsOrZero, Type.Function([], Type.Number())])),
+  logger: Type.Optional(passing((value) => typeof value === 'boolean' || isObject(value), 'true, false, an object of logger options or a logger'))
+}, strict)
 
 /**
  * Makes a local edge. Start it with `listen()`, or use `inject()`.
@@ -114,8 +110,7 @@ const allowed: Record<keyof EdgeOptions, { what: string, test: (value: unknown) 
  * @throws FST_TARGET_INVALID_OPTIONS naming the option
  */
 export function createEdge (options: EdgeOptions = {}): TargetEdge {
-  checkOptions(options)
-  const { artifact = sampleArtifact, organizationId, latency = 0, logger = false } = options
+  const { artifact = sampleArtifact, organizationId, latency = 0, logger = false } = checkOptions<EdgeOptions>(OptionsSchema, options, { call: 'createEdge()' })
   const app = Fastify({
     ...(typeof logger === 'object' && 'child' in logger ? { loggerInstance: logger } : { logger }),
     forceCloseConnections: true,
@@ -163,7 +158,7 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
     recorder,
     watch,
     faults,
-    delay: () => pauses.wait(typeof latency === 'function' ? latency() : latency)
+    delay: () => pauses.wait(typeof latency === 'function' ? Math.min(latency(), MAX_MILLISECONDS) : latency)
   })
   artifactRoutes(app, { artifact: () => rules.served, client: options.client, organizationId, faults })
 
@@ -189,13 +184,4 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   })
   // Not enumerable: who prints or compares an edge must not ask for it.
   return Object.defineProperty(edge, 'host', { get: () => hostOf(app.addresses()) }) as typeof edge & { readonly host: string }
-}
-
-function checkOptions (options: EdgeOptions) {
-  if (!isObject(options)) throw failure('FST_TARGET_INVALID_OPTIONS', 'createEdge() takes an object')
-  for (const [name, value] of Object.entries(options)) {
-    const rule = Object.hasOwn(allowed, name) ? allowed[name as keyof EdgeOptions] : undefined
-    if (rule === undefined) throw failure('FST_TARGET_INVALID_OPTIONS', `createEdge() knows no option "${name}", only ${Object.keys(allowed).join(', ')}`)
-    if (value !== undefined && !rule.test(value)) throw failure('FST_TARGET_INVALID_OPTIONS', `createEdge() option "${name}" must be ${rule.what}, not ${inspect(value, { depth: 0 })}`)
-  }
 }

@@ -13,7 +13,7 @@ const anywhere = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])
 export function hostOf (addresses: ReadonlyArray<AddressInfo | string>): string {
   const listening = addresses.filter((address) => typeof address === 'object')
   const first = listening.find(({ address }) => !isIPv6(address)) ?? listening[0]
-  if (first === undefined) throw failure('FST_TARGET_NOT_READY', 'edge.host is there once the edge listens on a port')
+  if (first === undefined) throw failure('FST_TARGET_NOT_READY', 'edge.host is available once the edge listens on a port')
   const address = anywhere.get(first.address) ?? first.address
   return `${isIPv6(address) ? `[${address}]` : address}:${first.port}`
 }

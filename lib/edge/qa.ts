@@ -50,7 +50,7 @@ export class Qa {
     const activities = link.activities.map(String)
     const unknown = this.#unknown(activities)
     if (activities.length === 0 || unknown !== undefined) {
-      throw failure('FST_TARGET_INVALID_OPTIONS', unknown === undefined ? 'qaLink() needs `activities`' : `qaLink(): the artifact has no activity ${unknown}`)
+      throw failure('FST_TARGET_INVALID_OPTIONS', unknown === undefined ? 'edge.qaLink(): `activities` must be a list of at least one activity id' : `edge.qaLink(): unknown activity ${unknown}`)
     }
     const query = new URLSearchParams({ at_preview_token: this.#token(activities) })
     for (const { activityIndex, experienceIndex } of link.previewIndexes ?? []) {

@@ -2,9 +2,10 @@
  * Attributes: the json offers of an mbox as one object, checked against what the page expects.
  */
 import { TypeGuard, type Static, type TSchema } from '@sinclair/typebox'
-import { contentCheck, defaultsOf, isObject } from './content-schema.ts'
+import { contentCheck, defaultsOf } from './content-schema.ts'
 import type { DeliveryResponse } from '../schema/index.ts'
 import { failure } from '../errors.ts'
+import { isObject } from '../validation.ts'
 import type { TargetResult } from './offer.ts'
 
 /** What `getAttributes` resolves with: the Node SDK's provider. */
@@ -84,9 +85,9 @@ export function expectAttributes<Expectation extends AttributesExpectation> (exp
 }
 
 function readBy (schema: TSchema): AttributesReading<unknown> {
-  const { content: defaults, problem = isObject(defaults) ? undefined : '/ expected object' } = defaultsOf(schema, {})
+  const { content: defaults, problem = isObject(defaults) ? undefined : '`content` must be an object' } = defaultsOf(schema, {})
   if (problem !== undefined) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', `the schema given to attributes() cannot be filled from its own defaults: ${problem}; give each required property a default`)
+    throw failure('FST_TARGET_INVALID_OPTIONS', `attributes(): the defaults of the schema do not satisfy it: ${problem}; give every required property a default`)
   }
   const check = contentCheck(schema)
   // A copy: what a page does with its attributes must not show in another's.

@@ -3,15 +3,13 @@
  */
 import { FormatRegistry, Kind, TypeGuard, TypeRegistry, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
+import { problemIn } from '../validation.ts'
 
 /** Content as a page gets it, or what does not fit in it: a path and what is expected there, never a value. */
 export type Checked = { content: unknown, problem?: undefined } | { content?: undefined, problem: string }
 
 /** Checks content. Never throws, and never writes to what it is given. */
 export type ContentCheck = (content: unknown) => Checked
-
-/** Whether content has members by name, and is no list. */
-export const isObject = (content: unknown): content is Record<string, unknown> => typeof content === 'object' && content !== null && !Array.isArray(content)
 
 /** Prepares the check of content. TypeBox interprets the schema: its compiler needs `new Function`, which a process may forbid. */
 export function contentCheck (schema: TSchema): ContentCheck {
@@ -22,7 +20,7 @@ export function contentCheck (schema: TSchema): ContentCheck {
       return check(schema, completes && typeof content === 'object' ? Value.Default(schema, structuredClone(content)) : content)
     } catch (thrown) {
       // JSON.parse takes thousands of levels that a copy cannot.
-      return { problem: thrown instanceof RangeError ? '/ is nested too deep' : '/ cannot be checked' }
+      return { problem: thrown instanceof RangeError ? 'it is nested too deeply' : 'it cannot be checked' }
     }
   }
 }
@@ -32,19 +30,18 @@ export const defaultsOf = (schema: TSchema, start: {} | undefined): Checked => c
 
 /** Why a schema cannot be used; undefined when it can. */
 export function schemaProblem (schema: unknown): string | undefined {
-  if (!TypeGuard.IsSchema(schema)) return 'is no TypeBox schema (of @sinclair/typebox 0.34)'
+  if (!TypeGuard.IsSchema(schema)) return 'is not a TypeBox schema (@sinclair/typebox 0.34)'
   for (const part of partsOf(schema)) {
     // Either would make every content fail.
-    if (TypeGuard.IsKind(part) && !TypeRegistry.Has(part[Kind])) return `has the kind ${part[Kind]}, which TypeBox's TypeRegistry does not know`
-    if (part[Kind] === 'String' && part.format !== undefined && !FormatRegistry.Has(part.format)) return `has the format ${part.format}, which TypeBox's FormatRegistry does not know`
+    if (TypeGuard.IsKind(part) && !TypeRegistry.Has(part[Kind])) return `has the kind ${part[Kind]}, which is not in TypeBox's TypeRegistry`
+    if (part[Kind] === 'String' && part.format !== undefined && !FormatRegistry.Has(part.format)) return `has the format ${part.format}, which is not in TypeBox's FormatRegistry`
   }
   return undefined
 }
 
 function check (schema: TSchema, content: unknown): Checked {
-  if (Value.Check(schema, content)) return { content }
-  const { path, message } = Value.Errors(schema, content).First()!
-  return { problem: `${path || '/'} ${message.charAt(0).toLowerCase()}${message.slice(1)}` }
+  const problem = problemIn(schema, content, { root: 'content', isPrivate: true })
+  return problem === undefined ? { content } : { problem }
 }
 
 /** A schema and all schemas in it. */

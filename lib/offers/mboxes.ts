@@ -2,14 +2,14 @@
  * What an app declares of its mboxes, in one place: the schema of their content and what stands in for it. For the
  * compiler the types by name, for a page its offers as they were declared.
  */
-import { TypeGuard, type Static, type TObject, type TOptional, type TSchema } from '@sinclair/typebox'
-import { inspect, isDeepStrictEqual } from 'node:util'
+import { Type, TypeGuard, type Static, type TObject, type TOptional, type TSchema } from '@sinclair/typebox'
+import { isDeepStrictEqual } from 'node:util'
 import { assignAttributes, attributesOf, expectAttributes, type AttributesExpectation } from './attributes.ts'
-import { contentCheck, defaultsOf, isObject, schemaProblem, type Checked, type ContentCheck } from './content-schema.ts'
+import { contentCheck, defaultsOf, schemaProblem, type Checked, type ContentCheck } from './content-schema.ts'
 import type { DeliveryResponse } from '../schema/index.ts'
-import type { TargetLogger } from '../diagnostics.ts'
+import type { Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
-import { FailureLog } from '../failure-log.ts'
+import { check as checkOption, isObject, passing, strict } from '../validation.ts'
 import { fallbackOffer, hasContent, mboxEntries, type Offer, type OfferContent } from './offer.ts'
 
 /** What an app declares of an mbox. */
@@ -105,20 +105,22 @@ export type DeclaredMboxes = ReadonlyMap<string, DeclaredMbox>
  * @throws FST_TARGET_INVALID_OPTIONS naming the mbox
  */
 export function declareMboxes (definitions: unknown = {}): DeclaredMboxes {
-  if (!isObject(definitions)) throw invalid('`mboxes`', `is ${inspect(definitions, { depth: 0 })}; allowed is { schema, fallback } by mbox name`)
-  return new Map(Object.entries(definitions).map(([name, definition]) => [name, declare(`\`mboxes.${name}\``, name, definition)]))
+  checkOption(Definitions, definitions, { root: 'mboxes' })
+  return new Map(Object.entries(definitions).filter(([, definition]) => definition !== undefined).map(([name, definition]) => [name, declare(name, definition)]))
 }
+
+const Definitions = passing(isObject, 'an object of { schema, fallback } by mbox name')
+const Definition = Type.Object({ schema: Type.Optional(Type.Any()), fallback: Type.Optional(Type.Any()) }, { ...strict, expected: 'an object { schema, fallback }' })
 
 const invalid = (where: string, problem: string) => failure('FST_TARGET_INVALID_OPTIONS', `${where} ${problem}`)
 
-function declare (where: string, name: string, definition: unknown): DeclaredMbox {
-  if (name.trim() === '') throw invalid(where, 'has no name')
-  if (!isObject(definition)) throw invalid(where, `is ${inspect(definition, { depth: 0 })}; allowed is { schema, fallback }`)
-  const unknown = Object.keys(definition).find((key) => key !== 'schema' && key !== 'fallback')
-  if (unknown !== undefined) throw invalid(where, `has no ${unknown}; there are schema, fallback`)
+function declare (name: string, definition: unknown): DeclaredMbox {
+  const where = `\`mboxes.${name}\``
+  if (name.trim() === '') throw invalid(where, 'must have a name that is not blank')
+  checkOption(Definition, definition, { root: `mboxes.${name}` })
   const { schema, fallback } = definition as MboxDefinition
   const bad = schema === undefined ? undefined : schemaProblem(schema)
-  if (bad !== undefined) throw invalid(`${where}: its schema`, bad)
+  if (bad !== undefined) throw invalid(`\`mboxes.${name}.schema\``, bad)
   const check = schema === undefined ? undefined : contentCheck(schema)
   if (fallback !== undefined) return { check, otherwise: copies(fitting(where, fallback, check)) }
   return { check, otherwise: copies(schema === undefined ? undefined : standIn(where, schema)) }
@@ -126,9 +128,9 @@ function declare (where: string, name: string, definition: unknown): DeclaredMbo
 
 /** A fallback that is plain data and fits its schema, completed from the defaults of that. */
 function fitting (where: string, fallback: unknown, check: ContentCheck | undefined): unknown {
-  if (!isPlainData(fallback)) throw invalid(where, 'has a fallback that is not plain data; it is copied for every request')
+  if (!isPlainData(fallback)) throw invalid(where, 'has a fallback that is not plain data and cannot be copied for every request')
   const { content, problem } = check === undefined ? { content: fallback } : check(fallback)
-  if (problem !== undefined) throw invalid(where, `has a fallback that does not fit its schema: ${problem}`)
+  if (problem !== undefined) throw invalid(where, `has a fallback that does not match its schema: ${problem}`)
   return content
 }
 
@@ -138,11 +140,11 @@ function standIn (where: string, schema: TSchema): unknown {
   try {
     defaults = defaultsOf(schema, TypeGuard.IsObject(schema) ? {} : undefined)
   } catch (cause) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', `${where}: its schema cannot be used`, { cause })
+    throw failure('FST_TARGET_INVALID_OPTIONS', `${where} has a schema that cannot be used`, { cause })
   }
   const { content, problem } = defaults
   if (problem !== undefined && TypeGuard.IsObject(schema) && !TypeGuard.IsOptional(schema)) {
-    throw invalid(where, `has no fallback, and its schema cannot be filled from its own defaults: ${problem}; give it a fallback or defaults, or wrap the schema in Type.Optional() if there may be nothing`)
+    throw invalid(where, `has no fallback, and the defaults of its schema do not satisfy it: ${problem}; add a fallback or defaults, or wrap the schema in Type.Optional() if the content may be absent`)
   }
   return content
 }
@@ -170,11 +172,10 @@ export interface MboxSettings {
 }
 
 /** Logs what does not fit, by mbox and problem: one line of a kind and interval. */
-export function contentReporter (logger: TargetLogger): MboxSettings['contentFailed'] {
-  const log = new FailureLog(logger)
+export function contentReporter (log: Log): MboxSettings['contentFailed'] {
   return (mbox, problem) => {
-    const error = failure('FST_TARGET_INVALID_RESPONSE', `the content of the mbox ${mbox} does not fit its schema (invalid-content): ${problem}`)
-    log.report(error, `${error.message}; its fallback is used`, 1, `${mbox} ${problem}`)
+    const error = failure('FST_TARGET_INVALID_RESPONSE', `the content of mbox ${mbox} does not match its schema (invalid-content): ${problem}`)
+    log.failure(error, { message: `${error.message}; its fallback is used`, kind: `content ${mbox} ${problem}` })
   }
 }
 
@@ -220,7 +221,7 @@ export class PageMboxes {
     const declared = this.#settings.mboxes.get(mbox)
     if (expectation === undefined) {
       if (declared?.check === undefined || !isObject(declared.otherwise())) {
-        throw failure('FST_TARGET_INVALID_OPTIONS', `attributes() of the mbox ${mbox} needs a schema or defaults: as its second argument, or a schema of an object in the option \`mboxes\``)
+        throw failure('FST_TARGET_INVALID_OPTIONS', `attributes(): mbox ${mbox} requires a schema or defaults; pass them as the second argument, or declare an object schema in the \`mboxes\` option`)
       }
       return (response) => this.#attributes(mbox, declared, response) ?? declared.otherwise()
     }

@@ -1,8 +1,7 @@
 /** What became of the notifications: counted one by one, logged a line per kind and interval, published, told to the user. */
 import type { Notification } from '../schema/index.ts'
-import { publishOutbox, type TargetLogger } from '../diagnostics.ts'
+import { Log, publishOutbox, type TargetLogger } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
-import { FailureLog } from '../failure-log.ts'
 
 /** Counts of notifications since the start: `accepted = pending + sent + failed + dropped`, at every moment. */
 export interface OutboxReport {
@@ -26,17 +25,15 @@ const MINUTE = 60_000
 
 /** See the top of the file. */
 export class OutboxAccount {
-  readonly #logger: TargetLogger
-  readonly #log: FailureLog
+  readonly #log: Log
   readonly #onFailed: OnNotificationFailed | undefined
   readonly #counts = { accepted: 0, pending: 0, sent: 0, failed: 0, dropped: 0 }
   #unreported: Notification[] = []
   #droppedAt = -Infinity
 
   constructor (logger: TargetLogger, onFailed: OnNotificationFailed | undefined) {
-    this.#logger = logger
-    this.#log = new FailureLog(logger)
-    this.#onFailed = onFailed
+    this.#log = Log.of(logger)
+    this.#onFailed = onFailed && this.#log.guard(onFailed, 'onFailed')
   }
 
   get pending (): number {
@@ -82,11 +79,7 @@ export class OutboxAccount {
   /** The last line. It has the exact counts, whatever the lines before it left out. */
   logEnd (): void {
     const { failed, dropped } = this.#counts
-    try {
-      this.#logger[failed + dropped > 0 ? 'error' : 'debug']({ outbox: { ...this.#counts } }, 'Target notifications: the outbox is closed')
-    } catch {
-      // A logger that throws is treated as absent.
-    }
+    this.#log[failed + dropped > 0 ? 'error' : 'debug']('the outbox is closed', { outbox: { ...this.#counts } })
   }
 
   #settle (outcome: 'sent' | 'failed' | 'dropped', count: number): void {
@@ -97,14 +90,8 @@ export class OutboxAccount {
   #giveUp (event: 'failed' | 'dropped', notifications: Notification[], error: TargetError): void {
     const count = notifications.length
     publishOutbox(event, notifications, error)
-    this.#log.report(error, `Target notifications ${event}: ${count}. ${error.message}`, count)
+    this.#log.failure(error, { message: `notifications ${event}: ${count}. ${error.message}`, count, kind: `outbox ${event} ${error.code} ${error.meta?.status ?? ''}` })
     if (this.#onFailed === undefined) return
-    for (const notification of notifications) {
-      try {
-        this.#onFailed(notification, error)
-      } catch (cause) {
-        this.#log.report(failure('FST_TARGET_INVALID_OPTIONS', 'the function that is told of failed notifications threw', { cause }))
-      }
-    }
+    for (const notification of notifications) this.#onFailed(notification, error)
   }
 }

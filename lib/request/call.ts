@@ -4,7 +4,7 @@
 import { failure, type TargetError } from '../errors.ts'
 import type { Answer } from '../offers/offer.ts'
 import { EMPTY_PLAN, type TargetPlan } from './route-config.ts'
-import type { RunningCall } from '../client/target-call.ts'
+import type { Abortable } from '../delivery/abort-listeners.ts'
 
 /** How a call ended, or that there was none: Target may not be asked about this visitor. */
 export type Outcome =
@@ -27,7 +27,7 @@ export class PageCall {
   /** Of the Delivery API request, once that is made. */
   requestId: string | undefined
   /** Set once the call is on its way. */
-  running: RunningCall | undefined
+  running: Abortable | undefined
   /** A notification waits for the answer, so the call goes on when the client leaves. */
   needed = false
   #waiting: ((outcome: Outcome) => void)[] | undefined

@@ -7,7 +7,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetClient } from '../client/client.ts'
 import { askConsent, type ConsentSettings } from './app-functions.ts'
 import type { DecisioningMethod, QAMode } from '../schema/index.ts'
-import type { TargetLogger } from '../diagnostics.ts'
+import type { Log } from '../diagnostics.ts'
 import { asTargetError, failure } from '../errors.ts'
 import { completeNotification, type Displayed, type NotificationForm } from '../offers/notifications.ts'
 import type { Answer } from '../offers/offer.ts'
@@ -29,7 +29,7 @@ export interface PageSettings extends PageRequestSettings, ConsentSettings {
   decisioningMethod: DecisioningMethod
   /** Whether QA links count. */
   qa: boolean
-  logger: TargetLogger
+  logger: Log
 }
 
 /** The calls of one page. */

@@ -5,23 +5,23 @@
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
-import { Value, ValueErrorType } from '@sinclair/typebox/value'
+import { Value } from '@sinclair/typebox/value'
 import { MetricType, NotificationMbox, NotificationView } from '../schema/index.ts'
 import { failure } from '../errors.ts'
 import type { NotificationForm } from '../offers/notifications.ts'
+import { problemIn, strict } from '../validation.ts'
 
 /** What is taken; bytes. */
 const BODY_LIMIT = 16 * 1024
-const MOST = 50
+const MAX_ENTRIES = 50
 
-const strict = { additionalProperties: false }
 const Token = Type.String({ minLength: 1, maxLength: 2000 })
 const State = Type.Optional(Token)
 
 /** One click or display at one place; `place` has the members that name it. */
 const at = <Place extends Record<string, TSchema>>(place: Place) => Type.Object({
   type: MetricType,
-  tokens: Type.Array(Token, { minItems: 1, maxItems: MOST }),
+  tokens: Type.Array(Token, { minItems: 1, maxItems: MAX_ENTRIES }),
   ...place
 }, strict)
 
@@ -31,7 +31,7 @@ const NotificationsBody = Type.Object({
     at({ mbox: Type.Object({ name: Type.Required(NotificationMbox).properties.name, state: State }, strict) }),
     at({ view: Type.Object({ name: Type.Required(NotificationView).properties.name, key: NotificationView.properties.key, state: State }, strict) }),
     at({ pageLoad: Type.Object({ state: State }, strict) })
-  ]), { minItems: 1, maxItems: MOST })
+  ], { expected: 'an object { type, tokens } with one of mbox, view or pageLoad' }), { minItems: 1, maxItems: MAX_ENTRIES })
 }, strict)
 type NotificationsBody = Static<typeof NotificationsBody>
 
@@ -59,7 +59,7 @@ export function addNotificationsRoute (app: FastifyInstance, { path, decorator, 
       config: { [decorator]: false },
       onRequest (request, reply, done) {
         reply.header('cache-control', 'no-store')
-        done(isSameOrigin(request) ? undefined : failure('FST_TARGET_FOREIGN_ORIGIN', 'clicks and displays are taken from pages of the same origin'))
+        done(isSameOrigin(request) ? undefined : failure('FST_TARGET_FOREIGN_ORIGIN', 'clicks and displays are only accepted from pages of the same origin'))
       }
     }, (request, reply) => {
       notify(request, checked(request.body).notifications)
@@ -86,7 +86,5 @@ function isSameOrigin ({ headers, protocol, host }: FastifyRequest): boolean {
  */
 function checked (body: unknown): NotificationsBody {
   if (Value.Check(NotificationsBody, body)) return body
-  const { type, path } = Value.Errors(NotificationsBody, body).First()!
-  const known = type === ValueErrorType.ObjectAdditionalProperties ? path.slice(0, path.lastIndexOf('/')) : path
-  throw failure('FST_TARGET_INVALID_NOTIFICATIONS', `body${known} is not as documented for \`notificationsRoute\``)
+  throw failure('FST_TARGET_INVALID_NOTIFICATIONS', problemIn(NotificationsBody, body, { root: 'body', isPrivate: true })!)
 }

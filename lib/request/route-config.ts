@@ -2,13 +2,13 @@
  * A route's `config.target`, compiled: what to ask, numbered and indexed, so that a request only has to send it.
  */
 import type { FastifyRequest } from 'fastify'
-import { Type, type TSchema } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
+import { Type } from '@sinclair/typebox'
 import {
   DecisioningMethod, DeliveryRequest, ExecuteRequest, MboxRequest, PrefetchRequest, ViewRequest
 } from '../schema/index.ts'
 import { acceptableDetails, acceptableMboxes, MAX_MBOX_NAME, MAX_VIEW_NAME, type ReportLimit } from '../schema/limits.ts'
 import { failure } from '../errors.ts'
+import { check, invalid, Milliseconds, strict, subjectName, type Subject } from '../validation.ts'
 
 /** An mbox to ask for: its name, or the Delivery API's request for it. */
 export type MboxForm = string | MboxRequest
@@ -60,16 +60,15 @@ export const EMPTY_PLAN: TargetPlan = Object.freeze({ mboxes: new Set<string>(),
 /** What a route does: nothing, one request for all, one made for each, or (undefined) only what is asked for. */
 export type RoutePlan = false | TargetPlan | ((request: FastifyRequest) => TargetPlan) | undefined
 
-const milliseconds = Type.Number({ exclusiveMinimum: 0 })
-const mboxForms = Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: MAX_MBOX_NAME, pattern: '\\S' }), MboxRequest]))
+const mboxForms = Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: MAX_MBOX_NAME, pattern: '\\S' }), MboxRequest], { expected: 'an mbox name or an mbox request { name, … }' }))
 
 const RequestFormSchema = Type.Object({
-  execute: Type.Optional(Type.Object({ pageLoad: ExecuteRequest.properties.pageLoad, mboxes: Type.Optional(mboxForms) }, { additionalProperties: false })),
+  execute: Type.Optional(Type.Object({ pageLoad: ExecuteRequest.properties.pageLoad, mboxes: Type.Optional(mboxForms) }, strict)),
   prefetch: Type.Optional(Type.Object({
     pageLoad: PrefetchRequest.properties.pageLoad,
-    views: Type.Optional(Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: MAX_VIEW_NAME }), ViewRequest]))),
+    views: Type.Optional(Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: MAX_VIEW_NAME }), ViewRequest], { expected: `a view name of 1 to ${MAX_VIEW_NAME} characters or a view request { name, … }` }))),
     mboxes: Type.Optional(mboxForms)
-  }, { additionalProperties: false })),
+  }, strict)),
   context: Type.Optional(DeliveryRequest.properties.context),
   property: DeliveryRequest.properties.property,
   environmentId: DeliveryRequest.properties.environmentId,
@@ -77,46 +76,47 @@ const RequestFormSchema = Type.Object({
   qaMode: DeliveryRequest.properties.qaMode,
   preview: DeliveryRequest.properties.preview,
   experienceCloud: DeliveryRequest.properties.experienceCloud,
-  maxWait: Type.Optional(milliseconds),
-  timeout: Type.Optional(milliseconds),
+  maxWait: Type.Optional(Milliseconds),
+  timeout: Type.Optional(Milliseconds),
   decisioningMethod: Type.Optional(DecisioningMethod)
-}, { additionalProperties: false })
+}, strict)
 
-const allowedForms = 'a list of mbox names or mbox requests, { execute?, prefetch?, maxWait?, timeout?, decisioningMethod?, … }, a function that returns one of them, true or false'
+const FORMS = 'a list of mboxes, an object { execute, prefetch, … } or a function that returns one of them'
 
 /**
  * Compiles a request.
  *
- * @param where names the place in an error, e.g. `config.target of GET /`
+ * @param subject names the form in an error, e.g. `config.target of GET /`
  * @param report for a form that is made per request: values that come with a request are cut or left out and reported,
  *   so that one bad mbox or parameter does not take its neighbours with it
  * @throws FST_TARGET_INVALID_OPTIONS
  */
-export function compileRequest (form: TargetRequestForm, where: string, report?: ReportLimit): TargetPlan {
+export function compileRequest (form: TargetRequestForm, subject: Subject, report?: ReportLimit): TargetPlan {
   const given = Array.isArray(form) ? { execute: { mboxes: form } } : form
   const full = report === undefined ? given : acceptableForm(given, report)
-  check(RequestFormSchema, full, where)
+  if (Array.isArray(form)) check(mboxForms, full.execute?.mboxes, subject)
+  else check(RequestFormSchema, full, subject)
   const { execute, prefetch, maxWait, timeout, decisioningMethod, ...members } = full
   const names = new Set<string>()
   const plan = {
-    ...(execute !== undefined && { execute: { ...execute, ...numbered(execute.mboxes, names, where) } as ExecuteRequest }),
+    ...(execute !== undefined && { execute: { ...execute, ...numbered(execute.mboxes, names, subject) } as ExecuteRequest }),
     ...(prefetch !== undefined && {
       prefetch: {
         ...prefetch,
         ...(prefetch.views !== undefined && { views: prefetch.views.map((view) => typeof view === 'string' ? { name: view } : { ...view }) }),
-        ...numbered(prefetch.mboxes, names, where)
+        ...numbered(prefetch.mboxes, names, subject)
       } as PrefetchRequest
     })
   }
   const pageLoad = execute?.pageLoad !== undefined || prefetch?.pageLoad !== undefined
   const views = plan.prefetch?.views ?? []
   if (names.size === 0 && !pageLoad && views.length === 0) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', `${where} asks for nothing; it needs a mbox, a page load or a view`)
+    throw failure('FST_TARGET_INVALID_OPTIONS', `${subjectName(subject)} must request at least one mbox, page load or view`)
   }
   return {
     ...plan,
     ...(Object.keys(members).length > 0 && { members }),
-    json: endOfJson(plan, where),
+    json: endOfJson(plan, subject),
     mboxes: names,
     pageLoad,
     views: views.some((view) => view.name === undefined) ? 'all' : new Set(views.map((view) => view.name!)),
@@ -147,7 +147,7 @@ function acceptableForm (form: RequestForm, report: ReportLimit): RequestForm {
 }
 
 /** Gives every mbox an object and an index; two that are asked for at one index could not be told apart in the answer. */
-function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, where: string): { mboxes?: MboxRequest[] } {
+function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, subject: Subject): { mboxes?: MboxRequest[] } {
   if (mboxes === undefined) return {}
   const indexes = new Set<number>()
   const taken = new Set(mboxes.map((form) => typeof form === 'string' ? undefined : form.index))
@@ -159,7 +159,7 @@ function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, where: st
       if (given === undefined) while (taken.has(index)) index++
       taken.add(index)
       const mbox = { index, ...rest }
-      if (indexes.has(mbox.index)) throw failure('FST_TARGET_INVALID_OPTIONS', `${where}: mbox index ${mbox.index} is there twice; leave the indexes out, or give each its own`)
+      if (indexes.has(mbox.index)) throw failure('FST_TARGET_INVALID_OPTIONS', `${subjectName(subject)} must not have the mbox index ${mbox.index} twice; omit the indexes or make them unique`)
       indexes.add(mbox.index)
       names.add(mbox.name)
       return mbox
@@ -168,11 +168,11 @@ function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, where: st
 }
 
 /** See {@link TargetPlan.json}. */
-function endOfJson (plan: Pick<TargetPlan, 'execute' | 'prefetch'>, where: string): string {
+function endOfJson (plan: Pick<TargetPlan, 'execute' | 'prefetch'>, subject: Subject): string {
   try {
     return `,${JSON.stringify(plan).slice(1)}`
   } catch (cause) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', `${where} is not JSON`, { cause })
+    throw failure('FST_TARGET_INVALID_OPTIONS', `${subjectName(subject)} must be data that JSON.stringify() accepts`, { cause })
   }
 }
 
@@ -201,25 +201,21 @@ export function withoutMboxes (plan: TargetPlan, isKnown: (mbox: string) => bool
  * @throws FST_TARGET_INVALID_OPTIONS naming the route
  */
 export function compileRoute (config: unknown, fallback: { request: RoutePlan, global: boolean }, name: string, route: string, report: ReportLimit = () => {}): RoutePlan {
-  const where = `config.${name} of ${route}`
+  const subject: Subject = { root: `config.${name}`, of: route }
   if (config === undefined) return fallback.global ? fallback.request : undefined
   if (config === false) return false
   if (config === true) {
-    if (fallback.request === undefined) throw failure('FST_TARGET_INVALID_OPTIONS', `${where} is true, but there is no default request: set the \`request\` option`)
+    if (fallback.request === undefined) throw failure('FST_TARGET_INVALID_OPTIONS', `${subjectName(subject)} must not be true without a default request; set the \`request\` option`)
     return fallback.request
   }
-  return compileForm(config, where, report)
+  return compileForm(config, subject, report)
 }
 
 /** Compiles any of the forms. */
-export function compileForm (form: unknown, where: string, report: ReportLimit = () => {}): TargetPlan | ((request: FastifyRequest) => TargetPlan) {
-  if (typeof form === 'function') return (request) => compileRequest(form(request), `the result of ${where}`, report)
-  if (typeof form !== 'object' || form === null) throw failure('FST_TARGET_INVALID_OPTIONS', `${where} must be ${allowedForms}`)
-  return compileRequest(form as TargetRequestForm, where)
-}
-
-function check (schema: TSchema, value: unknown, where: string): void {
-  if (Value.Check(schema, value)) return
-  const problem = Value.Errors(schema, value).First()!
-  throw failure('FST_TARGET_INVALID_OPTIONS', `${where}${problem.path.replaceAll('/', '.')}: ${problem.message.toLowerCase()}; allowed is ${allowedForms}`)
+export function compileForm (form: unknown, subject: Subject, report: ReportLimit = () => {}): TargetPlan | ((request: FastifyRequest) => TargetPlan) {
+  const { root = '', of } = subject
+  if (typeof form === 'function') return (request) => compileRequest(form(request), { ...subject, root: `${root}()` }, report)
+  // Only a route can be switched off or use the default request.
+  if (typeof form !== 'object' || form === null) throw invalid(subject, of === undefined ? FORMS : `${FORMS}, true or false`, form)
+  return compileRequest(form as TargetRequestForm, subject)
 }

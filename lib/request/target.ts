@@ -5,7 +5,7 @@
 import type { AttributesExpectation, AttributesFor } from '../offers/attributes.ts'
 import type { DeliveryResponse, MboxResponse, PageLoadResponse, QAMode, View } from '../schema/index.ts'
 import { acceptableNotification, type ReportLimit } from '../schema/limits.ts'
-import type { TargetLogger } from '../diagnostics.ts'
+import { counted, type Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
 import { createScript, serverStateOf, type ScriptOptions, type ServerState } from './at-js.ts'
@@ -25,7 +25,7 @@ import { compileRequest, type TargetRequestForm } from './route-config.ts'
 export interface RequestTargetSettings extends MboxSettings {
   /** ms an ask may hold the handler; undefined: until the call's deadline. */
   maxWait?: number
-  logger: TargetLogger
+  logger: Log
   /** Called with what was cut or left out of a request. */
   report: ReportLimit
 }
@@ -148,7 +148,7 @@ export class RequestTarget {
    */
   start (request?: TargetRequestForm): this {
     this.#page.start()
-    if (request !== undefined) this.#page.startMore(compileRequest(request, 'the request given to start()', this.#settings.report))
+    if (request !== undefined) this.#page.startMore(compileRequest(request, { call: 'request.target.start()', root: 'request' }, this.#settings.report))
     return this
   }
 
@@ -173,7 +173,7 @@ export class RequestTarget {
   notify (notification: NotificationForm | NotificationForm[]): void {
     const forms = Array.isArray(notification) ? notification : [notification]
     const valid = forms.filter(isNotificationForm)
-    if (valid.length < forms.length) this.#settings.logger.error('Target: %d malformed notification left out', forms.length - valid.length)
+    if (valid.length < forms.length) this.#settings.logger.warn(`ignored ${counted(forms.length - valid.length, 'malformed notification')}`)
     this.#page.notify(valid.map((form) => acceptableNotification(form, this.#settings.report)))
   }
 
@@ -317,7 +317,7 @@ export class RequestTarget {
   /** Queues what an answer says is to be notified, as soon as there is one. */
   #tell (what: Displayed, read: (response: DeliveryResponse, what: Displayed) => NotificationForm[]): void {
     const call = this.#page.callWith(what)
-    if (call === undefined) return this.#settings.logger.debug({ what }, 'Target: nothing to notify, it was not asked for')
+    if (call === undefined) return this.#settings.logger.debug('nothing to notify: it was not requested', { what })
     const queue = ({ answer }: Outcome) => { if (answer !== undefined) this.#page.notify(read(answer.response, what)) }
     if (call.outcome !== undefined) return queue(call.outcome)
     call.needed = true

@@ -18,8 +18,8 @@ t.test('whatever comes from browsers, edges and artifacts, the properties hold',
 
 t.test('findings in single functions', async (t) => {
   const codes = { code: 'FST_TARGET_INVALID_OPTIONS' }
-  t.throws(() => compileRequest({ prefetch: { views: ['v'.repeat(129)] } }, 'x'), codes, 'a view name that the edge refuses')
-  t.throws(() => compileRequest({ execute: { pageLoad: { parameters: { ['\r\n\u2028\u0000' + 'x'.repeat(5000)]: 'v' } } } }, 'x'), { ...codes, message: /^[^\r\n\u2028\0]{1,1100}$/ }, 'a name in a message')
+  t.throws(() => compileRequest({ prefetch: { views: ['v'.repeat(129)] } }, { root: 'x' }), codes, 'a view name that the edge refuses')
+  t.throws(() => compileRequest({ execute: { pageLoad: { parameters: { ['\r\n\u2028\u0000' + 'x'.repeat(5000)]: 'v' } } } }, { root: 'x' }), { ...codes, message: /^[^\r\n\u2028\0]{1,1100}$/ }, 'a name in a message')
   t.match(failure('FST_TARGET_HTTP', '500: a\r\nb\u2029c'), { message: 'Target answered with an error: 500: a b c' })
   t.ok(failure('FST_TARGET_HTTP', 'x') instanceof errors.FST_TARGET_HTTP)
 

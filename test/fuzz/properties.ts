@@ -113,7 +113,7 @@ function decided (request: DeliveryRequest): void {
 const plan = compileRequest({
   execute: { pageLoad: {}, mboxes: ['hero', { name: 'banner', parameters: { member: 'gold' }, profileParameters: { tier: '1' } }] },
   prefetch: { mboxes: ['checkout-flags'], views: [{}] }
-}, 'the plan')
+}, { root: 'plan' })
 
 const cookies = property('cookies', 20, fc.tuple(cookieHeader, text), ([header, answered]) => {
   const visitor = new Visitor(settings, header)
@@ -175,7 +175,7 @@ const validForm = {
 }
 
 const forms = property('requests of routes', 8, spoilings, async (how) => {
-  const compiled = await coded(['FST_TARGET_INVALID_OPTIONS'], () => compileRequest(spoil(validForm, how), 'config.target of GET /'))
+  const compiled = await coded(['FST_TARGET_INVALID_OPTIONS'], () => compileRequest(spoil(validForm, how), { root: 'config.target', of: 'GET /' }))
   if (compiled === undefined) return
   if (compiled.execute !== undefined) assert.ok(Value.Check(ExecuteRequest, compiled.execute))
   if (compiled.prefetch !== undefined) assert.ok(Value.Check(PrefetchRequest, compiled.prefetch))

@@ -122,8 +122,8 @@ t.test('mboxes: content is completed with defaults, checked, and replaced by the
       content: 'mine', none: null, over: { express: true, limit: 10, more: 1, own: { nested: 1 } }, instead: { express: true }, schema: { express: true, own: { nested: 1 }, limit: 99 }
     }, 'what a call brings goes before what was declared, but not around the check')
     for (let visit = 0; visit < 3; visit++) await fetch(url)
-    t.same(logged.map(({ msg }) => /the mbox (\S+) does not fit its schema \(invalid-content\): (.*); its fallback is used$/.exec(msg)?.slice(1)), [
-      ['bad-hero', '/ expected string'], ['bad-flags', '/express expected boolean'], ['html-flags', '/ expected object'], ['bad-many', '/limit expected number']
+    t.same(logged.map(({ msg }) => /the content of mbox (\S+) does not match its schema \(invalid-content\): (.*); its fallback is used$/.exec(msg)?.slice(1)), [
+      ['bad-hero', '`content` must be a string'], ['bad-flags', '`content.express` must be true or false'], ['html-flags', '`content` must be an object'], ['bad-many', '`content.limit` must be a number']
     ], 'one line for an mbox and kind, not for a request')
     t.notMatch(JSON.stringify(logged), /value-of-an-offer/)
   }
@@ -254,20 +254,20 @@ t.test('mboxes: arbitrary names fill neither log nor memory', async (t) => {
 
 t.test('mboxes: a mistake fails registration and names the mbox', async (t) => {
   const cases: [unknown, RegExp][] = [
-    [3, /`mboxes` is 3/],
-    [[], /`mboxes` is \[\]/],
-    [{ hero: 'text' }, /`mboxes\.hero` is 'text'; allowed is \{ schema, fallback \}/],
-    [{ hero: { shema: Type.String() } }, /`mboxes\.hero` has no shema; there are schema, fallback/],
-    [{ ' ': {} }, /`mboxes\. ` has no name/],
-    [{ hero: { schema: { type: 'string' } } }, /`mboxes\.hero`: its schema is no TypeBox schema/],
-    [{ hero: { schema: null } }, /`mboxes\.hero`: its schema is no TypeBox schema/],
-    [{ hero: { schema: Type.Object({ a: Type.Array(Type.String({ format: 'nowhere' })) }) } }, /`mboxes\.hero`: its schema has the format nowhere/],
-    [{ hero: { schema: Type.Object({ a: { [Kind]: 'Nowhere' } as never }) } }, /`mboxes\.hero`: its schema has the kind Nowhere/],
-    [{ hero: { schema: Type.String(), fallback: 3 } }, /`mboxes\.hero` has a fallback that does not fit its schema: \/ expected string/],
-    [{ flags: { schema: Flags, fallback: { express: 'no' } } }, /`mboxes\.flags` has a fallback that does not fit its schema: \/express expected boolean/],
-    [{ flags: { schema: Flags, fallback: null } }, /`mboxes\.flags` has a fallback that does not fit/],
-    [{ flags: { schema: Type.Object({ express: Type.Boolean() }) } }, /`mboxes\.flags` has no fallback, and its schema cannot be filled from its own defaults: \/express expected required property; .*Type\.Optional\(\)/],
-    [{ flags: { schema: Type.Object({ a: Type.Boolean({ default: () => { throw new Error('no luck') } }) }) } }, /`mboxes\.flags`: its schema cannot be used/],
+    [3, /`mboxes` must be an object of \{ schema, fallback \} by mbox name, got 3/],
+    [[], /`mboxes` must be .*, got \[\]/],
+    [{ hero: 'text' }, /`mboxes\.hero` must be an object \{ schema, fallback \}, got 'text'/],
+    [{ hero: { shema: Type.String() } }, /unknown option `mboxes\.hero\.shema` \(did you mean `schema`\?\)/],
+    [{ ' ': {} }, /`mboxes\. ` must have a name/],
+    [{ hero: { schema: { type: 'string' } } }, /`mboxes\.hero\.schema` is not a TypeBox schema/],
+    [{ hero: { schema: null } }, /`mboxes\.hero\.schema` is not a TypeBox schema/],
+    [{ hero: { schema: Type.Object({ a: Type.Array(Type.String({ format: 'nowhere' })) }) } }, /`mboxes\.hero\.schema` has the format nowhere/],
+    [{ hero: { schema: Type.Object({ a: { [Kind]: 'Nowhere' } as never }) } }, /`mboxes\.hero\.schema` has the kind Nowhere/],
+    [{ hero: { schema: Type.String(), fallback: 3 } }, /`mboxes\.hero` has a fallback that does not match its schema: `content` must be a string/],
+    [{ flags: { schema: Flags, fallback: { express: 'no' } } }, /`mboxes\.flags` has a fallback that does not match its schema: `content\.express` must be true or false/],
+    [{ flags: { schema: Flags, fallback: null } }, /`mboxes\.flags` has a fallback that does not match/],
+    [{ flags: { schema: Type.Object({ express: Type.Boolean() }) } }, /`mboxes\.flags` has no fallback, and the defaults of its schema do not satisfy it: `content\.express` is required; .*Type\.Optional\(\)/],
+    [{ flags: { schema: Type.Object({ a: Type.Boolean({ default: () => { throw new Error('no luck') } }) }) } }, /`mboxes\.flags` has a schema that cannot be used/],
     [{ free: { fallback: new (class Html {})() } }, /`mboxes\.free` has a fallback that is not plain data/],
     [{ free: { fallback: { render () {} } } }, /`mboxes\.free` has a fallback that is not plain data/]
   ]
@@ -284,7 +284,7 @@ t.test('attributes() without schema or defaults throws', async (t) => {
   const mboxes: MboxDefinitions = { hero: { schema: Type.String(), fallback: '' }, free: { fallback: { a: 1 } }, maybe: { schema: Type.Optional(Type.Object({ title: Type.String() })) } }
   const { url } = await startApp(t, edge.host, { mboxes }, (app) => {
     app.get('/', async (request) => {
-      for (const name of ['nowhere', 'hero', 'free', 'maybe']) t.throws(() => untyped(request).attributes(name), { code: 'FST_TARGET_INVALID_OPTIONS', message: new RegExp(`the mbox ${name} needs a schema or defaults`) })
+      for (const name of ['nowhere', 'hero', 'free', 'maybe']) t.throws(() => untyped(request).attributes(name), { code: 'FST_TARGET_INVALID_OPTIONS', message: new RegExp(`mbox ${name} requires a schema or defaults`) })
       t.throws(() => request.target.attributes('hero', Type.String({ default: 'x' }) as never), { code: 'FST_TARGET_INVALID_OPTIONS' })
       return await request.target.attributes('nowhere', Type.Intersect([Flags, Type.Object({ more: Type.Integer({ default: 2 }) })]))
     })
@@ -384,7 +384,7 @@ t.test('enabled: false sends no call, cookie or notification, whatever the handl
       }
       await sleep(10)
       t.match(app.target.health(), { status: 'ok', outbox: { accepted: 0 } }, what)
-      t.match(logged, logs ? [{ msg: /`enabled` failed and is taken as false/ }] : [], `${what}: logged once`)
+      t.match(logged, logs ? [{ msg: /`enabled` threw and was taken as false/ }] : [], `${what}: logged once`)
       t.equal(logged.length, logs ? 1 : 0, what)
     }
   }

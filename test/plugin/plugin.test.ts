@@ -137,12 +137,14 @@ t.test('routes before an un-awaited register get offers; a wrong config.target f
   t.equal(edge.requests.length, 0, 'the HEAD route that Fastify added starts nothing here either')
 
   const bad: [unknown, RegExp][] = [
-    [{ execut: {} }, /config\.target of GET \/page.*execut/],
-    [[''], /config\.target of GET \/page/],
-    [3, /config\.target of GET \/page must be/],
-    [[], /asks for nothing/],
-    [true, /no default request/],
-    [[{ name: 'a', index: 1 }, { name: 'b', index: 1 }], /index 1 is there twice/]
+    [{ execut: {} }, /unknown option `config\.target\.execut` of GET \/page \(did you mean `execute`\?\)/],
+    [[''], /config\.target\[0\] of GET \/page: must be an mbox name or an mbox request \{ name, … \}, got ''/],
+    [{ maxWait: -1 }, /config\.target\.maxWait of GET \/page: must be a number of ms > 0 and ≤ 2147483647, got -1/],
+    [{ execute: { mboxes: ['a'] }, timeout: 1e10 }, /config\.target\.timeout of GET \/page: must be a number of ms > 0 and ≤ 2147483647, got 10000000000/],
+    [3, /config\.target of GET \/page: must be a list of mboxes, .*, true or false, got 3/],
+    [[], /config\.target of GET \/page: must request at least one mbox, page load or view/],
+    [true, /without a default request/],
+    [[{ name: 'a', index: 1 }, { name: 'b', index: 1 }], /mbox index 1 twice/]
   ]
   for (const [config, message] of bad) {
     const wrong = Fastify()
@@ -155,27 +157,30 @@ t.test('routes before an un-awaited register get offers; a wrong config.target f
 
 t.test('wrong options fail registration and name the option', async (t) => {
   const cases: [object, RegExp][] = [
-    [{ tiemout: 300 }, /`tiemout` is no option; there are client, .*timeout/],
-    [{ timeout: '300' }, /`timeout` is '300'; allowed is a number of ms above 0/],
-    [{ timeout: 0 }, /`timeout` is 0/],
-    [{ client: undefined }, /`client` is required/],
-    [{ client: 'evil.example/' }, /`client` is 'evil\.example\/'; allowed/],
-    [{ organizationId: '' }, /`organizationId` is ''/],
-    [{ pool: { conections: 3 } }, /`pool\.conections` is no option; there are connections/],
-    [{ pool: { connections: 1.5 } }, /`pool\.connections` is 1\.5; allowed is a whole number/],
-    [{ breaker: { failures: 0 } }, /`breaker\.failures` is 0/],
-    [{ breaker: true }, /`breaker` is true/],
+    [{ tiemout: 300 }, /unknown option `tiemout` \(did you mean `timeout`\?\)$/],
+    [{ timeout: '300' }, /`timeout` must be a number of ms > 0 and ≤ 2147483647, got '300'$/],
+    [{ timeout: 0 }, /`timeout` must be .*, got 0$/],
+    [{ timeout: 1e10 }, /`timeout` must be .* ≤ 2147483647, got 10000000000$/],
+    [{ client: undefined }, /`client` is required: a Target client code/],
+    [{ client: 'evil.example/' }, /`client` must be a Target client code .*, got 'evil\.example\/'/],
+    [{ organizationId: '' }, /`organizationId` must be .*, got ''/],
+    [{ pool: { conections: 3 } }, /unknown option `pool\.conections` \(did you mean `connections`\?\)/],
+    [{ pool: { size: 3 } }, /unknown option `pool\.size`; expected connections, keepAliveTimeout, maxAge, allowH2, maxResponseSize or maxQueue/],
+    [{ pool: { connections: 1.5 } }, /`pool\.connections` must be an integer ≥ 1, got 1\.5$/],
+    [{ pool: { keepAliveTimeout: 1e10 } }, /`pool\.keepAliveTimeout` must be/],
+    [{ breaker: { failures: 0 } }, /`breaker\.failures` must be an integer ≥ 1, got 0/],
+    [{ breaker: true }, /`breaker` must be .*, or false, got true/],
     [{ cookies: { domain: 'a.example; Secure' } }, /`cookies\.domain`/],
-    [{ cookies: { sameSite: 'sometimes' } }, /`cookies\.sameSite` is 'sometimes'; allowed is Strict, Lax or None/],
+    [{ cookies: { sameSite: 'sometimes' } }, /`cookies\.sameSite` must be 'Strict', 'Lax' or 'None', got 'sometimes'/],
     [{ serverDomain: 'https://a.example' }, /`serverDomain`.*without scheme/],
     [{ targetLocationHint: 'evil.example' }, /`targetLocationHint`/],
-    [{ hook: 'onSend' }, /`hook` is 'onSend'; allowed is onRequest/],
-    [{ visitor: 'me' }, /`visitor` is 'me'; allowed is a function/],
-    [{ dispatcher: {} }, /`dispatcher`.*undici Dispatcher/],
-    [{ global: true }, /`global` needs a default request/],
-    [{ request: [] }, /`request` asks for nothing/],
+    [{ hook: 'onSend' }, /`hook` must be 'onRequest', 'preParsing', 'preValidation', 'preHandler' or false, got 'onSend'/],
+    [{ visitor: 'me' }, /`visitor` must be a function, got 'me'/],
+    [{ dispatcher: {} }, /`dispatcher` must be an undici Dispatcher, got/],
+    [{ global: true }, /`global` requires a default request/],
+    [{ request: [] }, /`request` must request at least one mbox/],
     [{ decorator: 'not a name' }, /`decorator`/],
-    [{ fetchApi: () => {} }, /`fetchApi`.*use `dispatcher`/],
+    [{ fetchApi: () => {} }, /unknown option `fetchApi`: use `dispatcher`/],
     [{ maximumWaitReady: 1 }, /`ready\(\{ timeout \}\)`/],
     [{ cdnEnvironment: 'x' }, /use `artifactLocation`/],
     [{ cdnBasePath: 'x' }, /use `artifactLocation`/]
@@ -370,7 +375,7 @@ t.test('attributes are checked against the schema and completed with defaults', 
   const Flags = Type.Object({ express: Type.Boolean({ default: false }), limit: Type.Number({ default: 10 }) })
   const { url, logged } = await startApp(t, host, {}, (app) => {
     app.get('/', { config: { target: ['flags', 'wrong', 'none'] } }, async (request) => {
-      t.throws(() => request.target.attributes('flags', Type.Object({ express: Type.Boolean() })), { code: 'FST_TARGET_INVALID_OPTIONS', message: /cannot be filled/ })
+      t.throws(() => request.target.attributes('flags', Type.Object({ express: Type.Boolean() })), { code: 'FST_TARGET_INVALID_OPTIONS', message: /the defaults of the schema do not satisfy it/ })
       const flags = await request.target.attributes('flags', Flags)
       const typed: boolean = flags.express
       const plain = await request.target.attributes('flags', { express: false, limit: 10 })
@@ -385,7 +390,7 @@ t.test('attributes are checked against the schema and completed with defaults', 
     plain: { express: true, limit: 10 }
   })
   t.equal(({} as { polluted?: boolean }).polluted, undefined)
-  t.match(logged.map(({ msg }) => msg), [/does not fit its schema/])
+  t.match(logged.map(({ msg }) => msg), [/does not match its schema/])
 })
 
 t.test('page load and views are requested and returned', async (t) => {

@@ -148,7 +148,7 @@ t.test('shared caches never receive a visitor\'s cookies', async (t) => {
       }
     }
   }
-  t.same(logged.filter(({ msg }) => /cached for everybody/.test(msg)).map(({ route }) => route), ['GET /text', 'GET /stream', 'GET /web', 'GET /error', 'GET '], 'once for each route')
+  t.same(logged.filter(({ msg }) => /publicly cacheable/.test(msg)).map(({ route }) => route), ['GET /text', 'GET /stream', 'GET /web', 'GET /error', 'GET '], 'once for each route')
 })
 
 t.test('an untrusted certificate is rejected', async (t) => {

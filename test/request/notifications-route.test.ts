@@ -140,7 +140,7 @@ t.test('forged, malformed and oversized bodies are refused', async (t) => {
     t.notMatch(response.text, secret, 'nothing of it is repeated')
   }
   t.match(JSON.parse((await post(to, bad.at(-1))).text), { code: 'FST_TARGET_INVALID_NOTIFICATIONS', statusCode: 400 })
-  t.match((await post(to, { notifications: [{ ...click1, tokens: [1] }] })).text, /body\/notifications\/0/, 'it says where')
+  t.match((await post(to, { notifications: [{ ...click1, tokens: [1] }] })).text, /body\.notifications\[0\]/, 'it says where')
   const large = { notifications: [{ ...click1, tokens: new Array(20).fill('x'.repeat(1000)) }] }
   t.equal((await post(to, large)).status, 413)
   t.equal((await post(to, large, { 'content-type': 'text/plain', 'transfer-encoding': 'chunked' })).status, 413)

@@ -49,7 +49,7 @@ export async function startApp (
   t: Test, host: string, options: Partial<FastifyAdobeTargetOptions>, routes: (app: FastifyInstance) => unknown, server: FastifyServerOptions = {}
 ): Promise<{ app: FastifyInstance, url: string, logged: Logged[] }> {
   const logged: Logged[] = []
-  const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => { logged.push(JSON.parse(line)) } } }, forceCloseConnections: true, ...server }) as unknown as FastifyInstance
+  const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { logged.push(JSON.parse(line)) } } }, forceCloseConnections: true, ...server }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await app.register(fastifyAdobeTarget, optionsFor(host, options))
   await routes(app)

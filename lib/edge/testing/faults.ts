@@ -1,7 +1,8 @@
 /** What can go wrong with an edge, on demand. */
+import { Type } from '@sinclair/typebox'
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { failure } from '../../errors.ts'
+import { alternatives, check, checkOptions, oneOf, passing, strict } from '../../validation.ts'
 import type { Pauses } from './pauses.ts'
 
 /**
@@ -44,7 +45,13 @@ interface Fault {
 const dripInterval = 50
 const hugeSize = 100 * 1024 * 1024
 const plainKinds: readonly string[] = ['hang', 'stall-body', 'drip', 'reset', 'reset-mid-body', 'bad-json', 'status-in-body', 'huge-body']
-const routes: readonly unknown[] = ['delivery', 'artifact', 'geo'] satisfies FaultRoute[]
+const call = 'edge.fault()'
+
+const Kind = passing((kind) => parse(kind) !== undefined, alternatives(['status:<300 to 599>', 'slow:<ms>', ...plainKinds]))
+const OptionsSchema = Type.Object({
+  times: Type.Optional(passing((times) => times === Infinity || (Number.isInteger(times) && times as number > 0), 'an integer ≥ 1 or Infinity')),
+  route: Type.Optional(oneOf('delivery', 'artifact', 'geo'))
+}, strict)
 
 export class Faults {
   readonly #faults = new Map<FaultRoute, Fault>()
@@ -56,12 +63,9 @@ export class Faults {
 
   /** Sets the fault of a route; it takes the place of the one before. Throws FST_TARGET_INVALID_OPTIONS. */
   set (kind: FaultKind, options: FaultOptions = {}) {
-    const { times = Infinity, route = 'delivery', ...unknown } = options
-    const [name] = Object.keys(unknown)
-    if (name !== undefined) throw failure('FST_TARGET_INVALID_OPTIONS', `edge.fault() knows no option "${name}", only times and route`)
-    if (!(times === Infinity || (Number.isInteger(times) && times > 0))) throw failure('FST_TARGET_INVALID_OPTIONS', 'edge.fault() needs a whole number above 0 as times')
-    if (!routes.includes(route)) throw failure('FST_TARGET_INVALID_OPTIONS', `edge.fault() needs one of ${routes.join(', ')} as route`)
-    this.#faults.set(route, { ...parse(kind), times })
+    check(Kind, kind, { call, root: 'kind' })
+    const { times = Infinity, route = 'delivery' } = checkOptions<FaultOptions>(OptionsSchema, options, { call })
+    this.#faults.set(route, { ...parse(kind)!, times })
   }
 
   clear () {
@@ -124,14 +128,15 @@ export class Faults {
   }
 }
 
-function parse (kind: unknown): { kind: string, value: number } {
+/** undefined where there is no such fault. */
+function parse (kind: unknown): { kind: string, value: number } | undefined {
   if (typeof kind === 'string') {
     if (plainKinds.includes(kind)) return { kind, value: 0 }
     const [, name, digits] = /^(status|slow):(\d{1,7})$/.exec(kind) ?? []
     const value = Number(digits)
     if (name === 'slow' || (name === 'status' && value >= 300 && value <= 599)) return { kind: name, value }
   }
-  throw failure('FST_TARGET_INVALID_OPTIONS', `edge.fault() needs one of status:<300 to 599>, slow:<ms>, ${plainKinds.join(', ')}; ${JSON.stringify(kind)} is none`)
+  return undefined
 }
 
 /** The faults that leave the request unprocessed. */
@@ -139,9 +144,9 @@ function before (fault: Fault, request: FastifyRequest, reply: FastifyReply): Fa
   switch (fault.kind) {
     case 'status':
       if (fault.value < 400) reply.header('location', request.url)
-      return reply.code(fault.value).send({ status: fault.value, message: 'A fault was asked for' })
+      return reply.code(fault.value).send({ status: fault.value, message: 'A fault was requested' })
     case 'status-in-body':
-      return reply.send({ status: 400, message: 'A fault was asked for' })
+      return reply.send({ status: 400, message: 'A fault was requested' })
     case 'hang':
       return reply.hijack()
     case 'reset':

@@ -1,7 +1,8 @@
 /** Offers that a test fixes, as it gives them. */
-import { inspect } from 'node:util'
+import { Type } from '@sinclair/typebox'
 import type { OptionType, VisitorId } from '../../schema/index.ts'
 import { failure } from '../../errors.ts'
+import { check, checkOptions, invalid, isObject, oneOf, passing, show, strict } from '../../validation.ts'
 import type { Location } from './place.ts'
 
 /** What a place answers: a string, an object or a list, or null for nothing. */
@@ -32,25 +33,29 @@ export interface FixedOffer {
   visitor: FixedVisitor | undefined
 }
 
-const optionNames = ['type', 'when', 'visitor']
+const call = 'edge.offer()'
 const visitorNames = ['tntId', 'thirdPartyId', 'marketingCloudVisitorId'] as const
-const stringTypes: readonly unknown[] = ['html', 'redirect', 'dynamic'] satisfies OptionType[]
-const fits: Record<OptionType, (content: unknown) => boolean> = {
+const id = Type.Optional(Type.String({ minLength: 1 }))
+
+const OptionsSchema = Type.Object({
+  type: Type.Optional(oneOf('html', 'redirect', 'dynamic', 'json', 'actions')),
+  when: Type.Optional(passing(isObject, 'an object of mbox parameters')),
+  visitor: Type.Optional(Type.Object({ tntId: id, thirdPartyId: id, marketingCloudVisitorId: id }, { ...strict, minProperties: 1, expected: 'an object with at least one of tntId, thirdPartyId and marketingCloudVisitorId' }))
+}, strict)
+const Parameter = Type.Union([Type.String(), Type.Number(), Type.Boolean()], { expected: 'a string, a number or a boolean' })
+// A Map, a Date or a promise would become an empty object, or a string.
+const Content = passing((content) => content === null || typeof content === 'string' || Array.isArray(content) || Object.prototype.toString.call(content) === '[object Object]', 'a string, an object, a list or null')
+
+const expected: Record<OptionType, string> = {
+  html: 'a string', redirect: 'a URL string', dynamic: 'a URL string', json: 'an object or a list', actions: 'a list of objects'
+}
+const matches: Record<OptionType, (content: unknown) => boolean> = {
   html: (content) => typeof content === 'string',
   redirect: (content) => typeof content === 'string' && content !== '',
   dynamic: (content) => typeof content === 'string' && content !== '',
   json: (content) => typeof content === 'object',
-  actions: (content) => Array.isArray(content) && content.every(isPlain)
+  actions: (content) => Array.isArray(content) && content.every(isObject)
 }
-
-const isType = (value: unknown): value is OptionType => typeof value === 'string' && Object.hasOwn(fits, value)
-
-function isPlain (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-const refused = (why: string) => failure('FST_TARGET_INVALID_OPTIONS', `edge.offer() ${why}`)
-const show = (value: unknown) => inspect(value, { depth: 1, maxStringLength: 80 })
 
 /**
  * Reads what `edge.offer()` was given. The content is copied.
@@ -58,46 +63,29 @@ const show = (value: unknown) => inspect(value, { depth: 1, maxStringLength: 80 
  * @throws FST_TARGET_INVALID_OPTIONS
  */
 export function fixedOffer (location: Location, content: FixedContent, options: FixedOfferOptions): Omit<FixedOffer, 'experience'> {
-  if (!isPlain(options)) throw refused(`takes its options as an object, not ${show(options)}`)
-  const unknown = Object.keys(options).find((name) => !optionNames.includes(name))
-  if (unknown !== undefined) throw refused(`knows no option "${unknown}", only ${optionNames.join(', ')}`)
-  const { type, when = {}, visitor } = options
-  return { location, option: content === null ? null : optionOf(content, type), when: conditionsOf(when), visitor: visitorOf(visitor) }
+  const { type, when = {}, visitor } = checkOptions<FixedOfferOptions>(OptionsSchema, options, { call })
+  check(Content, content, { call, root: 'content' })
+  return { location, option: content === null ? null : optionOf(content, type), when: conditionsOf(when), visitor }
 }
 
-function optionOf (given: unknown, type: unknown = typeof given === 'string' ? 'html' : Array.isArray(given) ? 'actions' : 'json') {
-  if (!isType(type)) throw refused(`needs one of ${Object.keys(fits).join(', ')} as type, not ${show(type)}`)
-  // A Map, a Date or a promise would become an empty object, or a text.
-  if (typeof given !== 'string' && !Array.isArray(given) && Object.prototype.toString.call(given) !== '[object Object]') throw refused(`needs a string, an object, a list or null as content, not ${show(given)}`)
+function optionOf (given: string | object, type: OptionType = typeof given === 'string' ? 'html' : Array.isArray(given) ? 'actions' : 'json') {
   let content: unknown
   try {
     content = JSON.parse(JSON.stringify(given))
   } catch (cause) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', 'edge.offer() needs content that can be sent as JSON', { cause })
+    throw failure('FST_TARGET_INVALID_OPTIONS', 'edge.offer(): `content` must be data that JSON.stringify() accepts', { cause })
   }
-  if (content === null || !fits[type](content)) {
-    const wanted = stringTypes.includes(type) ? 'a string' : type === 'json' ? 'an object or a list' : 'a list of objects'
-    throw refused(`needs ${wanted} as content of type ${type}, not ${show(given)}`)
-  }
+  if (content === null || !matches[type](content)) throw invalid({ call, root: 'content' }, `${expected[type]} for an offer of type ${type}`, given)
   return { type, content }
 }
 
-function conditionsOf (when: unknown): FixedOffer['when'] {
-  if (!isPlain(when)) throw refused(`needs mbox parameters as when, not ${show(when)}`)
+function conditionsOf (when: NonNullable<FixedOfferOptions['when']>): FixedOffer['when'] {
   return Object.entries(when).map(([name, value]) => {
     // The first are not to be found by a condition, the others are never sent.
-    if (name.split('.').includes('') || name.startsWith('profile.') || name.length > 128) throw refused(`cannot tell by "${name}": it is no name of an mbox parameter`)
-    if (!['string', 'number', 'boolean'].includes(typeof value)) throw refused(`needs a text, a number or a boolean as value of "${name}", not ${show(value)}`)
+    if (name.split('.').includes('') || name.startsWith('profile.') || name.length > 128) throw failure('FST_TARGET_INVALID_OPTIONS', `${call}: \`when\` must have names of mbox parameters, got ${show(name)}`)
+    check(Parameter, value, { call, root: `when.${name}` })
     return [name, String(value)]
   })
-}
-
-function visitorOf (visitor: unknown): FixedVisitor | undefined {
-  if (visitor === undefined) return undefined
-  const right = isPlain(visitor) && Object.keys(visitor).length > 0 && Object.entries(visitor)
-    .every(([name, id]) => (visitorNames as readonly string[]).includes(name) && typeof id === 'string' && id !== '')
-  if (!right) throw refused(`needs one or more of ${visitorNames.join(', ')} as visitor, not ${show(visitor)}`)
-  return { ...visitor }
 }
 
 /** Whether an offer is for the visitor with these ids. */

@@ -53,7 +53,7 @@ export function checkCompiles (offer: FixedOffer): void {
   try {
     compileAnswers(ruleOf(offer, true, false), new Set())
   } catch (cause) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', `edge.offer() cannot use this content: ${(cause as Error).message}`, { cause })
+    throw failure('FST_TARGET_INVALID_OPTIONS', `edge.offer(): \`content\` cannot be used: ${(cause as Error).message}`, { cause })
   }
 }
 

@@ -6,6 +6,7 @@ import { inspect } from 'node:util'
 import { allocate } from '../../decisioning/allocation.ts'
 import { compileCondition } from '../../decisioning/conditions.ts'
 import { failure } from '../../errors.ts'
+import { alternatives, show } from '../../validation.ts'
 
 /** An experience of an activity, each by its name or id. */
 export interface Variant {
@@ -58,7 +59,7 @@ export function visitorFor (artifact: object, client: string, variant: Variant):
     if (verdict === undefined) verdicts.set(share, verdict = places.every((rules) => wins(rules, isWanted, share)))
     if (verdict) return { id, cookie: `mbox=PC#${id}.35_0#${Math.floor(Date.now() / 1000) + twoYears}` }
   }
-  throw failure('FST_TARGET_INVALID_OPTIONS', `edge.visitorFor() finds no visitor: nobody falls into ${inspect(variant)}`)
+  throw failure('FST_TARGET_INVALID_OPTIONS', `edge.visitorFor(): no visitor is allocated to ${inspect(variant)}`)
 }
 
 function rulesOf (artifact: object): Rule[][] {
@@ -68,7 +69,7 @@ function rulesOf (artifact: object): Rule[][] {
 
 function unknownName (part: 'activity' | 'experience', wanted: unknown, rules: Rule[]) {
   const known = new Set(rules.map(({ meta = {} }) => inspect(meta[`${part}.name`] ?? meta[`${part}.id`])))
-  return failure('FST_TARGET_INVALID_OPTIONS', `edge.visitorFor() knows no ${part} ${inspect(wanted, { depth: 0 })}, only ${[...known].slice(0, 20).join(', ')}`)
+  return failure('FST_TARGET_INVALID_OPTIONS', `edge.visitorFor(): unknown ${part} ${show(wanted)}; expected ${alternatives([...known].slice(0, 20))}`)
 }
 
 /** Whether those with this share get the wanted experience, given that they are in its audience. */

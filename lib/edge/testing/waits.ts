@@ -1,5 +1,6 @@
 /** Waiting until something has happened at the edge, without asking again and again. */
 import { failure } from '../../errors.ts'
+import { callback, check, MillisecondsOrZero } from '../../validation.ts'
 
 /** ms */
 const patience = 5000
@@ -20,15 +21,15 @@ export class Watch {
    * with what the condition throws
    */
   async until (condition: () => unknown, { timeout = patience }: { timeout?: number } = {}): Promise<void> {
-    if (typeof condition !== 'function') throw failure('FST_TARGET_INVALID_OPTIONS', 'edge.until() needs a function')
-    if (!(timeout >= 0)) throw failure('FST_TARGET_INVALID_OPTIONS', 'edge.until() needs milliseconds as timeout')
+    check(callback, condition, { call: 'edge.until()', root: 'condition' })
+    check(MillisecondsOrZero, timeout, { call: 'edge.until()', root: 'timeout' })
     if (condition()) return
     let timer: NodeJS.Timeout | undefined
-    let check: () => void
+    let evaluate: () => void
     let end: (error: Error) => void
     try {
       await new Promise<void>((resolve, reject) => {
-        check = () => {
+        evaluate = () => {
           try {
             if (condition()) resolve()
           } catch (error) {
@@ -36,19 +37,19 @@ export class Watch {
           }
         }
         end = reject
-        this.#checks.add(check)
+        this.#checks.add(evaluate)
         this.#ends.add(end)
-        timer = setTimeout(() => reject(failure('FST_TARGET_TIMEOUT', `edge.until() saw no ${condition} within ${timeout} ms`)), timeout)
+        timer = setTimeout(() => reject(failure('FST_TARGET_TIMEOUT', `edge.until(): \`${condition}\` did not become true within ${timeout} ms`)), timeout)
       })
     } finally {
       clearTimeout(timer)
-      this.#checks.delete(check!)
+      this.#checks.delete(evaluate!)
       this.#ends.delete(end!)
     }
   }
 
   /** Ends every wait. */
   end () {
-    for (const end of this.#ends) end(failure('FST_TARGET_CLOSED', 'the edge was closed while edge.until() waited'))
+    for (const end of this.#ends) end(failure('FST_TARGET_CLOSED', 'edge.until(): the edge was closed'))
   }
 }
