@@ -28,7 +28,8 @@ export class EdgeAddress {
     this.#settings = settings
     this.#scheme = secure ? 'https://' : 'http://'
     this.#origin = this.#scheme + (serverDomain ?? `${client}.tt.omtrdc.net`)
-    this.#start = `/rest/v1/delivery?imsOrgId=${encodeURIComponent(organizationId)}&sessionId=`
+    // Adobe's specification of 2025 requires `client`, its SDKs send `imsOrgId`; Target accepts both.
+    this.#start = `/rest/v1/delivery?imsOrgId=${encodeURIComponent(organizationId)}&client=${encodeURIComponent(client)}&sessionId=`
     this.#end = version === undefined ? '' : `&version=${encodeURIComponent(version)}`
   }
 

@@ -18,8 +18,9 @@ export interface Callers { client: string | undefined, organizationId: string | 
 
 /** Why a caller is refused, as a sentence for it; undefined if it is not. */
 export function callerRefusal (query: EdgeQuery, { client, organizationId }: Callers): string | undefined {
-  if ('imsOrgId' in query) return organizationId === undefined || query.imsOrgId === organizationId ? undefined : 'unknown imsOrgId'
-  return client === undefined || query.client === client ? undefined : 'unknown client'
+  const { imsOrgId, client: given } = query as { imsOrgId?: string, client?: string }
+  if (imsOrgId !== undefined && organizationId !== undefined && imsOrgId !== organizationId) return 'unknown imsOrgId'
+  return given === undefined || client === undefined || given === client ? undefined : `unknown client "${given}": this edge is for "${client}"`
 }
 
 /** Lets pages of every origin read what is answered, cookies included. */

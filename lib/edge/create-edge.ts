@@ -15,7 +15,7 @@ import { hostOf } from './host.ts'
 import { Pauses } from './testing/pauses.ts'
 import { locationOf, type Place } from './testing/place.ts'
 import { Qa, type QaLink } from './qa.ts'
-import { Recorder, type RecordedRequest } from './testing/recorder.ts'
+import { Recorder, type RecordedOrder, type RecordedRequest } from './testing/recorder.ts'
 import { Rules } from './testing/rule-set.ts'
 import { sampleArtifact } from './sample-artifact.ts'
 import { EventTokens } from './tokens.ts'
@@ -63,6 +63,11 @@ export type TargetEdge = FastifyInstance & {
   displays (place: Place): number
   /** How often clicks of a place were notified, once for a notification's id. Throws FST_TARGET_INVALID_OPTIONS. */
   clicks (place: Place): number
+  /**
+   * The orders that arrived, oldest first: of executed or prefetched mboxes and page loads, and of notifications such as
+   * `request.target.converted()` sends; a repeated one is not counted again. With a name, those of one mbox. The last 10,000.
+   */
+  orders (mbox?: string): RecordedOrder[]
   /**
    * Resolves when the condition holds: judged now and each time the edge got or answered a delivery request.
    *
@@ -168,6 +173,7 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
     visitorFor: (variant: Variant) => visitorFor(tokens.artifact, client, variant),
     displays: (place: Place) => recorder.displays(located(place, 'edge.displays()')),
     clicks: (place: Place) => recorder.clicks(located(place, 'edge.clicks()')),
+    orders: (mbox?: string) => recorder.orders.filter((order) => mbox === undefined || order.mbox === mbox),
     until: (condition: () => unknown, untilOptions?: { timeout?: number }) => watch.until(condition, untilOptions),
     requests: recorder.requests,
     notifications: recorder.notifications,

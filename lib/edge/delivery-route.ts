@@ -1,5 +1,5 @@
 /** `POST /rest/v1/delivery`: decides, counts and answers as the real edge does. */
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { decide } from '../decisioning/decide.ts'
@@ -63,15 +63,16 @@ export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptio
 function respond (body: DeliveryRequest & { id: VisitorId }, artifact: CompiledArtifact, { client, responseTokens, tokens, qa, recorder }: DeliveryRouteOptions): DeliveryResponse {
   const { id } = body
   const compiled = qa.apply(artifact, body.qaMode)
-  const { response, notifications: impressions } = decide(compiled, body, { client })
-  completeAnswer(response, body, tokens, responseTokens(), compiled.globalMbox)
+  const request = withKnownViews(body, compiled)
+  const { response, notifications: impressions } = decide(compiled, request, { client })
+  completeAnswer(response, request, tokens, responseTokens(), compiled.globalMbox)
 
   // Reports of live activities are kept clear of QA.
   const isQa = body.qaMode?.token !== undefined
   const impressionId = body.impressionId ?? randomUUID()
   const countDisplays = (of: Notification, underId: string) => {
     if (isQa) return
-    const location = notifiedLocation(of, compiled.globalMbox)
+    const location = notifiedLocation(of, compiled.globalMbox, tokens)
     if (location !== undefined) recorder.display(underId, location)
     for (const token of of.tokens ?? []) {
       const facts = tokens.facts(token)
@@ -80,11 +81,14 @@ function respond (body: DeliveryRequest & { id: VisitorId }, artifact: CompiledA
   }
   // What was executed is what an on-device client would have to notify.
   for (const impression of impressions) countDisplays(impression, impressionId)
+  for (const mbox of [...body.execute?.mboxes ?? [], ...body.prefetch?.mboxes ?? []]) recorder.order(mbox, mbox.name, impressionId)
+  for (const part of [body.execute, body.prefetch]) recorder.order(part?.pageLoad, undefined, impressionId)
   for (const notification of body.notifications ?? []) {
     const isNew = recorder.accept(notification)
+    if (isNew) recorder.order(notification, notification.mbox?.name)
     if (!isNew || isQa) continue
     if (notification.type === 'display') countDisplays(notification, notification.impressionId ?? body.impressionId ?? notification.id)
-    const location = notifiedLocation(notification, compiled.globalMbox)
+    const location = notifiedLocation(notification, compiled.globalMbox, tokens)
     if (notification.type === 'click' && location !== undefined) recorder.click(location)
   }
 
@@ -101,10 +105,29 @@ function respond (body: DeliveryRequest & { id: VisitorId }, artifact: CompiledA
   }
 }
 
-/** The ids that were given; a `tntId` gets a location hint, and a visitor without ids gets a `tntId`. */
+/** View names count in any case: at.js writes them in lower case. */
+function withKnownViews<Body extends DeliveryRequest> (body: Body, { views }: CompiledArtifact): Body {
+  const { prefetch } = body
+  if (prefetch?.views === undefined || prefetch.views.every(({ name }) => name === undefined || views.has(name))) return body
+  const byLowerCase = new Map([...views.keys()].map((name) => [name.toLowerCase(), name]))
+  const known = prefetch.views.map((view) => view.name === undefined ? view : { ...view, name: byLowerCase.get(view.name.toLowerCase()) ?? view.name })
+  return { ...body, prefetch: { ...prefetch, views: known } }
+}
+
+/**
+ * The ids that were given; a `tntId` gets a location hint. A visitor without ids gets a `tntId`, and so does one known by
+ * the ECID alone: the same each time, as Target keeps it in the profile.
+ */
 function visitorId (given: VisitorId = {}): VisitorId {
   const { tntId, marketingCloudVisitorId, thirdPartyId } = given
-  if (!tntId && (marketingCloudVisitorId || thirdPartyId)) return given
-  const own = tntId || randomUUID()
+  // By the ECID the visitor stays in the same experience; with a tntId, one known by the thirdPartyId might not.
+  if (!tntId && !marketingCloudVisitorId && thirdPartyId) return given
+  const own = tntId || (marketingCloudVisitorId ? idFor(marketingCloudVisitorId) : randomUUID())
   return { ...given, tntId: own.includes('.') ? own : `${own}.${cluster}_0` }
+}
+
+/** A tntId in the form of a UUID. */
+function idFor (ecid: string): string {
+  const digits = createHash('sha256').update(ecid).digest('hex')
+  return [digits.slice(0, 8), digits.slice(8, 12), digits.slice(12, 16), digits.slice(16, 20), digits.slice(20, 32)].join('-')
 }

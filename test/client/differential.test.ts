@@ -123,6 +123,7 @@ const deliveryIds = (ids: unknown[] | undefined) => clone((ids ?? []).map((id) =
 
 const JUDGES: Record<string, Judge> = {
   'header X-EXC-SDK': ({ path, ours }) => /^wire\.headers\.x-(exc-sdk|exc-sdk-version|request-id)$/.test(path) && ours === undefined,
+  'query client': ({ path, sdk, ours }, { config }) => path === 'wire.query.client' && sdk === undefined && ours === config.client,
   'number of requests': ({ path, ours }, { call }) => path === 'wire.times' && ['error', 'lost'].includes(call.answer.kind) && ours <= 2,
   'request.context.channel': ({ path, sdk, ours }, { request }) =>
     ofRequest(path, 'context') && path.endsWith('.channel') && sdk === 'web' && ours === 'mobile' && request.context.channel === 'mobile',

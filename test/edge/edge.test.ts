@@ -151,7 +151,7 @@ t.test('given ids are returned, and a visitor without one gets an id', async (t)
   t.strictSame((await deliver({ id: { tntId: 'abc' } })).id, { tntId: 'abc.35_0' })
   t.strictSame((await deliver({ id: { tntId: 'abc.28_0' } })).id, { tntId: 'abc.28_0' })
   t.strictSame((await deliver({ id: { thirdPartyId: 'me' } })).id, { thirdPartyId: 'me' })
-  t.strictSame((await deliver({ id: { marketingCloudVisitorId: '1' } })).id, { marketingCloudVisitorId: '1' })
+  t.match((await deliver({ id: { marketingCloudVisitorId: '1' } })).id, { marketingCloudVisitorId: '1', tntId: /^[0-9a-f-]{36}\.35_0$/ })
   const customerIds = [{ id: '1', integrationCode: 'crm', authenticatedState: 'authenticated' }] as const
   t.match((await deliver({ id: { customerIds: [...customerIds] } })).id, { customerIds, tntId: String })
 

@@ -1,15 +1,12 @@
 /** The places that offers are for: mboxes, views and the page load. */
 import type { Notification } from '../../schema/index.ts'
 import { invalid } from '../../validation.ts'
+import type { EventTokens, Location } from '../tokens.ts'
+
+export type { Location } from '../tokens.ts'
 
 /** An mbox by name, a view by name, or the page load: the forms of `request.target.displayed()`. */
 export type Place = string | { view: string } | { pageLoad: true }
-
-/** Where a place is in an artifact. */
-export interface Location {
-  kind: 'mboxes' | 'views'
-  name: string
-}
 
 /** The edge refuses longer names: of mboxes in notifications, of views everywhere. */
 const maxLength = { mbox: 250, view: 128 }
@@ -30,9 +27,16 @@ export function locationOf (place: Place, globalMbox: string, method: string): L
   throw invalid({ call: method, root: 'place' }, 'an mbox name, { view: name } or { pageLoad: true }', place)
 }
 
-/** The place that a notification is about; undefined when it names none. */
-export function notifiedLocation ({ mbox, view, pageLoad }: Notification, globalMbox: string): Location | undefined {
+/**
+ * The place that a notification is about; undefined when it names none and its tokens do not tell: at.js reports the clicks
+ * of a page load by their tokens alone.
+ */
+export function notifiedLocation ({ mbox, view, pageLoad, tokens = [] }: Notification, globalMbox: string, known: EventTokens): Location | undefined {
   if (mbox?.name !== undefined) return { kind: 'mboxes', name: mbox.name }
   if (view?.name !== undefined) return { kind: 'views', name: view.name }
-  return pageLoad === undefined ? undefined : { kind: 'mboxes', name: globalMbox }
+  const ofPageLoad: Location = { kind: 'mboxes', name: globalMbox }
+  if (pageLoad !== undefined) return ofPageLoad
+  const locations = tokens.flatMap((token) => known.locations(token))
+  if (locations.some(({ kind, name }) => kind === 'mboxes' && name === globalMbox)) return ofPageLoad
+  return new Set(locations.map(({ kind, name }) => `${kind}/${name}`)).size === 1 ? locations[0] : undefined
 }

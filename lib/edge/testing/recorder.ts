@@ -1,6 +1,6 @@
 /** What the edge has seen: requests, notifications and impressions, for tests to look at. */
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Notification } from '../../schema/index.ts'
+import type { Notification, Order, RequestDetails } from '../../schema/index.ts'
 import type { Location } from './place.ts'
 
 /** A delivery request that reached the edge with a JSON body, answered or not. */
@@ -15,9 +15,18 @@ export interface RecordedRequest {
   time: number
 }
 
+/** A purchase that reached the edge. */
+export interface RecordedOrder extends Order {
+  /** The mbox it came with; undefined: a page load. */
+  mbox: string | undefined
+  product?: RequestDetails['product']
+  parameters?: RequestDetails['parameters']
+}
+
 /** Bounds, so that an edge under load for hours does not fill the memory: what is older is forgotten. */
 const keptRequests = 10_000
 const keptNotifications = 100_000
+const keptOrders = 10_000
 const keptIds = 200_000
 const keptPlaces = 10_000
 
@@ -61,6 +70,9 @@ export class Recorder {
   readonly requests: RecordedRequest[] = []
   /** The last 100,000 accepted notifications, oldest first; a repeated one is there twice. */
   readonly notifications: Notification[] = []
+  /** The last 10,000 orders, oldest first. */
+  readonly orders: RecordedOrder[] = []
+  readonly #orderKeys = new RecentIds()
   readonly #notificationIds = new RecentIds()
   readonly #impressionKeys = new RecentIds()
   readonly #impressions = new Map<string, number>()
@@ -82,6 +94,19 @@ export class Recorder {
     this.notifications.push(notification)
     if (this.notifications.length > keptNotifications) this.notifications.shift()
     return this.#notificationIds.add(notification.id)
+  }
+
+  /**
+   * Takes the order of some details, if they have one.
+   *
+   * @param impressionId under which it counts once for its place
+   */
+  order (details: RequestDetails | undefined, mbox: string | undefined, impressionId?: string) {
+    if (details?.order === undefined) return
+    if (impressionId !== undefined && !this.#orderKeys.add(JSON.stringify([impressionId, mbox, details.order.id]))) return
+    const { order, product, parameters } = details
+    this.orders.push({ ...order, mbox, ...(product !== undefined && { product }), ...(parameters !== undefined && { parameters }) })
+    if (this.orders.length > keptOrders) this.orders.shift()
   }
 
   /** Counts an impression of an activity, once for one impression id. */
@@ -127,6 +152,8 @@ export class Recorder {
   reset () {
     this.requests.length = 0
     this.notifications.length = 0
+    this.orders.length = 0
+    this.#orderKeys.clear()
     this.#notificationIds.clear()
     this.#impressionKeys.clear()
     this.#impressions.clear()
@@ -136,4 +163,5 @@ export class Recorder {
   }
 }
 
-const keyOf = ({ kind, name }: Location) => `${kind}/${name}`
+/** View names count in any case. */
+const keyOf = ({ kind, name }: Location) => `${kind}/${kind === 'views' ? name.toLowerCase() : name}`
