@@ -1,11 +1,13 @@
 /** fastify-adobe-target: Adobe Target's offers, fetched beside the handler. */
 export { default, fastifyAdobeTarget } from './plugin.ts'
 export { createTargetClient } from './client/client.ts'
+export { fileArtifactStore, type FileArtifactStoreOptions } from './decisioning/file-artifact-store.ts'
 export { errors } from './errors.ts'
 export * as schemas from './schema/index.ts'
 export { AuthState, ExperienceCloudVisitor } from './visitor/experience-cloud.ts'
 export { isSafeRedirect } from './offers/redirect.ts'
 export { getVisitorCookieName, LOCATION_HINT_COOKIE, TARGET_COOKIE } from './visitor/cookies.ts'
+export type { ArtifactStore, StoredArtifact } from './decisioning/artifact-store.ts'
 export type { AttributesProvider } from './offers/attributes.ts'
 export type { GetOffersOptions } from './client/call.ts'
 export type { TargetCallback, TargetClient } from './client/client.ts'

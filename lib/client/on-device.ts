@@ -3,6 +3,7 @@
  */
 import type { ArtifactFetch } from '../decisioning/artifact-fetch.ts'
 import { ArtifactKeeper } from '../decisioning/artifact-keeper.ts'
+import type { ArtifactStore } from '../decisioning/artifact-store.ts'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { decide } from '../decisioning/decide.ts'
 import { GeoLookup, needsGeo } from '../decisioning/geo.ts'
@@ -21,6 +22,7 @@ export interface OnDeviceSettings {
   propertyToken?: string
   artifactLocation?: string
   artifactPayload?: object
+  artifactStore?: ArtifactStore
   artifactFormat?: 'json' | 'bin'
   /** ms */
   pollingInterval: number

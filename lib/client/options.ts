@@ -3,6 +3,7 @@
  */
 import { Type } from '@sinclair/typebox'
 import type { Dispatcher } from 'undici'
+import type { ArtifactStore } from '../decisioning/artifact-store.ts'
 import { Log, type TargetLogger } from '../diagnostics.ts'
 import type { DecisioningMethod } from '../schema/index.ts'
 import { callback, checkOptions, flag, integer, isObject, MAX_MILLISECONDS, Milliseconds, MillisecondsOrZero, oneOf, passing, strict, text, withMethods } from '../validation.ts'
@@ -39,6 +40,11 @@ export interface TargetClientOptions {
   artifactPayload?: object
   /** Default: by the location's extension. */
   artifactFormat?: 'json' | 'bin'
+  /**
+   * Where the last rule artifact is kept, so that a restart begins with it, and instances share it: `fileArtifactStore()`,
+   * `redisArtifactStore()` of `fastify-adobe-target/redis`, or your own. Default: none.
+   */
+  artifactStore?: ArtifactStore
   /** ms between two looks for a new artifact, give or take a tenth; from 1000, or 0 for none. Default 300000. */
   pollingInterval?: number
   /** `version` in the query string of every call. */
@@ -109,6 +115,7 @@ export const clientProperties = {
   decisioningMethod: Type.Optional(oneOf('server-side', 'on-device', 'hybrid')),
   artifactLocation: Type.Optional(text('^https?://[^\\s/]+', 'the full http or https URL of the artifact')),
   artifactPayload: Type.Optional(passing(isObject, 'a rule artifact, as an object')),
+  artifactStore: Type.Optional(withMethods(['read', 'write'], 'a store with the methods `read` and `write`, such as fileArtifactStore() makes')),
   artifactFormat: Type.Optional(oneOf('json', 'bin')),
   pollingInterval: Type.Optional(Type.Union([Type.Literal(0), Type.Number({ minimum: 1000, maximum: MAX_MILLISECONDS })], { expected: `a number of ms ≥ 1000 and ≤ ${MAX_MILLISECONDS}, or 0 for no polling` })),
   version: Type.Optional(text('\\S', 'a string that is not empty')),
@@ -173,6 +180,7 @@ export function clientSettings (options: TargetClientOptions): ClientSettings {
     environment: options.environment,
     artifactLocation: options.artifactLocation,
     artifactPayload: options.artifactPayload,
+    artifactStore: options.artifactStore,
     artifactFormat: options.artifactFormat,
     pollingInterval: options.pollingInterval ?? 300_000,
     version: options.version,

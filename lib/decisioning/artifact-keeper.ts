@@ -1,19 +1,22 @@
 /**
  * The rule artifact's life: fetched, checked, compiled, kept fresh. The only part of the engine that knows time and network.
  *
- * The last good artifact stays until a better one is compiled, whatever its origin answers in between.
+ * The last good artifact stays until a better one is compiled, whatever its origin answers in between. With a store it
+ * outlives the process, and of all instances only the one that leads asks the origin; the others follow the store.
  */
 import { AsyncResource } from 'node:async_hooks'
 import { backoff, channels, Log, type TargetLogger } from '../diagnostics.ts'
 import { failure, isTargetError, type TargetError } from '../errors.ts'
-import { ArtifactSource, type ArtifactSourceSettings } from './artifact-source.ts'
+import { ArtifactSharing } from './artifact-sharing.ts'
+import { ArtifactSource, parse, type ArtifactSourceSettings } from './artifact-source.ts'
+import type { ArtifactStore, StoredArtifact } from './artifact-store.ts'
 import { type CompiledArtifact, compileArtifact } from './compile.ts'
 import { geoFromHeaders } from './geo.ts'
 
 /**
  * - `loading`: the first artifact is on its way
  * - `ready`: there is one, and the last look at its origin succeeded
- * - `stale`: there is one, but the last look failed
+ * - `stale`: there is one, but the last look failed, or it is a stored one that has not been confirmed since the start
  * - `failed`: there is none, and the last attempt failed
  */
 export type ArtifactState = 'loading' | 'ready' | 'stale' | 'failed'
@@ -25,6 +28,8 @@ export type ArtifactEvent = 'clientReady' | 'artifactDownloadSucceeded' | 'artif
 export interface ArtifactSettings extends ArtifactSourceSettings {
   /** An artifact to start with, parsed JSON; the first look at the origin is then one interval later. It must not be changed. */
   artifactPayload?: unknown
+  /** Where the last artifact is kept, and shared with other instances. */
+  artifactStore?: ArtifactStore | undefined
   /** ms between two looks at the origin; 0: none once there is an artifact. */
   pollingInterval: number
   logger: TargetLogger
@@ -50,6 +55,13 @@ const MAX_RETRY = 300_000
 /** Intervals are shortened or stretched by up to a tenth, so that many processes do not ask at the same time. */
 const JITTER = [0.9, 1.1] as const
 
+/** How an attempt ended. */
+interface Attempt {
+  changed: boolean
+  /** When the origin confirmed the artifact, by `performance.now()`. */
+  confirmedAt: number | undefined
+}
+
 interface Waiter {
   resolve: () => void
   reject: (error: TargetError) => void
@@ -59,6 +71,7 @@ interface Waiter {
 export class ArtifactKeeper {
   readonly #settings: ArtifactSettings
   readonly #source: ArtifactSource
+  readonly #sharing: ArtifactSharing | undefined
   readonly #log: Log
   /** Work runs in the async context of this object's making, never in that of a request. */
   readonly #scope = new AsyncResource('fastify-adobe-target.artifact')
@@ -70,14 +83,20 @@ export class ArtifactKeeper {
   #error: TargetError | undefined
   #failures = 0
   #retrievals = 0
+  /** By `performance.now()`, which no change of the clock moves. */
   #confirmedAt: number | undefined
-  #running: Promise<{ changed: boolean }> | undefined
+  #announced = false
+  /** Whether an artifact was confirmed since the start; a stored one is not, before its origin or the leader was asked. */
+  #confirmed = false
+  #running: Promise<Attempt> | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor (settings: ArtifactSettings) {
     this.#settings = settings
     this.#source = new ArtifactSource(settings)
     this.#log = Log.of(settings.logger)
+    const { artifactStore } = settings
+    if (artifactStore !== undefined) this.#sharing = new ArtifactSharing({ ...settings, artifactStore, location: this.location })
   }
 
   /** Where the artifact comes from. */
@@ -92,7 +111,7 @@ export class ArtifactKeeper {
   get health (): ArtifactHealth {
     const health: ArtifactHealth = { state: this.#state }
     if (this.#current !== undefined) health.version = this.#current.version
-    if (this.#confirmedAt !== undefined) health.age = Date.now() - this.#confirmedAt
+    if (this.#confirmedAt !== undefined) health.age = Math.round(performance.now() - this.#confirmedAt)
     if (this.#error !== undefined) health.error = this.#error.message
     return health
   }
@@ -105,7 +124,7 @@ export class ArtifactKeeper {
       pollingHalted: this.#stopped,
       artifactVersion: this.#current?.version ?? 'unknown',
       artifactRetrievalCount: this.#retrievals,
-      artifactLastRetrieved: new Date(this.#confirmedAt ?? Date.now()).toISOString(),
+      artifactLastRetrieved: new Date(Date.now() - (this.health.age ?? 0)).toISOString(),
       ...this.#current?.meta
     }
   }
@@ -117,7 +136,7 @@ export class ArtifactKeeper {
     if (this.#started || this.#stopped) return
     this.#started = true
     const { artifactPayload } = this.#settings
-    this.#run(artifactPayload === undefined ? () => this.#download() : () => this.#use(artifactPayload)).catch(() => {})
+    this.#run(artifactPayload === undefined ? () => this.#begin() : () => this.#useGiven(artifactPayload)).catch(() => {})
   }
 
   /**
@@ -128,7 +147,10 @@ export class ArtifactKeeper {
    */
   async refresh (): Promise<{ changed: boolean }> {
     if (this.#stopped) throw failure('FST_TARGET_CLOSED', 'no artifact is fetched any more')
-    return await this.#run(() => this.#download())
+    // What is running may be a look at the store only.
+    if (this.#sharing !== undefined) await this.#running?.catch(() => {})
+    const { changed } = await this.#run(() => this.#download())
+    return { changed }
   }
 
   /**
@@ -167,12 +189,12 @@ export class ArtifactKeeper {
   }
 
   /** One attempt at a time, in the keeper's own async context; then the next one is set. */
-  #run (attempt: () => Promise<{ changed: boolean }>): Promise<{ changed: boolean }> {
+  #run (attempt: () => Promise<Attempt>): Promise<Attempt> {
     this.#running ??= this.#scope.runInAsyncScope(async () => {
       clearTimeout(this.#timer)
       try {
         const result = await attempt()
-        this.#succeed()
+        this.#succeed(result)
         return result
       } catch (thrown) {
         throw this.#fail(thrown)
@@ -184,32 +206,106 @@ export class ArtifactKeeper {
     return this.#running
   }
 
-  async #download (): Promise<{ changed: boolean }> {
+  /** The first look: what is stored is in use before the origin is asked, unless the store takes its time. */
+  async #begin (): Promise<Attempt> {
+    const restored = await this.#sharing?.restore((stored) => this.#restore(stored))
+    return await (restored === false ? this.#download() : this.#look())
+  }
+
+  async #restore (stored: StoredArtifact): Promise<void> {
+    // It may come late.
+    const wanted = () => this.#current === undefined
+    if (!wanted() || this.#stopped) return
+    try {
+      if (!await this.#useStored(stored, wanted)) return
+    } catch (thrown) {
+      const err = asArtifactError(thrown)
+      if (!this.#stopped) this.#log.error(`${err.message}; the stored one is not used`, { err })
+      return
+    }
+    this.#turn('stale', undefined)
+    this.#announce()
+  }
+
+  /** One look for something newer: at the origin, or at the store where another instance leads. */
+  async #look (): Promise<Attempt> {
+    const sharing = this.#sharing
+    if (sharing === undefined) return await this.#download()
+    if (!await sharing.leads()) return await this.#follow(sharing)
+    if (!this.#isDue) return { changed: false, confirmedAt: this.#confirmedAt }
+    try {
+      return await this.#download()
+    } catch (thrown) {
+      sharing.fail()
+      throw thrown
+    }
+  }
+
+  async #follow (sharing: ArtifactSharing): Promise<Attempt> {
+    const known = sharing.stored
+    const stored = await sharing.look(this.#current === undefined, this.#closing.signal)
+    if (stored === undefined && this.#current === undefined) return await this.#download()
+    const changed = stored !== undefined && stored.digest !== known?.digest
+    if (changed) await this.#useStored(stored)
+    // Clocks of two machines are compared only where nothing else is known.
+    if (stored !== undefined && known !== undefined && stored.fetchedAt !== known.fetchedAt) this.#confirmedAt = performance.now()
+    if (stored !== undefined) sharing.use(stored)
+    if (sharing.isStale(this.#confirmedAt!)) throw failure('FST_TARGET_ARTIFACT', 'the instance that leads has not confirmed it lately')
+    return { changed, confirmedAt: this.#confirmedAt }
+  }
+
+  async #download (): Promise<Attempt> {
     const fetched = await this.#source.look(this.#closing.signal)
-    if (fetched === undefined) return { changed: false }
-    const { payload, headers, accept } = fetched
+    if (fetched === undefined) {
+      this.#sharing?.confirm()
+      return { changed: false, confirmedAt: performance.now() }
+    }
+    const { payload, json, digest, etag, headers, accept } = fetched
     await this.#use(payload)
     accept()
+    this.#sharing?.confirm({ json, digest, etag })
     this.#emit('artifactDownloadSucceeded', { artifactLocation: this.location, artifactPayload: payload })
     this.#emit('geoLocationUpdated', { geoContext: geoFromHeaders(headers) })
-    return { changed: true }
+    return { changed: true, confirmedAt: performance.now() }
   }
 
-  async #use (payload: unknown): Promise<{ changed: boolean }> {
+  async #useStored (stored: StoredArtifact, wanted?: () => boolean): Promise<boolean> {
+    if (!await this.#use(parse(stored.json), wanted)) return false
+    this.#source.accept(stored)
+    this.#sharing!.use(stored)
+    this.#confirmedAt = performance.now() - Math.max(0, Date.now() - stored.fetchedAt)
+    return true
+  }
+
+  async #useGiven (payload: unknown): Promise<Attempt> {
+    await this.#use(payload)
+    return { changed: true, confirmedAt: performance.now() }
+  }
+
+  /** @returns whether it is in use now: it may not be `wanted` any more once it is compiled */
+  async #use (payload: unknown, wanted: () => boolean = () => true): Promise<boolean> {
     const compiled = await compileArtifact(payload, { report: (problem) => this.#report(problem) })
     if (this.#stopped) throw failure('FST_TARGET_CLOSED', 'the client was closed meanwhile')
+    if (!wanted()) return false
     this.#retrievals += 1
     this.#current = compiled
-    return { changed: true }
+    return true
   }
 
-  #succeed (): void {
-    const first = this.#confirmedAt === undefined
-    this.#confirmedAt = Date.now()
+  #succeed ({ confirmedAt }: Attempt): void {
+    this.#confirmed = true
+    this.#confirmedAt = confirmedAt
     this.#failures = 0
     this.#turn('ready', undefined)
+    this.#announce()
+  }
+
+  /** There is an artifact. */
+  #announce (): void {
     for (const { resolve } of this.#waiters) resolve()
-    if (first) this.#emit('clientReady', {})
+    if (this.#announced) return
+    this.#announced = true
+    this.#emit('clientReady', {})
   }
 
   #fail (thrown: unknown): TargetError {
@@ -235,19 +331,26 @@ export class ArtifactKeeper {
     const delay = this.#delay()
     if (delay === undefined || this.#stopped) return
     this.#timer = setTimeout(() => {
-      this.#run(() => this.#download()).catch(() => {})
+      this.#run(() => this.#look()).catch(() => {})
     }, delay)
     if (this.#waiters.size === 0) this.#timer.unref()
+  }
+
+  /** Whether the origin is to be asked: a leader looks at the store more often than that. */
+  get #isDue (): boolean {
+    if (this.#state !== 'ready' || this.#confirmedAt === undefined) return true
+    return performance.now() - this.#confirmedAt + this.#sharing!.interval / 2 >= this.#settings.pollingInterval
   }
 
   /** ms to the next attempt, if there is to be one. */
   #delay (): number | undefined {
     const { pollingInterval, artifactPayload } = this.#settings
     const jitter = JITTER
-    if (this.#failures === 0) return pollingInterval > 0 ? backoff(1, { first: pollingInterval, max: pollingInterval, jitter }) : undefined
+    const interval = this.#sharing?.interval ?? pollingInterval
+    if (this.#failures === 0) return interval > 0 ? backoff(1, { first: interval, max: interval, jitter }) : undefined
     if (pollingInterval > 0) return backoff(this.#failures, { first: FIRST_RETRY, max: pollingInterval, jitter })
-    // Without polling only what was never there is tried again.
-    return this.#current === undefined && artifactPayload === undefined ? backoff(this.#failures, { first: FIRST_RETRY, max: MAX_RETRY, jitter }) : undefined
+    // Without polling only what was never confirmed is tried again.
+    return !this.#confirmed && artifactPayload === undefined ? backoff(this.#failures, { first: FIRST_RETRY, max: MAX_RETRY, jitter }) : undefined
   }
 
   /** A rule that cannot work is logged once, not with every new artifact that still has it. */

@@ -23,8 +23,12 @@ export interface ArtifactSourceSettings {
 export interface FetchedArtifact {
   /** Parsed JSON, not checked yet. */
   payload: unknown
+  /** The same before it was parsed. */
+  json: string
+  digest: string
+  etag: string | undefined
   headers: FetchedFile['headers']
-  /** Says that it is in use: from now on the origin is asked for something newer. */
+  /** Says that it is in use. */
   accept (): void
 }
 
@@ -43,7 +47,7 @@ export class ArtifactSource {
   readonly location: string
   readonly #settings: ArtifactSourceSettings
   #etag: string | undefined
-  #digest: Buffer | undefined
+  #digest: string | undefined
 
   constructor (settings: ArtifactSourceSettings) {
     this.#settings = settings
@@ -69,27 +73,36 @@ export class ArtifactSource {
     if (body.length > MAX_SIZE) throw failure('FST_TARGET_ARTIFACT', `larger than ${MAX_SIZE} bytes`)
 
     // Not every origin knows ETags, and to compile again what is in use is wasted. In a thread: the file may be large.
-    const digest = Buffer.from(await webcrypto.subtle.digest('SHA-256', body))
-    const accept = () => {
-      this.#digest = digest
-      this.#etag = typeof headers.etag === 'string' ? headers.etag : undefined
-    }
-    if (this.#digest?.equals(digest) === true) {
+    const digest = Buffer.from(await webcrypto.subtle.digest('SHA-256', body)).toString('base64url')
+    const etag = typeof headers.etag === 'string' ? headers.etag : undefined
+    const accept = () => this.accept({ digest, etag })
+    if (this.#digest === digest) {
       accept()
       return undefined
     }
-    return { payload: await this.#parse(body), headers, accept }
+    const json = await this.#read(body)
+    return { payload: parse(json), json, digest, etag, headers, accept }
   }
 
-  async #parse (body: Uint8Array): Promise<unknown> {
+  /** Says what is in use: from now on the origin is asked for something newer. */
+  accept ({ digest, etag }: { digest: string, etag?: string | undefined }): void {
+    this.#digest = digest
+    this.#etag = etag
+  }
+
+  async #read (body: Uint8Array): Promise<string> {
     const { artifactFormat, organizationId } = this.#settings
     const format = artifactFormat ?? (/\.bin$/i.test(new URL(this.location).pathname) ? 'bin' : 'json')
-    const json = await decode(format === 'bin' ? await deobfuscate(body, organizationId) : body)
-    try {
-      return JSON.parse(json)
-    } catch (cause) {
-      throw failure('FST_TARGET_ARTIFACT', 'it is not JSON: truncated, or obfuscated for another organization', { cause })
-    }
+    return await decode(format === 'bin' ? await deobfuscate(body, organizationId) : body)
+  }
+}
+
+/** Parses an artifact; throws `FST_TARGET_ARTIFACT`. */
+export function parse (json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch (cause) {
+    throw failure('FST_TARGET_ARTIFACT', 'it is not JSON: truncated, or obfuscated for another organization', { cause })
   }
 }
 

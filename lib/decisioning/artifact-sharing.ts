@@ -1,0 +1,179 @@
+/**
+ * How instances share one artifact: through a store that may fail or hang at any time, and that then is as if absent.
+ *
+ * Only what this file returns is waited for, and that always ends: a broken store is an empty one that lets everybody lead.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Log, type TargetLogger } from '../diagnostics.ts'
+import type { ArtifactStore, StoredArtifact } from './artifact-store.ts'
+
+/** Longest time between two looks at the store, in ms, where the instances elect a leader. */
+const FOLLOW_INTERVAL = 10_000
+
+/** Looks after which a leader that has not renewed its lead has lost it. */
+const TERM = 3
+
+/** Failed looks at the origin after which a leader lets another instance try. */
+const YIELD_AFTER = 3
+
+/** ms the store has at the start before the origin is asked as well. */
+const RESTORE_PATIENCE = 500
+
+/** ms an instance without an artifact leaves the leader to store the first one, and between two looks for it. */
+const FIRST_PATIENCE = 2000
+const FIRST_INTERVAL = 100
+
+/** ms a store has for one call. */
+const TIMEOUT = 1000
+
+/** What {@link ArtifactSharing} works with. */
+export interface ArtifactSharingSettings {
+  artifactStore: ArtifactStore
+  /** ms between two looks at the origin, or 0. */
+  pollingInterval: number
+  /** Address of the artifact. */
+  location: string
+  logger: TargetLogger
+}
+
+/** The part of this instance among those that share an artifact. */
+export class ArtifactSharing {
+  /** ms between two looks, at the origin or at the store; 0: none. */
+  readonly interval: number
+  readonly #settings: ArtifactSharingSettings
+  readonly #store: ArtifactStore
+  readonly #log: Log
+  /** The artifact in use, as the store holds it or is to hold it. */
+  #stored: StoredArtifact | undefined
+  /** Methods whose last call failed. */
+  readonly #broken = new Set<keyof ArtifactStore>()
+  #failures = 0
+  /** Until when the lead is left to others, by `performance.now()`. */
+  #yieldsUntil = -Infinity
+
+  constructor (settings: ArtifactSharingSettings) {
+    this.#settings = settings
+    this.#store = settings.artifactStore
+    this.#log = Log.of(settings.logger)
+    const { pollingInterval } = settings
+    this.interval = this.#elects ? Math.min(pollingInterval, FOLLOW_INTERVAL) : pollingInterval
+  }
+
+  get #elects (): boolean {
+    return typeof this.#store.lead === 'function'
+  }
+
+  /** ms that the lead holds unless renewed. */
+  get #term (): number {
+    return TERM * (this.interval || FOLLOW_INTERVAL)
+  }
+
+  /** Whether an artifact that was confirmed then is old: its leader should have confirmed it since. */
+  isStale (confirmedAt: number): boolean {
+    const { pollingInterval } = this.#settings
+    return pollingInterval > 0 && performance.now() - confirmedAt > 2 * pollingInterval + this.#term
+  }
+
+  /**
+   * Reads the artifact to begin with.
+   *
+   * @param use puts it into use
+   * @returns false if the store takes its time; it is then used when it comes
+   */
+  async restore (use: (stored: StoredArtifact) => Promise<void>): Promise<boolean> {
+    const restored = this.#read().then(async (stored) => {
+      if (stored !== undefined) await use(stored)
+      return true
+    })
+    return await Promise.race([restored, sleep(RESTORE_PATIENCE, false)])
+  }
+
+  /** Whether this instance is the one that asks the origin; true if the store cannot tell. */
+  async leads (): Promise<boolean> {
+    if (!this.#elects) return true
+    if (performance.now() < this.#yieldsUntil) return false
+    return await this.#try('lead', () => this.#store.lead!(this.#term), true)
+  }
+
+  /** The leader could not reach the origin. That may be so for this instance only, so now and then another one is to try. */
+  fail (): void {
+    this.#failures += 1
+    if (this.#failures % YIELD_AFTER === 0) this.#yieldsUntil = performance.now() + 2 * this.#term
+  }
+
+  /**
+   * Looks at what the leader has stored.
+   *
+   * @param patient whether to wait for a moment if there is nothing: the leader may be fetching the first one
+   */
+  async look (patient: boolean, signal: AbortSignal): Promise<StoredArtifact | undefined> {
+    const patience = performance.now() + (patient ? FIRST_PATIENCE : 0)
+    let stored = await this.#read(this.#stored)
+    while (stored === undefined && performance.now() < patience) {
+      await sleep(FIRST_INTERVAL, undefined, { signal })
+      stored = await this.#read()
+    }
+    return stored
+  }
+
+  /** The stored artifact that is in use. */
+  get stored (): StoredArtifact | undefined { return this.#stored }
+
+  /** This one is in use now. */
+  use (stored: StoredArtifact): void {
+    this.#stored = stored
+  }
+
+  /**
+   * The origin has confirmed the artifact in use, or given a new one, which goes into the store. Nothing waits for that.
+   */
+  confirm (artifact: Omit<StoredArtifact, 'location' | 'fetchedAt'> | undefined = this.#stored): void {
+    this.#failures = 0
+    if (artifact === undefined) return
+    const stored = { ...artifact, location: this.#settings.location, fetchedAt: Date.now() }
+    this.#stored = stored
+    this.#try('write', () => this.#store.write(stored), undefined)
+  }
+
+  async #read (known?: StoredArtifact): Promise<StoredArtifact | undefined> {
+    const stored = await this.#try('read', () => this.#store.read(known), undefined)
+    if (stored === undefined || stored === null) return undefined
+    if (!isStoredArtifact(stored)) return this.#report('read', 'holds something that is not an artifact')
+    const { location } = this.#settings
+    if (stored.location !== location) return this.#report('read', `holds the artifact of ${stored.location}, not of ${location}: give each its own store`)
+    this.#broken.delete('read')
+    return stored
+  }
+
+  async #try<Result> (method: keyof ArtifactStore, call: () => Promise<Result>, otherwise: Result): Promise<Result> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer within ${TIMEOUT} ms`)), TIMEOUT)
+    })
+    try {
+      const result = await Promise.race([call(), late])
+      // What was read is looked at first.
+      if (method !== 'read') this.#broken.delete(method)
+      return result
+    } catch (error) {
+      this.#report(method, `\`${method}()\` failed: ${error instanceof Error ? error.message : 'unknown reason'}; the artifact is taken from its origin`, error)
+      return otherwise
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** One line until the store works again. */
+  #report (method: keyof ArtifactStore, problem: string, err?: unknown): undefined {
+    const known = this.#broken.size > 0
+    this.#broken.add(method)
+    if (known) return
+    this.#log.error(`rule artifact: the store ${problem}`, { err })
+  }
+}
+
+function isStoredArtifact (value: unknown): value is StoredArtifact {
+  const { json, digest, location, etag, fetchedAt } = Object(value) as Partial<StoredArtifact>
+  return typeof json === 'string' && typeof digest === 'string' && typeof location === 'string' && Number.isFinite(fetchedAt) &&
+    (etag === undefined || typeof etag === 'string')
+}
