@@ -4,7 +4,10 @@
  */
 import { randomUUID } from 'node:crypto'
 import { createAttributesProvider, type AttributesProvider } from '../offers/attributes.ts'
-import { addMboxes, checkCallOptions, createCall, type CallDefaults, type GetOffersOptions } from './call.ts'
+import {
+  addMboxes, checkCallOptions, createCall,
+  type CallDefaults, type GetOffersOptions, type NotificationSender, type TargetCall
+} from './call.ts'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { withoutUnknownAddress } from '../decisioning/geo.ts'
 import { remoteDependencies } from '../decisioning/remote.ts'
@@ -22,7 +25,6 @@ import { OnDevice, type OnDeviceSettings } from './on-device.ts'
 import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split-call.ts'
 import { resolveClientOptions, type TargetClientOptions } from './options.ts'
 import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
-import type { NotificationSender, TargetCall } from './target-call.ts'
 import { TelemetryStore } from './telemetry.ts'
 
 /** A client's options, checked and with their defaults. */
@@ -188,8 +190,7 @@ export class TargetClient {
     const request = this.#telemetry?.ride(sendable) ?? sendable
     let body: string
     try {
-      // Telemetry makes it another request.
-      body = call.json === undefined || request !== call.request ? JSON.stringify(request) : call.json()
+      body = JSON.stringify(request)
     } catch (cause) {
       settled(undefined, failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause }))
       return NOTHING_TO_ABORT
@@ -222,7 +223,7 @@ export class TargetClient {
     const outcomes: PartOutcome[] = []
     const requests = splitRequest(call.request)
     let waiting = requests.length
-    const running = requests.map((request, index) => this.#ask({ ...call, request, json: undefined }, remote, (answer, error) => {
+    const running = requests.map((request, index) => this.#ask({ ...call, request }, remote, (answer, error) => {
       outcomes[index] = answer === undefined ? { error: error! } : { answer }
       if (--waiting > 0) return
       const joined = joinAnswers(call.request, outcomes)

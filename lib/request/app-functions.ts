@@ -1,36 +1,135 @@
 /**
- * Whether Target may be asked about a visitor: what the app's `enabled` function says, made certain.
+ * The app's functions of a request: `enabled`, then `visitor`, `context`, `parameters` and `profileParameters`. Each is
+ * called at most once per request, when the first call or notification needs it. None of them can break a page: one that
+ * throws or rejects is logged once and treated as absent, or as `false` in the case of `enabled`.
  */
 import type { FastifyRequest } from 'fastify'
+import type { Parameters } from '../schema/index.ts'
+import { acceptableParameters, type ReportLimit } from '../schema/limits.ts'
+import type { Visitor, VisitorDetails } from '../visitor/visitor.ts'
+import type { ContextAdditions } from './context.ts'
 
-/** What the plugin's options say of it. */
-export interface ConsentSettings {
-  /** Undefined: Target may always be asked. */
+type RequestFunction<Result> = (request: FastifyRequest) => Result | undefined | null | Promise<Result | undefined | null>
+
+/** The options that hold functions, shared by all requests. */
+export interface AppFunctionsSettings {
   enabled?: (request: FastifyRequest) => boolean | Promise<boolean>
-  /** Told when one of the app's functions failed, and what it is taken as. */
+  visitor?: RequestFunction<VisitorDetails>
+  context?: RequestFunction<ContextAdditions>
+  parameters?: RequestFunction<Record<string, unknown>>
+  profileParameters?: RequestFunction<Record<string, unknown>>
+  /** Called with what was cut or left out of a request. */
+  report: ReportLimit
+  /** Called when one of them failed, with its name and what it is treated as. */
   functionFailed (name: string, error: unknown, taken?: string): void
 }
 
-/**
- * Asks the app. Neither throws nor rejects: where the function does, or gives no boolean, no consent is known, and so there
- * is none.
- *
- * @returns a promise only if the app needs one
- */
-export function askConsent ({ enabled, functionFailed }: ConsentSettings, request: FastifyRequest): boolean | Promise<boolean> {
-  if (enabled === undefined) return true
-  const failed = (error: unknown): boolean => {
-    functionFailed('enabled', error, 'false')
-    return false
+/** The results of the app's functions for one request. */
+export class AppFunctions {
+  readonly #settings: AppFunctionsSettings
+  readonly #request: FastifyRequest
+  readonly #visitor: Visitor
+  #enabled: Promise<boolean> | boolean | undefined
+  #ready: Promise<boolean> | boolean | undefined
+  contextAdditions: ContextAdditions | undefined
+  parameters: Parameters | undefined
+  profileParameters: Parameters | undefined
+
+  constructor (settings: AppFunctionsSettings, request: FastifyRequest, visitor: Visitor) {
+    this.#settings = settings
+    this.#request = request
+    this.#visitor = visitor
   }
-  const certain = (given: unknown): boolean => typeof given === 'boolean' ? given : failed(new TypeError(`\`enabled\` must give true or false, or a promise of one, and gave ${given === null ? 'null' : typeof given}`))
-  try {
-    const given: unknown = enabled(request)
-    if (typeof given === 'boolean') return given
-    return isThenable(given) ? Promise.resolve(given).then(certain).catch(failed) : certain(given)
-  } catch (error) {
-    return failed(error)
+
+  /** Whether Target may be called for this visitor; undefined while that is not known, or was not asked. */
+  get consent (): boolean | undefined {
+    return typeof this.#enabled === 'boolean' ? this.#enabled : undefined
+  }
+
+  /** Calls `enabled`, once. A promise only if the app returned one; never rejects. */
+  get enabled (): Promise<boolean> | boolean {
+    if (this.#enabled !== undefined) return this.#enabled
+    // The function may itself ask for offers.
+    this.#enabled = false
+    const enabled = this.#askConsent()
+    this.#enabled = typeof enabled === 'boolean'
+      ? enabled
+      : enabled.then((known) => {
+        this.#enabled = known
+        return known
+      })
+    return this.#enabled
+  }
+
+  /**
+   * Whether Target may be called, as soon as all functions are done. Only then are their results here. A promise only if one
+   * of them needs time; never rejects.
+   */
+  get ready (): Promise<boolean> | boolean {
+    return (this.#ready ??= this.#complete())
+  }
+
+  #complete (): Promise<boolean> | boolean {
+    const { enabled } = this
+    const ready = typeof enabled === 'boolean' ? enabled && this.#callFunctions() : enabled.then((known) => known && this.#callFunctions())
+    return typeof ready === 'boolean'
+      ? ready
+      : ready.then((known) => {
+        this.#ready = known
+        return known
+      })
+  }
+
+  /** Without a known answer there is no consent: what throws, rejects or is not a boolean counts as `false`. */
+  #askConsent (): Promise<boolean> | boolean {
+    const { enabled, functionFailed } = this.#settings
+    if (enabled === undefined) return true
+    const failed = (error: unknown): boolean => {
+      functionFailed('enabled', error, 'false')
+      return false
+    }
+    const check = (result: unknown): boolean => typeof result === 'boolean'
+      ? result
+      : failed(new TypeError(`\`enabled\` must return true or false, or a promise of one, got ${result === null ? 'null' : typeof result}`))
+    try {
+      const result: unknown = enabled(this.#request)
+      return isThenable(result) ? Promise.resolve(result).then(check).catch(failed) : check(result)
+    } catch (error) {
+      return failed(error)
+    }
+  }
+
+  #callFunctions (): Promise<true> | true {
+    const { visitor, context, parameters, profileParameters, report } = this.#settings
+    if (visitor === undefined && context === undefined && parameters === undefined && profileParameters === undefined) return true
+    // One of them may itself ask for offers, which then wait for all.
+    this.#ready ??= Promise.resolve().then(() => this.ready)
+    const pending = [
+      this.#call('visitor', visitor, (details) => this.#visitor.identify(details)),
+      this.#call('context', context, (additions) => { this.contextAdditions = additions }),
+      this.#call('parameters', parameters, (given) => { this.parameters = acceptableParameters(given, 'parameters', report) }),
+      this.#call('profileParameters', profileParameters, (given) => { this.profileParameters = acceptableParameters(given, 'profileParameters', report) })
+    ].filter((result) => result !== undefined)
+    return pending.length === 0 ? true : Promise.all(pending).then(() => true)
+  }
+
+  #call<Result> (name: string, ask: RequestFunction<Result> | undefined, use: (result: Result) => void): Promise<void> | undefined {
+    if (ask === undefined) return undefined
+    const failed = (error: unknown) => this.#settings.functionFailed(name, error)
+    const take = (result: Result | undefined | null) => { if (result !== undefined && result !== null) use(result) }
+    try {
+      const result = ask(this.#request)
+      if (isThenable(result)) return Promise.resolve(result).then(take).catch(failed)
+      // Within the guard: an app may return anything.
+      take(result)
+    } catch (error) {
+      failed(error)
+    }
+    return undefined
   }
 }
 
-const isThenable = (given: unknown): given is PromiseLike<unknown> => typeof (given as PromiseLike<unknown> | null | undefined)?.then === 'function'
+/** A promise of any class and realm: those of query builders and of Jest are not instances of this realm's `Promise`. */
+function isThenable<Value> (value: Value | PromiseLike<Value>): value is PromiseLike<Value> {
+  return (typeof value === 'object' || typeof value === 'function') && value !== null && typeof (value as PromiseLike<Value>).then === 'function'
+}

@@ -12,7 +12,7 @@ import type { DeliveryRequest, DeliveryResponse, PageLoadResponse, View } from '
 import { failure } from '../errors.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
 import type { Answer } from '../offers/offer.ts'
-import type { PageCall } from './call.ts'
+import type { PendingCall } from './call.ts'
 import type { TargetPlan } from './route-config.ts'
 
 /**
@@ -34,7 +34,7 @@ export interface ScriptOptions {
 }
 
 /** The state of a page's calls; undefined while there is no answer, after a failure, and where at.js has nothing to apply. */
-export function serverStateOf (calls: readonly PageCall[]): ServerState | undefined {
+export function serverStateOf (calls: readonly PendingCall[]): ServerState | undefined {
   const answer = answerFor(calls)
   return answer === undefined || !isForAtJs(answer.request) ? undefined : createServerState(answer)
 }
@@ -45,7 +45,7 @@ export function serverStateOf (calls: readonly PageCall[]): ServerState | undefi
  * @param visitorState by organization id
  * @throws FST_TARGET_INVALID_OPTIONS when the nonce is none
  */
-export function createScript (calls: readonly PageCall[], visitorState: VisitorState, { nonce }: ScriptOptions): string {
+export function createScript (calls: readonly PendingCall[], visitorState: VisitorState, { nonce }: ScriptOptions): string {
   if (nonce !== undefined && !isNonce(nonce)) {
     throw failure('FST_TARGET_INVALID_OPTIONS', 'script() option `nonce` must be of the characters of base64 or base64url, as in a Content-Security-Policy')
   }
@@ -92,8 +92,9 @@ const escaped = (character: string) => character === '\\' ? '\\\\' : `\\u${chara
 const isNonce = (nonce: unknown): boolean => typeof nonce === 'string' && /^[A-Za-z0-9+/_-]+={0,2}$/.test(nonce)
 
 /** The answer of the first call that asks for what at.js applies; where none does, of the first. */
-function answerFor (calls: readonly PageCall[]): Answer | undefined {
-  return (calls.find(({ plan }) => isForAtJs(plan)) ?? calls[0])?.outcome?.answer
+function answerFor (calls: readonly PendingCall[]): Answer | undefined {
+  const outcome = (calls.find(({ plan }) => isForAtJs(plan)) ?? calls[0])?.outcome
+  return outcome?.kind === 'answered' ? outcome.answer : undefined
 }
 
 /** Whether at.js finds anything in the answer. Without, it had better ask for the page load itself. */

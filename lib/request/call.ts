@@ -1,44 +1,47 @@
 /**
- * One call of a page and those who wait for it. It settles once and never rejects.
+ * One of a request's calls to Target, and the asks that wait for it. It settles once and never rejects.
  */
+import type { Abortable } from '../delivery/abort-listeners.ts'
 import { failure, type TargetError } from '../errors.ts'
 import type { Answer } from '../offers/offer.ts'
-import { EMPTY_PLAN, type TargetPlan } from './route-config.ts'
-import type { Abortable } from '../delivery/abort-listeners.ts'
+import type { TargetPlan } from './route-config.ts'
 
-/** How a call ended, or that there was none: Target may not be asked about this visitor. */
+/** How a call ended, or why there was none. */
 export type Outcome =
-  { answer: Answer, error?: undefined, optedOut?: undefined } |
-  { answer?: undefined, error: TargetError, optedOut?: undefined } |
-  { answer?: undefined, error?: undefined, optedOut: true }
+  | { readonly kind: 'answered', readonly answer: Answer }
+  | { readonly kind: 'failed', readonly error: TargetError }
+  /** The app's `enabled` function does not allow calls for this visitor. */
+  | { readonly kind: 'opted-out' }
+  /** Nothing was requested, and nothing can be. */
+  | { readonly kind: 'not-requested' }
 
-/** What waiting for a call gave: how it ended, or that the wait was over before. */
-export type Waited = Outcome | 'max-wait'
+/** The result of waiting for a call: its outcome, or that `maxWait` passed before. */
+export type Waited = Outcome | { readonly kind: 'max-wait' }
 
-/** One call of a page. */
-export class PageCall {
-  /** What it asks for beside mboxes is looked up here. */
+/** Why a call was made: for the route's config, for `start()`, or because a handler asked for mboxes that no call had. */
+export type CallKind = 'route' | 'started' | 'asked'
+
+/** One call. */
+export class PendingCall {
+  readonly kind: CallKind
   readonly plan: TargetPlan
-  /** Names of the mboxes it asks for. */
-  readonly mboxes: ReadonlySet<string>
   readonly startedAt = performance.now()
   endedAt: number | undefined
   outcome: Outcome | undefined
-  /** Of the Delivery API request, once that is made. */
+  /** Of the Delivery API request, as soon as that is made. */
   requestId: string | undefined
-  /** Set once the call is on its way. */
+  /** Set as soon as the call was sent. */
   running: Abortable | undefined
   /** A notification waits for the answer, so the call goes on when the client leaves. */
   needed = false
   #waiting: ((outcome: Outcome) => void)[] | undefined
 
-  /** @param mboxes where they are not the plan's */
-  constructor (plan: TargetPlan, mboxes = plan.mboxes) {
+  constructor (kind: CallKind, plan: TargetPlan) {
+    this.kind = kind
     this.plan = plan
-    this.mboxes = mboxes
   }
 
-  /** Ends the call for all who wait; only the first end counts. */
+  /** Ends the call for everything that waits for it; only the first outcome counts. */
   settle (outcome: Outcome): void {
     if (this.outcome !== undefined) return
     this.outcome = outcome
@@ -49,10 +52,10 @@ export class PageCall {
   }
 
   /**
-   * Waits for the end of a call that has not ended, at most `maxWait` ms.
+   * Waits for the end of a call that has not ended.
    *
-   * @param maxWait undefined: as long as it takes, which the call's own deadline bounds
-   * @param done told once; must not throw
+   * @param maxWait ms. undefined: until the call's own deadline
+   * @param done called exactly once; must not throw
    */
   wait (maxWait: number | undefined, done: (waited: Waited) => void): void {
     const waiting = this.#waiting ??= []
@@ -66,19 +69,15 @@ export class PageCall {
     }
     const timer = setTimeout(() => {
       this.#waiting = this.#waiting?.filter((one) => one !== ended)
-      done('max-wait')
+      done({ kind: 'max-wait' })
     }, maxWait)
     waiting.push(ended)
   }
 
-  /** Nobody needs the call any more. */
+  /** Cancels the call: nothing needs it any more. */
   abort (): void {
     if (this.outcome !== undefined) return
     this.running?.abort()
-    this.settle({ error: failure('FST_TARGET_ABORTED', 'the client left') })
+    this.settle({ kind: 'failed', error: failure('FST_TARGET_ABORTED', 'the client left') })
   }
 }
-
-/** Stands for every call where Target may not be asked. */
-export const REFUSED_CALL = new PageCall(EMPTY_PLAN)
-REFUSED_CALL.settle({ optedOut: true })

@@ -1,89 +1,110 @@
 /**
- * A page's calls: which there are, who asks for what, when they are sent and when they end. One object per request;
- * nothing in it outlives the request but a call in its grace and what notifications wait for.
+ * All calls of one request: which of them has what a handler asks for, when they are sent, how long they were waited for.
+ * One object per request; it does not outlive the request, unless a call is in its grace or a notification waits for one.
  */
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetClient } from '../client/client.ts'
-import { askConsent, type ConsentSettings } from './app-functions.ts'
-import type { DecisioningMethod, QAMode } from '../schema/index.ts'
-import type { Log } from '../diagnostics.ts'
 import { asTargetError, failure } from '../errors.ts'
-import { completeNotification, type Displayed, type NotificationForm } from '../offers/notifications.ts'
-import type { Answer } from '../offers/offer.ts'
 import { acceptsMbox } from '../schema/limits.ts'
-import { PageCall, REFUSED_CALL } from './call.ts'
-import { PageRequest, type PageRequestSettings } from './delivery-request.ts'
+import { completeNotification, type Displayed, type NotificationForm } from '../offers/notifications.ts'
+import type { Answer, OfferSource } from '../offers/offer.ts'
+import type { DecisioningMethod, QAMode } from '../schema/index.ts'
 import { freezeQaMode, QA_ENDED, readQaVisit, type QaVisit } from '../visitor/qa-mode.ts'
-import { PageReport, type ReportedPage } from './page-report.ts'
-import { EMPTY_PLAN, withoutMboxes, type RoutePlan, type TargetPlan } from './route-config.ts'
 import type { Visitor } from '../visitor/visitor.ts'
+import { AppFunctions, type AppFunctionsSettings } from './app-functions.ts'
+import { PendingCall, type CallKind, type Outcome, type Waited } from './call.ts'
+import { DeliveryRequests, type DeliveryRequestSettings } from './delivery-request.ts'
+import { PageReport } from './page-report.ts'
+import { withoutMboxes, type RoutePlan, type TargetPlan } from './route-config.ts'
 
-/** What all pages of a plugin instance share. */
-export interface PageSettings extends PageRequestSettings, ConsentSettings {
+/** Shared by all requests of a plugin instance. */
+export interface RequestCallsSettings extends DeliveryRequestSettings, AppFunctionsSettings {
   client: TargetClient
   /** ms for a whole call. */
   timeout: number
   /** ms a call may go on after its deadline. */
   grace: number
+  /** ms an ask may hold the handler. Default: until the call's deadline. */
+  maxWait?: number
   decisioningMethod: DecisioningMethod
   /** Whether QA links count. */
   qa: boolean
-  logger: Log
 }
 
-/** The calls of one page. */
-export class Page {
+/** Times of a request's Target calls, in ms. */
+export interface TargetTiming {
+  /**
+   * From the request's arrival to the start of the first call; undefined before. Fastify measures the arrival where it has a
+   * logger or an `onResponse` hook; elsewhere this counts from the plugin's own `onRequest` hook.
+   */
+  started: number | undefined
+  /** Duration of the first call; undefined until it is answered or has failed. */
+  duration: number | undefined
+  /** How long at least one ask was open, overlaps counted once: the effective Target time. */
+  waited: number
+}
+
+const NOT_REQUESTED: Outcome = { kind: 'not-requested' }
+const OPTED_OUT: Outcome = { kind: 'opted-out' }
+
+/** The calls of one request. */
+export class RequestCalls {
   readonly visitor: Visitor
-  #qaVisit: QaVisit | undefined
-  readonly #settings: PageSettings
+  readonly #settings: RequestCallsSettings
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
-  readonly #routePlan: RoutePlan
-  /** What the app says, once it was asked. */
-  #consent: boolean | Promise<boolean> | undefined
-  readonly #calls: PageCall[] = []
+  readonly #route: RoutePlan
+  /** On the clock of `performance.now()`. */
+  readonly #arrival: number
+  readonly #app: AppFunctions
+  readonly #requests: DeliveryRequests
+  readonly #calls: PendingCall[] = []
+  /** Publishes this page and its offers; undefined unless somebody subscribes. */
+  readonly report: PageReport | undefined
   #routeStarted = false
-  /** QA mode that the route itself fixes. */
+  #qaVisit: QaVisit | undefined
+  /** QA mode fixed by the route. */
   #routeQaMode: QAMode | undefined
-  /** Mboxes asked for in this tick that no call has. */
-  #gathering: { call: PageCall, mboxes: Set<string> } | undefined
-  #pageRequest: PageRequest | undefined
-  /** What the channels are told of this page; undefined where nobody subscribes. */
-  report: PageReport | undefined
-  /** Of the displays and clicks of this page. */
+  /** The call that will ask for the mboxes that were asked for in this tick. */
+  #gathering: { call: PendingCall, mboxes: Set<string> } | undefined
+  /** Shared by all displays and clicks of the page. */
   #impressionId: string | undefined
+  /** Asks that wait, since when there are any, and the time before. */
+  #open = 0
+  #openSince = 0
+  #waited = 0
 
-  constructor (settings: PageSettings, request: FastifyRequest, reply: FastifyReply, routePlan: RoutePlan, visitor: Visitor) {
+  constructor (settings: RequestCallsSettings, request: FastifyRequest, reply: FastifyReply, route: RoutePlan, visitor: Visitor, arrival: number) {
     this.#settings = settings
     this.#request = request
     this.#reply = reply
-    this.#routePlan = routePlan
+    this.#route = route
+    this.#arrival = arrival
     this.visitor = visitor
+    this.#app = new AppFunctions(settings, request, visitor)
+    this.#requests = new DeliveryRequests(settings, request, visitor, this.#app)
+    this.report = PageReport.for(request, reply, () => ({ calls: this.#calls, timing: this.timing }))
     this.#qaVisit = settings.qa ? readQaVisit(request.originalUrl, visitor.qaCookie) : undefined
   }
 
-  /** Publishes this page, if anybody subscribes. */
-  publish (timing: () => ReportedPage['timing']): void {
-    this.report = PageReport.for(this.#request, this.#reply, () => ({ calls: this.#calls, timing: timing() }))
-  }
-
-  /** Whether anything was or is to be sent for this page, and may be. */
+  /** Whether anything was sent for this request, or is to be sent, and may be. */
   get used (): boolean {
-    return this.#consent === true && (this.#calls.length > 0 || this.#impressionId !== undefined)
+    return this.#app.consent === true && (this.#calls.length > 0 || this.#impressionId !== undefined)
   }
 
-  /** Whether the app lets Target know of this visitor, as far as that is known. */
+  /** Whether the app allows calls for this visitor, as far as that is known. Asks `enabled` if nothing has yet. */
   get enabled (): boolean {
-    return this.#consents() === true
+    return this.#app.enabled === true
   }
 
-  /** The first call that was configured or started, or what stands for it. */
-  get first (): PageCall | undefined {
-    return this.#consent === false ? REFUSED_CALL : this.#calls.find(({ plan }) => plan !== EMPTY_PLAN)
+  /** The first call that was configured or started, or why there is none. */
+  get first (): PendingCall | Outcome {
+    if (this.#app.consent === false) return OPTED_OUT
+    return this.#calls.find(({ kind }) => kind !== 'asked') ?? NOT_REQUESTED
   }
 
-  /** QA mode as the page's address or the visitor's cookie has it. */
+  /** QA mode as in the page's address or the visitor's cookie. */
   get qaVisit (): QaVisit | undefined {
     return this.#qaVisit
   }
@@ -93,191 +114,222 @@ export class Page {
     return this.#routeQaMode ?? this.#qaVisit?.mode
   }
 
-  /** The calls so far, the first of them first. */
-  get calls (): readonly PageCall[] {
+  /** The calls so far, in the order in which they started. */
+  get all (): readonly PendingCall[] {
     return this.#calls
   }
 
-  /** Nothing is started on a route that is switched off, nor for a page that is finished. */
+  /** Times so far. */
+  get timing (): TargetTiming {
+    const first = this.#calls[0]
+    return {
+      started: first === undefined ? undefined : first.startedAt - this.#arrival,
+      duration: first?.endedAt === undefined ? undefined : first.endedAt - first.startedAt,
+      waited: this.#open === 0 ? this.#waited : this.#waited + performance.now() - this.#openSince
+    }
+  }
+
+  /** Where the first call was decided; undefined until it is. */
+  get source (): OfferSource | undefined {
+    const outcome = this.#calls[0]?.outcome
+    if (outcome === undefined) return undefined
+    return outcome.kind === 'answered' ? outcome.answer.source : 'default'
+  }
+
+  /** Nothing is started on a route that is switched off, nor after the response. */
   get #mayStart (): boolean {
     const { raw } = this.#reply
-    return this.#routePlan !== false && !raw.writableEnded && !raw.destroyed
+    return this.#route.kind !== 'off' && !raw.writableEnded && !raw.destroyed
   }
 
   /** Starts the route's own call, once. */
   start (): this {
     if (this.#routeStarted) return this
     this.#routeStarted = true
-    if (!this.#mayStart || this.#routePlan === undefined || !this.#consents()) return this
+    const route = this.#route
+    if (!this.#mayStart || route.kind === 'off' || route.kind === 'on-demand' || this.#app.enabled === false) return this
     try {
-      const plan = typeof this.#routePlan === 'function' ? this.#routePlan(this.#request) : this.#routePlan
-      if (plan === false) return this
+      const plan = route.kind === 'fixed' ? route.plan : route.plan(this.#request)
       if (plan.members?.qaMode !== undefined) this.#routeQaMode = freezeQaMode(plan.members.qaMode)
-      this.#startCall(plan)
+      this.#send(this.#register('route', plan), plan)
     } catch (error) {
       this.#settings.functionFailed('config', error)
     }
     return this
   }
 
-  /** Starts a call for what no call has yet. */
+  /** Starts a call for the part of a plan that no call has yet. */
   startMore (plan: TargetPlan): void {
-    const more = withoutMboxes(plan, (mbox) => this.#calls.some((call) => call.mboxes.has(mbox)))
-    if (more !== undefined && this.#mayStart && this.#consents()) this.#startCall(more)
+    const more = withoutMboxes(plan, (mbox) => this.#calls.some((call) => call.plan.mboxes.has(mbox)))
+    if (more === undefined || !this.#mayStart || this.#app.enabled === false) return
+    this.#send(this.#register('started', more), more)
   }
 
-  /** The call that asks for something, if one does. */
-  callWith (what: Displayed): PageCall | undefined {
+  /** The call that has something, or why there is none. */
+  callWith (what: Displayed): PendingCall | Outcome {
     this.start()
-    if (this.#consent === false) return REFUSED_CALL
-    if (typeof what === 'string') return this.#calls.find(({ mboxes }) => mboxes.has(what))
-    return 'view' in what
-      ? this.#calls.find(({ plan }) => plan.views === 'all' || plan.views.has(what.view))
-      : this.#calls.find(({ plan }) => plan.pageLoad)
+    if (this.#app.consent === false) return OPTED_OUT
+    const has = typeof what === 'string'
+      ? ({ plan }: PendingCall) => plan.mboxes.has(what)
+      : 'view' in what
+        ? ({ plan }: PendingCall) => plan.views === 'all' || plan.views.has(what.view)
+        : ({ plan }: PendingCall) => plan.pageLoad
+    return this.#calls.find(has) ?? NOT_REQUESTED
   }
 
-  /** The call that has an mbox; one more for what was not asked for before. */
-  callFor (mbox: string): PageCall | undefined {
-    if (typeof mbox !== 'string') return undefined
+  /** The call that has an mbox: a new one, shared with the other asks of this tick, if no call has it yet. */
+  callFor (mbox: string): PendingCall | Outcome {
+    if (typeof mbox !== 'string') return NOT_REQUESTED
     const known = this.callWith(mbox)
     // A name that the edge refuses would take all others of the tick with it.
-    if (known !== undefined || !this.#mayStart || !acceptsMbox(mbox, this.#settings.report)) return known
-    if (!this.#consents()) return REFUSED_CALL
+    if (known instanceof PendingCall || !this.#mayStart || !acceptsMbox(mbox, this.#settings.report)) return known
+    if (this.#app.enabled === false) return OPTED_OUT
     const { call, mboxes } = this.#gathering ??= this.#gather()
     mboxes.add(mbox)
     return call
   }
 
-  /** Queues notifications; what is missing in them is filled in. */
-  notify (forms: NotificationForm[]): void {
-    if (forms.length === 0 || !this.#consents()) return
+  /** The call that has views, or why there is none. */
+  callWithViews (): PendingCall | Outcome {
+    this.start()
+    return this.#calls.find(({ plan }) => plan.views === 'all' || plan.views.size > 0) ?? NOT_REQUESTED
+  }
+
+  /** Waits as long as an ask may, and reads the result. */
+  ask<Result> (call: PendingCall | Outcome, read: (waited: Waited) => Result): Promise<Result> {
+    return this.wait(call, this.#calls[0]?.plan.maxWait ?? this.#settings.maxWait, read)
+  }
+
+  /**
+   * Waits for a call, counts the time, and reads the result. Every ask of every page comes through here, so it makes one
+   * promise and no more.
+   *
+   * @param maxWait ms. undefined: until the call's own deadline
+   */
+  wait<Result> (call: PendingCall | Outcome, maxWait: number | undefined, read: (waited: Waited) => Result): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      const outcome = call instanceof PendingCall ? call.outcome : call
+      if (outcome !== undefined) return resolve(read(outcome))
+      const pending = call as PendingCall
+      if (this.#open++ === 0) this.#openSince = performance.now()
+      pending.wait(maxWait, (waited) => {
+        if (--this.#open === 0) this.#waited += (pending.endedAt ?? performance.now()) - this.#openSince
+        try {
+          resolve(read(waited))
+        } catch (error) {
+          reject(error)
+        }
+      })
+    })
+  }
+
+  /** Queues notifications; missing members are filled in. */
+  notify (forms: readonly NotificationForm[]): void {
+    if (forms.length === 0 || this.#app.enabled === false) return
     this.#impressionId ??= randomUUID()
     const notifications = forms.map((form) => completeNotification(form, this.#impressionId!))
     this.report?.queued(notifications)
     const { sessionId, locationHint } = this.visitor
     const { qaMode } = this
-    // What is under one key in one tick shares a call, and QA mode is the call's.
+    // Notifications of one key and tick share a call, and QA mode is a member of the call.
     const key = qaMode === undefined ? sessionId : `${sessionId} ${JSON.stringify(qaMode)}`
-    const add = () => this.#settings.client.notify({ key, request: this.#pageRequest!.base(qaMode), sessionId, locationHint }, notifications)
-    const pending = this.#prepare()
-    if (pending === undefined) add()
-    else pending.then((ready) => { if (ready) add() })
+    this.#whenReady(() => this.#settings.client.notify({ key, request: this.#requests.base(qaMode), sessionId, locationHint }, notifications))
   }
 
-  /** Whether Target may be asked about this visitor; asked of the app once, when something is to be started. */
-  #consents (): boolean | Promise<boolean> {
-    if (this.#consent !== undefined) return this.#consent
-    // The function may itself ask for offers.
-    this.#consent = false
-    const consent = askConsent(this.#settings, this.#request)
-    this.#consent = typeof consent === 'boolean'
-      ? consent
-      : consent.then((consents) => {
-        this.#consent = consents
-        if (!consents) this.#refuse()
-        return consents
-      })
-    return this.#consent
+  /** Queues notifications of a visitor who is known, by cookies or to the app; anonymous ones are dropped. */
+  notifyIfKnown (forms: readonly NotificationForm[]): void {
+    if (this.#app.enabled === false) return
+    this.#whenReady(() => { if (this.visitor.isKnown) this.notify(forms) })
   }
 
-  /** Ends what waited for consent as if it had never begun. */
-  #refuse (): void {
-    for (const call of this.#calls.splice(0)) call.settle({ optedOut: true })
-  }
-
-  /** Queues notifications of a visitor who is known, by cookies or to the app; those of nobody count for nobody. */
-  notifyIfKnown (forms: NotificationForm[]): void {
-    if (!this.#consents()) return
-    const pending = this.#prepare()
-    const notify = () => { if (this.visitor.isKnown) this.notify(forms) }
-    if (pending === undefined) notify()
-    else pending.then((ready) => { if (ready) notify() })
+  /** Runs a function when the app's functions are done, now if they are; never if Target may not be called. */
+  #whenReady (run: () => void): void {
+    const { ready } = this.#app
+    if (ready === true) run()
+    else if (ready !== false) ready.then((allowed) => { if (allowed) run() })
   }
 
   #gather () {
     const mboxes = new Set<string>()
-    const gathering = { call: this.#register(new PageCall(EMPTY_PLAN, mboxes)), mboxes }
-    // Sent when the promise jobs of this tick are done too, for they may ask for more.
+    const call = this.#register('asked', { mboxes, pageLoad: false, views: new Set() })
+    // Sent after the promise jobs of this tick, which may ask for more.
     queueMicrotask(() => process.nextTick(() => {
       this.#gathering = undefined
-      this.#send(gathering.call, { ...EMPTY_PLAN, execute: { mboxes: [...mboxes].map((name, index) => ({ index, name })) } })
+      this.#send(call, { ...call.plan, execute: { mboxes: [...mboxes].map((name, index) => ({ index, name })) } })
     }))
-    return gathering
+    return { call, mboxes }
   }
 
-  #startCall (plan: TargetPlan): void {
-    const call = this.#register(new PageCall(plan))
-    this.#send(call, plan)
-  }
-
-  #register (call: PageCall): PageCall {
+  #register (kind: CallKind, plan: TargetPlan): PendingCall {
     // The request's own 'close' and `request.signal` fire as soon as a POST's body was read; the response's does not.
-    if (this.#calls.length === 0) this.#reply.raw.once('close', () => this.#clientLeft())
+    if (this.#calls.length === 0) this.#reply.raw.once('close', () => this.#responseClosed())
+    const call = new PendingCall(kind, plan)
     this.#calls.push(call)
     return call
   }
 
-  #clientLeft (): void {
+  #responseClosed (): void {
     if (this.#reply.raw.writableEnded) return
     for (const call of this.#calls) if (!call.needed) call.abort()
   }
 
-  /** Sends a call, at once unless one of the app's functions needs time. The deadline counts from here in any case. */
-  #send (call: PageCall, plan: TargetPlan): void {
+  /** Sends a call, now unless one of the app's functions needs time. The deadline counts from now in any case. */
+  #send (call: PendingCall, plan: TargetPlan): void {
     if (call.outcome !== undefined) return
     const timeout = plan.timeout ?? this.#settings.timeout
-    const early = this.#consent instanceof Promise
-    const pending = this.#prepare()
-    if (pending === undefined) return this.#sendNow(call, plan, timeout)
+    const { ready } = this.#app
+    if (ready === false) return this.#refuse()
+    if (ready === true) return this.#sendNow(call, plan, timeout)
+    const withoutConsent = this.#app.consent === undefined
     const deadline = performance.now() + timeout
     const timer = setTimeout(() => call.settle({
+      kind: 'failed',
       error: failure('FST_TARGET_TIMEOUT', `the app's own functions were not done within ${timeout} ms`, { meta: { phase: 'request', attempts: 0, elapsed: timeout } })
     }), timeout)
-    pending.then((ready) => {
+    ready.then((allowed) => {
       clearTimeout(timer)
-      if (!ready || call.outcome !== undefined) return
-      // Without a cookie it would be a visitor who never comes back, and nobody sees what is decided now.
-      if (early && !this.#mayStart && !call.needed) return call.settle({ error: failure('FST_TARGET_ABORTED', 'the response was sent before `enabled` had answered') })
+      if (!allowed) return this.#refuse()
+      if (call.outcome !== undefined) return
+      // The cookie can no longer be set, so the call would create a visitor who never comes back.
+      if (withoutConsent && !this.#mayStart && !call.needed) {
+        return call.settle({ kind: 'failed', error: failure('FST_TARGET_ABORTED', 'the response was sent before `enabled` had answered') })
+      }
       this.#sendNow(call, plan, Math.max(1, deadline - performance.now()))
     })
   }
 
-  #sendNow (call: PageCall, plan: TargetPlan, timeout: number): void {
+  /** Ends the calls that waited for consent as if they had never started. */
+  #refuse (): void {
+    for (const call of this.#calls.splice(0)) call.settle(OPTED_OUT)
+  }
+
+  #sendNow (call: PendingCall, plan: TargetPlan, timeout: number): void {
     const { client, grace, decisioningMethod } = this.#settings
     const learn = (answer: Answer) => this.visitor.learn(answer.response)
     try {
-      const request = this.#pageRequest!.create(plan, this.qaMode)
+      const request = this.#requests.create(plan, this.qaMode)
       call.requestId = request.requestId
       call.running = client.call({
         request,
-        json: this.#pageRequest!.jsonOf(request, plan),
         sessionId: this.visitor.sessionId,
         locationHint: this.visitor.locationHint,
-        // Rule artifacts hold nothing of QA mode.
+        // Rule artifacts know nothing of QA mode.
         decisioningMethod: request.qaMode !== undefined ? 'server-side' : plan.decisioningMethod ?? decisioningMethod,
         kind: 'page',
         timeout,
         grace,
         onLate: learn
       }, (answer, error) => {
-        if (answer !== undefined) learn(answer)
-        // The token is no longer one of Target's, or never was: the visitor shall not be left without offers for it.
-        else if (this.#qaVisit?.mode !== undefined && error!.meta?.status === 400) this.#qaVisit = QA_ENDED
-        call.settle(answer === undefined ? { error: error! } : { answer })
+        if (answer !== undefined) {
+          learn(answer)
+          return call.settle({ kind: 'answered', answer })
+        }
+        // Target does not know the QA token (any more): without it the visitor gets offers again.
+        if (this.#qaVisit?.mode !== undefined && error!.meta?.status === 400) this.#qaVisit = QA_ENDED
+        call.settle({ kind: 'failed', error: error! })
       })
     } catch (error) {
-      call.settle({ error: asTargetError(error) })
+      call.settle({ kind: 'failed', error: asTargetError(error) })
     }
-  }
-
-  /**
-   * Puts together what all requests of the page have in common; undefined when that is done at once.
-   *
-   * @returns whether Target may be asked, when that is known and the app's functions are done; never rejects
-   */
-  #prepare (): Promise<boolean> | undefined {
-    if (this.#consent instanceof Promise) return this.#consent.then((consents) => consents && (this.#prepare() ?? true))
-    this.#pageRequest ??= new PageRequest(this.#settings, this.#request, this.visitor)
-    return this.#pageRequest.pending?.then(() => true)
   }
 }

@@ -1,23 +1,22 @@
 /**
  * From a FastifyRequest to the Delivery API's `context`.
  *
- * Address, protocol, host and IP are Fastify's own view of the request, so `trustProxy` decides whom to believe.
- * All of it comes from a browser: what the edge would refuse is cut or left out, because the edge refuses the whole
- * request for one field (Delivery API 1.0: addresses are at most 4096 characters, `geo.ipAddress` must be an IP).
+ * Address, protocol, host and IP are Fastify's own view of the request, so `trustProxy` decides which headers count. All of
+ * it comes from a browser, and the edge refuses a whole request for one bad field: values that it would refuse are cut or
+ * left out (Delivery API 1.0: addresses are at most 4096 characters, `geo.ipAddress` must be an IP).
  */
 import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
-import { cdnGeo } from './cdn-geo.ts'
-import type { ClientHints, Context } from '../schema/index.ts'
-import { cut, MAX_ADDRESS } from '../schema/limits.ts'
+import type { ClientHints, Context, Geo } from '../schema/index.ts'
+import { acceptablePlace, cut, MAX_ADDRESS } from '../schema/limits.ts'
 
-/** What a caller may add: any part of the Delivery API's context; `null` takes a part away. */
+/** Additions of the app: any part of the Delivery API's context; `null` removes a part. */
 export type ContextAdditions = { [Key in keyof Context]?: Context[Key] | null }
 
 /**
  * Reads the context of a request.
  *
- * @param additions merged over what is read, section by section; what they say wins and passes through unchanged
+ * @param additions merged over the context that is read, section by section; they win, and are passed on unchanged
  */
 export function contextOf (request: FastifyRequest, additions?: ContextAdditions | null): Context {
   const headers = request.headers
@@ -33,16 +32,16 @@ export function contextOf (request: FastifyRequest, additions?: ContextAdditions
   if (clientHints !== undefined) context.clientHints = clientHints
   const ip = request.ip
   if (isIP(ip) !== 0) context.geo = { ipAddress: ip }
-  const place = cdnGeo(request)
+  const place = placeOf(request)
   if (place !== undefined) context.geo = { ...context.geo, ...place }
   return additions === undefined || additions === null ? context : mergeContext(context, additions)
 }
 
-/** Puts additions over a context, one level deep: a section's fields are joined, `null` removes a section. */
+/** Merges additions into a context, one level deep: the fields of a section are joined, `null` removes a section. */
 export function mergeContext (context: Context, additions: ContextAdditions): Context {
   const merged: Record<string, unknown> = { ...context }
   for (const [key, value] of Object.entries(additions)) {
-    // From JSON of a browser's it may come as an own member, and the assignment below would take it for the prototype.
+    // JSON of a browser may have it as an own member; assigning it would set the prototype.
     if (value === undefined || key === '__proto__') continue
     if (value === null) delete merged[key]
     else if (isSection(value) && isSection(merged[key])) merged[key] = { ...merged[key], ...value }
@@ -83,4 +82,38 @@ function unquote (value: string): string {
   return value.length > 1 && value.startsWith('"') && value.endsWith('"')
     ? value.slice(1, -1).replace(/\\(["\\])/g, '$1')
     : value
+}
+
+/**
+ * Headers in which a CDN tells where the visitor is: Adobe's CDN, Cloudflare's "Add visitor location headers" transform,
+ * Amazon CloudFront's viewer headers.
+ */
+const GEO_HEADERS = {
+  countryCode: ['x-geo-country-code', 'cf-ipcountry', 'cloudfront-viewer-country'],
+  stateCode: ['x-geo-region-code', 'cf-region-code', 'cloudfront-viewer-country-region'],
+  city: ['x-geo-city', 'cf-ipcity', 'cloudfront-viewer-city'],
+  latitude: ['x-geo-latitude', 'cf-iplatitude', 'cloudfront-viewer-latitude'],
+  longitude: ['x-geo-longitude', 'cf-iplongitude', 'cloudfront-viewer-longitude']
+} as const
+
+/** The place in a CDN's headers, if there is one. Read only with Fastify's `trustProxy`: a browser can send such headers too. */
+function placeOf ({ ips, headers }: FastifyRequest): Geo | undefined {
+  if (ips === undefined) return undefined
+  const countryCode = firstHeader(headers, GEO_HEADERS.countryCode)
+  const place = acceptablePlace({
+    // Cloudflare's code for an unknown country.
+    countryCode: countryCode === 'XX' ? undefined : countryCode,
+    stateCode: firstHeader(headers, GEO_HEADERS.stateCode),
+    city: firstHeader(headers, GEO_HEADERS.city),
+    latitude: firstHeader(headers, GEO_HEADERS.latitude),
+    longitude: firstHeader(headers, GEO_HEADERS.longitude)
+  })
+  return Object.keys(place).length === 0 ? undefined : place
+}
+
+function firstHeader (headers: FastifyRequest['headers'], names: readonly string[]): string | undefined {
+  for (const name of names) {
+    const value = headers[name]
+    if (typeof value === 'string' && value !== '') return value
+  }
 }

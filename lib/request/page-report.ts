@@ -9,16 +9,16 @@ import type { Displayed } from '../offers/notifications.ts'
 import type { Offer } from '../offers/offer.ts'
 import type { ResponseTokens } from '../schema/index.ts'
 import { LOCATION_HINT_COOKIE, QA_MODE_COOKIE, TARGET_COOKIE } from '../visitor/cookies.ts'
-import type { PageCall, Waited } from './call.ts'
+import { PendingCall, type Outcome } from './call.ts'
 
 /** What a page knows of itself when it is published. */
 export interface ReportedPage {
-  readonly calls: readonly PageCall[]
+  readonly calls: readonly PendingCall[]
   readonly timing: PageMessage['timing']
 }
 
 /** Publishes what a handler got for its wait. */
-export type OfferPublisher = (what: Displayed, waited: Waited | undefined, offer: Offer<unknown, unknown>) => void
+export type OfferPublisher = (what: Displayed, offer: Offer<unknown, unknown>) => void
 
 /** Publishes the offers of one page, and the page when it ends. */
 export class PageReport {
@@ -49,10 +49,10 @@ export class PageReport {
   }
 
   /** A handler begins to wait for offers of a call; they are published in its async context. */
-  waitsFor (call: PageCall | undefined): OfferPublisher {
+  waitsFor (call: PendingCall | Outcome): OfferPublisher {
     const scope = new AsyncResource('FASTIFY_ADOBE_TARGET_OFFER')
     const since = performance.now()
-    return (what, waited, { reason, source, type, responseTokens, error }) => {
+    return (what, { reason, source, type, responseTokens, error }) => {
       const message: OfferMessage = {
         request: this.#request,
         ...typeof what === 'string' ? { mbox: what } : 'view' in what ? { view: what.view } : { pageLoad: true },
@@ -63,7 +63,7 @@ export class PageReport {
         experience: named(responseTokens, 'experience'),
         ...(error !== undefined && { error }),
         waited: performance.now() - since,
-        requestId: waited === undefined ? undefined : call?.requestId
+        requestId: call instanceof PendingCall ? call.requestId : undefined
       }
       this.#offers.push(message)
       if (channels.offer.hasSubscribers) scope.runInAsyncScope(() => channels.offer.publish(message))
@@ -86,10 +86,10 @@ export class PageReport {
   }
 }
 
-function describeCall ({ requestId, outcome, startedAt, endedAt, mboxes }: PageCall): PageMessage['calls'][number] {
+function describeCall ({ requestId, outcome, startedAt, endedAt, plan }: PendingCall): PageMessage['calls'][number] {
   const duration = endedAt === undefined ? undefined : endedAt - startedAt
-  const call = { requestId, source: outcome?.answer?.source, duration, mboxes: [...mboxes] }
-  return outcome?.error === undefined ? call : { ...call, error: outcome.error }
+  const call = { requestId, source: outcome?.kind === 'answered' ? outcome.answer.source : undefined, duration, mboxes: [...plan.mboxes] }
+  return outcome?.kind === 'failed' ? { ...call, error: outcome.error } : call
 }
 
 /** An activity or experience by its response tokens. */

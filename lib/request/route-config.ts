@@ -42,8 +42,6 @@ export interface TargetPlan {
   readonly prefetch?: PrefetchRequest
   /** None in most plans. */
   readonly members?: Partial<FixedMembers>
-  /** `execute` and `prefetch` as the end of a request's JSON: `,"execute":{…},"prefetch":{…}}`. */
-  readonly json?: string
   /** Names of the mboxes in it. */
   readonly mboxes: ReadonlySet<string>
   readonly pageLoad: boolean
@@ -54,11 +52,19 @@ export interface TargetPlan {
   readonly decisioningMethod?: DecisioningMethod
 }
 
-/** Asks for nothing. */
-export const EMPTY_PLAN: TargetPlan = Object.freeze({ mboxes: new Set<string>(), pageLoad: false, views: new Set<string>() })
+/** When a route calls Target, and what it requests. */
+export type RoutePlan =
+  /** Never. */
+  | { readonly kind: 'off' }
+  /** Only when a handler asks for something. */
+  | { readonly kind: 'on-demand' }
+  /** For each request, always the same. */
+  | { readonly kind: 'fixed', readonly plan: TargetPlan }
+  /** For each request, made by the app's function. */
+  | { readonly kind: 'per-request', readonly plan: (request: FastifyRequest) => TargetPlan }
 
-/** What a route does: nothing, one request for all, one made for each, or (undefined) only what is asked for. */
-export type RoutePlan = false | TargetPlan | ((request: FastifyRequest) => TargetPlan) | undefined
+export const OFF: RoutePlan = { kind: 'off' }
+export const ON_DEMAND: RoutePlan = { kind: 'on-demand' }
 
 const mboxForms = Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: MAX_MBOX_NAME, pattern: '\\S' }), MboxRequest], { expected: 'an mbox name or an mbox request { name, … }' }))
 
@@ -108,6 +114,7 @@ export function compileRequest (form: TargetRequestForm, subject: Subject, repor
       } as PrefetchRequest
     })
   }
+  checkJson(plan, subject)
   const pageLoad = execute?.pageLoad !== undefined || prefetch?.pageLoad !== undefined
   const views = plan.prefetch?.views ?? []
   if (names.size === 0 && !pageLoad && views.length === 0) {
@@ -116,7 +123,6 @@ export function compileRequest (form: TargetRequestForm, subject: Subject, repor
   return {
     ...plan,
     ...(Object.keys(members).length > 0 && { members }),
-    json: endOfJson(plan, subject),
     mboxes: names,
     pageLoad,
     views: views.some((view) => view.name === undefined) ? 'all' : new Set(views.map((view) => view.name!)),
@@ -167,10 +173,10 @@ function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, subject: 
   }
 }
 
-/** See {@link TargetPlan.json}. */
-function endOfJson (plan: Pick<TargetPlan, 'execute' | 'prefetch'>, subject: Subject): string {
+/** Refuses at registration what could not be sent. */
+function checkJson (plan: Pick<TargetPlan, 'execute' | 'prefetch'>, subject: Subject): void {
   try {
-    return `,${JSON.stringify(plan).slice(1)}`
+    JSON.stringify(plan)
   } catch (cause) {
     throw failure('FST_TARGET_INVALID_OPTIONS', `${subjectName(subject)} must be data that JSON.stringify() accepts`, { cause })
   }
@@ -185,7 +191,6 @@ export function withoutMboxes (plan: TargetPlan, isKnown: (mbox: string) => bool
   const rest = <Part extends { mboxes?: MboxRequest[] }>(part: Part): Part => ({ ...part, mboxes: part.mboxes?.filter(({ name }) => mboxes.has(name)) })
   return {
     ...plan,
-    json: undefined,
     mboxes,
     ...(plan.execute !== undefined && { execute: rest(plan.execute) }),
     ...(plan.prefetch !== undefined && { prefetch: rest(plan.prefetch) })
@@ -195,27 +200,25 @@ export function withoutMboxes (plan: TargetPlan, isKnown: (mbox: string) => bool
 /**
  * Compiles a route's `config.target`.
  *
- * @param fallback what `true`, and with `global` an absent config, stand for
+ * @param defaults `request`: used for `true`, and with `global` where there is no config
  * @param name of the decorator
  * @param route for errors, e.g. `GET /`
  * @throws FST_TARGET_INVALID_OPTIONS naming the route
  */
-export function compileRoute (config: unknown, fallback: { request: RoutePlan, global: boolean }, name: string, route: string, report: ReportLimit = () => {}): RoutePlan {
+export function compileRoute (config: unknown, { request, global }: { request: RoutePlan | undefined, global: boolean }, name: string, route: string, report: ReportLimit = () => {}): RoutePlan {
   const subject: Subject = { root: `config.${name}`, of: route }
-  if (config === undefined) return fallback.global ? fallback.request : undefined
-  if (config === false) return false
-  if (config === true) {
-    if (fallback.request === undefined) throw failure('FST_TARGET_INVALID_OPTIONS', `${subjectName(subject)} must not be true without a default request; set the \`request\` option`)
-    return fallback.request
-  }
-  return compileForm(config, subject, report)
+  if (config === undefined) return global && request !== undefined ? request : ON_DEMAND
+  if (config === false) return OFF
+  if (config !== true) return compileForm(config, subject, report)
+  if (request === undefined) throw failure('FST_TARGET_INVALID_OPTIONS', `${subjectName(subject)} must not be true without a default request; set the \`request\` option`)
+  return request
 }
 
-/** Compiles any of the forms. */
-export function compileForm (form: unknown, subject: Subject, report: ReportLimit = () => {}): TargetPlan | ((request: FastifyRequest) => TargetPlan) {
+/** Compiles a request, or a function that makes one for each request. */
+export function compileForm (form: unknown, subject: Subject, report: ReportLimit = () => {}): RoutePlan {
   const { root = '', of } = subject
-  if (typeof form === 'function') return (request) => compileRequest(form(request), { ...subject, root: `${root}()` }, report)
+  if (typeof form === 'function') return { kind: 'per-request', plan: (request) => compileRequest(form(request), { ...subject, root: `${root}()` }, report) }
   // Only a route can be switched off or use the default request.
   if (typeof form !== 'object' || form === null) throw invalid(subject, of === undefined ? FORMS : `${FORMS}, true or false`, form)
-  return compileRequest(form as TargetRequestForm, subject)
+  return { kind: 'fixed', plan: compileRequest(form as TargetRequestForm, subject) }
 }

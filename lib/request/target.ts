@@ -1,6 +1,5 @@
 /**
- * `request.target`: starts the page's call, answers what handlers ask, falls back when there is nothing, keeps the time.
- * One object per request; nothing in it outlives the request but a call in its grace.
+ * `request.target`, the public API of a request: reads offers out of its calls, with fallbacks where there is none.
  */
 import type { AttributesExpectation, AttributesFor } from '../offers/attributes.ts'
 import type { DeliveryResponse, MboxResponse, PageLoadResponse, QAMode, View } from '../schema/index.ts'
@@ -13,56 +12,30 @@ import { PageMboxes, type AttributesName, type MboxContent, type MboxName, type 
 import { clickNotifications, displayNotifications, isNotificationForm, type Displayed, type NotificationForm } from '../offers/notifications.ts'
 import {
   createResult, failedOffer, fallbackOffer, mboxEntries, offerOf, pageLoadEntries,
-  type Answer, type MboxOffer, type Offer, type OfferContent, type OfferSource,
-  type TargetResult, type ViewOffer
+  type MboxOffer, type Offer, type OfferContent, type TargetResult, type ViewOffer
 } from '../offers/offer.ts'
-import type { PageCall, Outcome, Waited } from './call.ts'
-import type { Page } from './calls.ts'
-import type { QaVisit } from '../visitor/qa-mode.ts'
+import { PendingCall, type Outcome, type Waited } from './call.ts'
+import type { RequestCalls, TargetTiming } from './calls.ts'
 import { compileRequest, type TargetRequestForm } from './route-config.ts'
 
-/** What all requests of a plugin instance share. */
+/** Shared by all requests of a plugin instance. */
 export interface RequestTargetSettings extends MboxSettings {
-  /** ms an ask may hold the handler; undefined: until the call's deadline. */
-  maxWait?: number
   logger: Log
   /** Called with what was cut or left out of a request. */
   report: ReportLimit
 }
 
-/** Times of a request's Target calls, ms. */
-export interface TargetTiming {
-  /**
-   * From the request's arrival to the start of the first call; undefined before. Fastify measures the arrival where it has a
-   * logger or an `onResponse` hook; elsewhere this counts from the plugin's own `onRequest` hook.
-   */
-  started: number | undefined
-  /** Duration of the first call; undefined until it is answered or has failed. */
-  duration: number | undefined
-  /** How long at least one ask was open, overlaps counted once: the effective Target time. */
-  waited: number
-}
-
-/** What handlers read: `request.target`. */
+/** Target's offers for one request: `request.target`. */
 export class RequestTarget {
   readonly #settings: RequestTargetSettings
-  readonly #page: Page
-  readonly #arrival: number
-  #open = 0
-  #openSince = 0
-  #waited = 0
+  readonly #calls: RequestCalls
   #result: TargetResult | undefined
   #pageMboxes: PageMboxes | undefined
 
-  /**
-   * @param arrival of the request, on the clock of `performance.now()`
-   * @internal
-   */
-  constructor (settings: RequestTargetSettings, page: Page, arrival: number) {
+  /** @internal */
+  constructor (settings: RequestTargetSettings, calls: RequestCalls) {
     this.#settings = settings
-    this.#page = page
-    this.#arrival = arrival
-    page.publish(() => this.timing)
+    this.#calls = calls
   }
 
   /**
@@ -72,7 +45,7 @@ export class RequestTarget {
    * @param fallback what to resolve with where Target has no content that fits. Default: as declared in the option `mboxes`
    */
   content<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxContent<Name> | Fallback> {
-    return this.#ask(mbox, this.#page.callFor(mbox), (waited) => this.#mboxOffer(mbox, waited, fallback).content) as Promise<MboxContent<Name> | Fallback>
+    return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => this.#mboxOffer(mbox, waited, fallback).content) as Promise<MboxContent<Name> | Fallback>
   }
 
   /**
@@ -80,7 +53,7 @@ export class RequestTarget {
    * route's config is asked for in one more call, with all others asked for in the same tick. Never rejects.
    */
   offer<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxOffer<MboxContent<Name>, Fallback>> {
-    return this.#ask(mbox, this.#page.callFor(mbox), (waited) => ({ mbox, ...this.#mboxOffer(mbox, waited, fallback) })) as Promise<MboxOffer<MboxContent<Name>, Fallback>>
+    return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => ({ mbox, ...this.#mboxOffer(mbox, waited, fallback) })) as Promise<MboxOffer<MboxContent<Name>, Fallback>>
   }
 
   /**
@@ -95,7 +68,7 @@ export class RequestTarget {
   attributes<const Expectation extends AttributesExpectation> (mbox: MboxName, schemaOrDefaults: Expectation): Promise<AttributesFor<Expectation>>
   attributes (mbox: string, schemaOrDefaults?: AttributesExpectation): Promise<unknown> {
     const read = this.#mboxes.attributes(mbox, schemaOrDefaults)
-    return this.#ask(mbox, this.#page.callFor(mbox), (waited) => read(answerOf(waited)?.response))
+    return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => read(responseOf(waited)))
   }
 
   get #mboxes (): PageMboxes {
@@ -105,37 +78,39 @@ export class RequestTarget {
 
   /** The page load's offer. Never rejects. */
   async pageLoad<Fallback = undefined> (fallback?: Fallback): Promise<Offer<OfferContent, Fallback>> {
-    return await this.#ask(PAGE_LOAD, this.#page.callWith(PAGE_LOAD), (waited) => offerFrom(waited, fallback as Fallback, pageLoadEntries))
+    return await this.#ask(PAGE_LOAD, this.#calls.callWith(PAGE_LOAD), (waited) => offerFrom(waited, fallback as Fallback, pageLoadEntries))
   }
 
   /** A prefetched view's offer. Never rejects. */
   async view<Fallback = undefined> (name: string, fallback?: Fallback): Promise<ViewOffer<Fallback>> {
     const what = { view: name }
-    return await this.#ask(what, this.#page.callWith(what), (waited) => ({ view: name, ...offerFrom(waited, fallback as Fallback, viewEntries(name)) }))
+    return await this.#ask(what, this.#calls.callWith(what), (waited) => ({ view: name, ...offerFrom(waited, fallback as Fallback, viewEntries(name)) }))
   }
 
   /** All prefetched views; empty when there are none or the call failed. Never rejects. */
   async views (): Promise<ViewOffer[]> {
-    const call = this.#page.start().calls.find(({ plan }) => plan.views === 'all' || plan.views.size > 0)
-    const publish = this.#page.report?.waitsFor(call)
-    const answer = await this.#wait(call, this.#maxWait, answerOf)
-    if (answer === undefined) return []
-    const offers = (answer.response.prefetch?.views ?? []).map((view) => ({ view: view.name ?? '', ...offerOf([view], answer.source, undefined) }))
-    if (publish !== undefined) for (const offer of offers) publish(offer, { answer }, offer)
-    return offers
+    const call = this.#calls.callWithViews()
+    const publish = this.#calls.report?.waitsFor(call)
+    return await this.#calls.ask(call, (waited) => {
+      if (waited.kind !== 'answered') return []
+      const { response, source } = waited.answer
+      const offers = (response.prefetch?.views ?? []).map((view) => ({ view: view.name ?? '', ...offerOf([view], source, undefined) }))
+      if (publish !== undefined) for (const offer of offers) publish(offer, offer)
+      return offers
+    })
   }
 
   /**
-   * The SDK's `getOffers` result of the page's first call, configured or started; extra asks are not in it.
+   * The SDK's `getOffers` result of the first call that was configured or started; mboxes asked for later are not in it.
    *
-   * @throws (rejects) an error of this package; INVALID_REQUEST where nothing was requested, or may be
+   * @throws (rejects) an error of this package; INVALID_REQUEST if nothing was requested, or nothing may be
    */
   async result (): Promise<TargetResult> {
-    const outcome = await this.#wait(this.#page.start().first, undefined, (ended) => ended)
-    if (typeof outcome !== 'object') throw failure('FST_TARGET_INVALID_REQUEST', 'nothing was requested for this page')
-    if (outcome.optedOut) throw failure('FST_TARGET_INVALID_REQUEST', 'Target may not be asked for this visitor: the option `enabled` says so')
-    if (outcome.answer === undefined) throw outcome.error
-    const { sessionId, locationHint, visitorState } = this.#page.visitor
+    const outcome = await this.#calls.wait(this.#calls.start().first, undefined, (ended) => ended)
+    if (outcome.kind === 'failed') throw outcome.error
+    if (outcome.kind === 'opted-out') throw failure('FST_TARGET_INVALID_REQUEST', 'Target may not be asked for this visitor: the option `enabled` says so')
+    if (outcome.kind !== 'answered') throw failure('FST_TARGET_INVALID_REQUEST', 'nothing was requested for this page')
+    const { sessionId, locationHint, visitorState } = this.#calls.visitor
     this.#result ??= createResult(outcome.answer, sessionId, locationHint, visitorState)
     return this.#result
   }
@@ -147,8 +122,8 @@ export class RequestTarget {
    * @throws FST_TARGET_INVALID_OPTIONS when the request is malformed
    */
   start (request?: TargetRequestForm): this {
-    this.#page.start()
-    if (request !== undefined) this.#page.startMore(compileRequest(request, { call: 'request.target.start()', root: 'request' }, this.#settings.report))
+    this.#calls.start()
+    if (request !== undefined) this.#calls.startMore(compileRequest(request, { call: 'request.target.start()', root: 'request' }, this.#settings.report))
     return this
   }
 
@@ -158,12 +133,12 @@ export class RequestTarget {
    * in `mboxes`, so that the page shows a fallback. Never throws.
    */
   displayed (what: Displayed): void {
-    this.#tell(what, (response) => typeof what === 'string' && !this.#mboxes.shows(what, response) ? [] : displayNotifications(response, what))
+    this.#notifyFrom(what, (response) => typeof what === 'string' && !this.#mboxes.shows(what, response) ? [] : displayNotifications(response, what))
   }
 
   /** Queues a click, likewise. */
   clicked (what: Displayed): void {
-    this.#tell(what, clickNotifications)
+    this.#notifyFrom(what, clickNotifications)
   }
 
   /**
@@ -174,7 +149,7 @@ export class RequestTarget {
     const forms = Array.isArray(notification) ? notification : [notification]
     const valid = forms.filter(isNotificationForm)
     if (valid.length < forms.length) this.#settings.logger.warn(`ignored ${counted(forms.length - valid.length, 'malformed notification')}`)
-    this.#page.notify(valid.map((form) => acceptableNotification(form, this.#settings.report)))
+    this.#calls.notify(valid.map((form) => acceptableNotification(form, this.#settings.report)))
   }
 
   /**
@@ -183,7 +158,7 @@ export class RequestTarget {
    * failed one, and where neither was asked for.
    */
   serverState (): ServerState | undefined {
-    return serverStateOf(this.#page.calls)
+    return serverStateOf(this.#calls.all)
   }
 
   /**
@@ -191,7 +166,7 @@ export class RequestTarget {
    * page's calls once there is one, and the customer ids that the app gave in the Visitor API form.
    */
   visitorState (): VisitorState {
-    return this.#page.visitor.visitorState
+    return this.#calls.visitor.visitorState
   }
 
   /**
@@ -202,7 +177,7 @@ export class RequestTarget {
    * @throws FST_TARGET_INVALID_OPTIONS at the call, when `nonce` is not of the characters of a nonce
    */
   script (options: ScriptOptions = {}): string {
-    return createScript(this.#page.calls, this.visitorState(), options)
+    return createScript(this.#calls.all, this.visitorState(), options)
   }
 
   /**
@@ -210,118 +185,47 @@ export class RequestTarget {
    * Undefined for everybody else.
    */
   get qaMode (): QAMode | undefined {
-    return this.#page.qaMode
+    return this.#calls.qaMode
   }
 
   /** Times so far. */
   get timing (): TargetTiming {
-    const first = this.#page.calls[0]
-    return {
-      started: first === undefined ? undefined : first.startedAt - this.#arrival,
-      duration: first?.endedAt === undefined ? undefined : first.endedAt - first.startedAt,
-      waited: this.#open === 0 ? this.#waited : this.#waited + performance.now() - this.#openSince
-    }
+    return this.#calls.timing
   }
 
-  /**
-   * Whether the app lets Target know of this visitor.
-   *
-   * @internal
-   */
-  get enabled (): boolean {
-    return this.#page.enabled
-  }
-
-  /**
-   * Whether a call was made for this page, or is to be made.
-   *
-   * @internal
-   */
-  get used (): boolean {
-    return this.#page.used
-  }
-
-  /**
-   * What the page's address or the visitor's cookie says about QA mode.
-   *
-   * @internal
-   */
-  get qaVisit (): QaVisit | undefined {
-    return this.#page.qaVisit
-  }
-
-  /**
-   * Queues notifications from a browser; those of a visitor whom nobody knows are left out.
-   *
-   * @internal
-   */
-  notifyIfKnown (forms: NotificationForm[]): void {
-    this.#page.notifyIfKnown(forms)
-  }
-
-  /**
-   * Where the first call was decided; undefined until it is.
-   *
-   * @internal
-   */
-  get source (): OfferSource | undefined {
-    const outcome = this.#page.calls[0]?.outcome
-    return outcome === undefined ? undefined : outcome.answer?.source ?? 'default'
-  }
-
-  #mboxOffer (mbox: string, waited: Waited | undefined, fallback: unknown): Offer<OfferContent, unknown> {
+  #mboxOffer (mbox: string, waited: Waited, fallback: unknown): Offer<OfferContent, unknown> {
     const offer = offerFrom(waited, fallback, (response) => mboxEntries(response, mbox))
     return this.#settings.mboxes.has(mbox) ? this.#mboxes.offer(mbox, offer, fallback) : offer
   }
 
-  get #maxWait (): number | undefined {
-    return this.#page.calls[0]?.plan.maxWait ?? this.#settings.maxWait
-  }
-
-  #ask<Result> (what: Displayed, call: PageCall | undefined, read: (waited: Waited | undefined) => Result): Promise<Result> {
-    const publish = this.#page.report?.waitsFor(call)
-    return this.#wait(call, this.#maxWait, publish === undefined
+  #ask<Result> (what: Displayed, call: PendingCall | Outcome, read: (waited: Waited) => Result): Promise<Result> {
+    const publish = this.#calls.report?.waitsFor(call)
+    return this.#calls.ask(call, publish === undefined
       ? read
       : (waited) => {
           const result = read(waited)
-          publish(what, waited, this.#offerFor(what, waited))
+          publish(what, this.#offerFor(what, waited))
           return result
         })
   }
 
   /** The offer that was asked for, whatever the handler reads of it. */
-  #offerFor (what: Displayed, waited: Waited | undefined): Offer<OfferContent, unknown> {
+  #offerFor (what: Displayed, waited: Waited): Offer<OfferContent, unknown> {
     if (typeof what === 'string') return this.#mboxOffer(what, waited, undefined)
     return offerFrom(waited, undefined, 'view' in what ? viewEntries(what.view) : pageLoadEntries)
   }
 
-  /**
-   * Waits for a call, counting the time in which anybody does, and reads what came of it. Every ask of every page comes
-   * through here, so there is no promise more than it takes.
-   */
-  #wait<Result> (call: PageCall | undefined, maxWait: number | undefined, read: (waited: Waited | undefined) => Result): Promise<Result> {
-    return new Promise((resolve, reject) => {
-      if (call === undefined || call.outcome !== undefined) return resolve(read(call?.outcome))
-      if (this.#open++ === 0) this.#openSince = performance.now()
-      call.wait(maxWait, (waited) => {
-        if (--this.#open === 0) this.#waited += (call.endedAt ?? performance.now()) - this.#openSince
-        try {
-          resolve(read(waited))
-        } catch (error) {
-          reject(error)
-        }
-      })
-    })
-  }
-
-  /** Queues what an answer says is to be notified, as soon as there is one. */
-  #tell (what: Displayed, read: (response: DeliveryResponse, what: Displayed) => NotificationForm[]): void {
-    const call = this.#page.callWith(what)
-    if (call === undefined) return this.#settings.logger.debug('nothing to notify: it was not requested', { what })
-    const queue = ({ answer }: Outcome) => { if (answer !== undefined) this.#page.notify(read(answer.response, what)) }
+  /** Queues the notifications that an answer calls for, as soon as there is one. */
+  #notifyFrom (what: Displayed, read: (response: DeliveryResponse, what: Displayed) => NotificationForm[]): void {
+    const call = this.#calls.callWith(what)
+    if (!(call instanceof PendingCall)) {
+      if (call.kind === 'not-requested') this.#settings.logger.debug('nothing to notify: it was not requested', { what })
+      return
+    }
+    const queue = (waited: Waited) => { if (waited.kind === 'answered') this.#calls.notify(read(waited.answer.response, what)) }
     if (call.outcome !== undefined) return queue(call.outcome)
     call.needed = true
-    call.wait(undefined, (ended) => queue(ended as Outcome))
+    call.wait(undefined, queue)
   }
 }
 
@@ -330,11 +234,9 @@ const PAGE_LOAD = { pageLoad: true } as const
 const viewEntries = (name: string) => ({ prefetch }: DeliveryResponse): View[] => (prefetch?.views ?? []).filter((view) => view.name === name)
 
 /** The offer that some entries of an answer make, or the fallback and why. */
-function offerFrom<Fallback> (waited: Waited | undefined, fallback: Fallback, entries: (response: DeliveryResponse) => (MboxResponse | PageLoadResponse | View)[]): Offer<OfferContent, Fallback> {
-  if (waited === undefined) return fallbackOffer(fallback, 'not-requested')
-  if (waited === 'max-wait') return fallbackOffer(fallback, 'max-wait')
-  if (waited.optedOut) return fallbackOffer(fallback, 'opted-out')
-  return waited.answer === undefined ? failedOffer(fallback, waited.error) : offerOf(entries(waited.answer.response), waited.answer.source, fallback)
+function offerFrom<Fallback> (waited: Waited, fallback: Fallback, entries: (response: DeliveryResponse) => (MboxResponse | PageLoadResponse | View)[]): Offer<OfferContent, Fallback> {
+  if (waited.kind === 'answered') return offerOf(entries(waited.answer.response), waited.answer.source, fallback)
+  return waited.kind === 'failed' ? failedOffer(fallback, waited.error) : fallbackOffer(fallback, waited.kind)
 }
 
-const answerOf = (waited: Waited | undefined): Answer | undefined => typeof waited === 'object' ? waited.answer : undefined
+const responseOf = (waited: Waited): DeliveryResponse | undefined => waited.kind === 'answered' ? waited.answer.response : undefined

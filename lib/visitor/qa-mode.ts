@@ -6,7 +6,6 @@
  * Experience League); at.js keeps them as strings, the Delivery API wants integers. All of it comes from a browser: what is
  * malformed or too much is left out, and nothing throws.
  */
-import type { FastifyReply } from 'fastify'
 import { decodeCookie, QA_MODE_COOKIE, type TargetCookie } from './cookies.ts'
 import type { QAMode, QAModePreviewIndex } from '../schema/index.ts'
 
@@ -142,23 +141,4 @@ export function freezeQaMode (mode: QAMode): QAMode {
   }
   if (copy.previewIndexes !== undefined) Object.freeze(copy.previewIndexes = copy.previewIndexes.map((index) => Object.freeze({ ...index })))
   return Object.freeze(copy)
-}
-
-/** Makes an answer the tester's own: no cache keeps it, whatever the app says of its pages. */
-export function keepPrivate (reply: FastifyReply): void {
-  const { raw } = reply
-  // For shared caches alone, and before `Cache-Control` there (RFC 9213, Edge Architecture).
-  for (const name of ['cdn-cache-control', 'surrogate-control']) {
-    reply.removeHeader(name)
-    raw.removeHeader(name)
-  }
-  reply.header('cache-control', 'private, no-store')
-  // Those of a stream are on the raw response already.
-  if (raw.hasHeader('cache-control')) raw.setHeader('cache-control', 'private, no-store')
-}
-
-/** Writes the cookie of a visit, unless another instance of the plugin has. */
-export function writeQaCookie (reply: FastifyReply, line: string): void {
-  const written = [reply.getHeader('set-cookie') ?? []].flat()
-  if (!written.some((cookie) => String(cookie).startsWith(`${QA_MODE_COOKIE}=`))) reply.header('set-cookie', line)
 }

@@ -24,7 +24,8 @@ import { isTargetError, type TargetErrorCode } from '../../lib/errors.ts'
 import { clickNotifications, displayNotifications } from '../../lib/offers/notifications.ts'
 import { createResult, mboxEntries, offerOf, pageLoadEntries } from '../../lib/offers/offer.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions } from '../../lib/options.ts'
-import { PageRequest } from '../../lib/request/delivery-request.ts'
+import { AppFunctions } from '../../lib/request/app-functions.ts'
+import { DeliveryRequests } from '../../lib/request/delivery-request.ts'
 import { readQaVisit } from '../../lib/visitor/qa-mode.ts'
 import { isSafeRedirect } from '../../lib/offers/redirect.ts'
 import { compileRequest } from '../../lib/request/route-config.ts'
@@ -154,9 +155,11 @@ const requests = property('requests of browsers', 24, browserRequest, ({ headers
   // The part of a FastifyRequest that is read; the wire's properties go through real ones.
   const request = { headers, protocol: 'https', host, originalUrl: `/${url}`, ip, ips: trusted ? [ip] : undefined } as unknown as FastifyRequest
   const failed: unknown[] = []
-  const page = new PageRequest({ parameters: () => query, profileParameters: () => form, report () {}, functionFailed: (_name, error) => failed.push(error) }, request, new Visitor(settings, cookie))
+  const visitor = new Visitor(settings, cookie)
+  const functions = new AppFunctions({ parameters: () => query, profileParameters: () => form, report () {}, functionFailed: (_name, error) => failed.push(error) }, request, visitor)
+  assert.equal(functions.ready, true)
   assert.deepEqual(failed, [])
-  const made = page.create(plan)
+  const made = new DeliveryRequests({ report () {} }, request, visitor, functions).create(plan)
   fits(DeliveryRequest, made)
   assert.equal(refusal(JSON.parse(JSON.stringify(made)), noTokens), undefined)
   assert.deepEqual([made.execute?.mboxes?.[1]?.parameters?.member, made.execute?.mboxes?.[1]?.profileParameters?.tier], ['gold', '1'], 'what the route says wins')

@@ -14,7 +14,7 @@ import Fastify from 'fastify'
 import { channels } from '../../lib/diagnostics.ts'
 import fastifyAdobeTarget from '../../lib/index.ts'
 import { Batch } from '../../lib/outbox/batch.ts'
-import { PageCall } from '../../lib/request/call.ts'
+import { PendingCall } from '../../lib/request/call.ts'
 import { RequestTarget } from '../../lib/request/target.ts'
 import { Transfer } from '../../lib/delivery/transfer.ts'
 import { ask, endChild, nextWord, startChild } from './child.ts'
@@ -109,7 +109,7 @@ function count (): Record<string, number> {
     responses: ofClass(ServerResponse),
     signals: ofClass(AbortSignal),
     targets: ofClass(RequestTarget),
-    calls: ofClass(PageCall),
+    calls: ofClass(PendingCall),
     transfers: ofClass(Transfer),
     batches: ofClass(Batch),
     'process listeners': listeners(process),

@@ -1,0 +1,103 @@
+/**
+ * The routes of the app, each with its compiled `config.target`. Routes that were added before the plugin had loaded are
+ * compiled at their first request.
+ */
+import type { FastifyRequest, RouteOptions } from 'fastify'
+import type { Log } from '../diagnostics.ts'
+import type { ReportLimit } from '../schema/limits.ts'
+import { compileRoute, OFF, ON_DEMAND, type RoutePlan } from './route-config.ts'
+
+/** A route. */
+export interface Route {
+  readonly plan: RoutePlan
+  /** Whether it has the hook that comes after all other `onSend` hooks. Routes that were added before the plugin have not. */
+  readonly hasLastHook: boolean
+}
+
+/** 404s start nothing by themselves, also with `global`. */
+const NOT_FOUND: Route = { plan: ON_DEMAND, hasLastHook: false }
+
+/** Settings of the plugin that concern all routes. */
+export interface RoutesSettings {
+  /** Name of the decorator, and of the member of the routes' config. */
+  decorator: string
+  /** The default request. */
+  request: RoutePlan | undefined
+  /** Whether routes without a config get the default request. */
+  global: boolean
+  logger: Log
+  /** Called with what was cut or left out of a request. */
+  report: ReportLimit
+  /** Called with each plan. */
+  onPlan (plan: RoutePlan): void
+}
+
+/** The routes of one plugin instance. */
+export class Routes {
+  readonly #settings: RoutesSettings
+  readonly #ROUTE: symbol
+  #misconfigured: Error | undefined
+
+  constructor (settings: RoutesSettings) {
+    this.#settings = settings
+    this.#ROUTE = Symbol(`fastify-adobe-target:${settings.decorator}:route`)
+  }
+
+  /** The first mistake in a route's config. */
+  get misconfigured (): Error | undefined {
+    return this.#misconfigured
+  }
+
+  /** Compiles the config of a route that is being added, and keeps it there. */
+  add (route: RouteOptions): void {
+    const config = route.config as Record<string, unknown> | undefined
+    let plan = OFF
+    try {
+      plan = this.#compile(config, route.method, route.url)
+    } catch (error) {
+      this.#misconfigured ??= error as Error
+    }
+    route.config = { ...route.config, [this.#ROUTE]: { plan, hasLastHook: true } } as typeof route.config
+  }
+
+  /** The route of a request. */
+  of (request: FastifyRequest): Route {
+    if (request.is404) return NOT_FOUND
+    const { config, method, url } = request.routeOptions
+    const known = config as unknown as Record<string | symbol, unknown>
+    const route = (known[this.#ROUTE] ??= this.#compileLate(known, method, url)) as Route
+    if (request.method === 'OPTIONS') return { ...route, plan: ON_DEMAND }
+    return request.method === 'HEAD' && isAddedByFastify(request) ? { ...route, plan: OFF } : route
+  }
+
+  #compileLate (config: Record<string, unknown>, method: unknown, url: string | undefined): Route {
+    try {
+      return { plan: this.#compile(config, method, url), hasLastHook: false }
+    } catch (error) {
+      this.#settings.logger.error('a route is misconfigured and gets no offers', { err: error })
+      return { plan: OFF, hasLastHook: false }
+    }
+  }
+
+  #compile (config: Record<string, unknown> | undefined, method: unknown, url: string | undefined): RoutePlan {
+    const { decorator, report, onPlan } = this.#settings
+    const plan = compileRoute(config?.[decorator], this.#settings, decorator, `${String(method)} ${url}`, report)
+    onPlan(plan)
+    return plan
+  }
+}
+
+/**
+ * Whether Fastify itself added the route of a request, as it adds HEAD for every GET. Fastify's word for it is not public,
+ * and nothing public tells such a route from one of the app's own (they may share handler, config and URL): a test holds
+ * this to the Fastify that is installed, and an unknown Fastify makes it an own route.
+ */
+function isAddedByFastify (request: FastifyRequest): boolean {
+  const context = bySymbol(request, 'fastify.context')
+  return typeof context === 'object' && context !== null && bySymbol(context, 'fastify.routeByFastify') === true
+}
+
+function bySymbol (object: object, description: string): unknown {
+  const symbol = Object.getOwnPropertySymbols(object).find((symbol) => symbol.description === description)
+  return symbol === undefined ? undefined : (object as Record<symbol, unknown>)[symbol]
+}

@@ -1,0 +1,103 @@
+/**
+ * What a plugin instance keeps on each request. All of it is made only when something needs it, and goes with the request.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Visitor, type VisitorSettings } from '../visitor/visitor.ts'
+import { RequestCalls, type RequestCallsSettings } from './calls.ts'
+import type { Route, Routes } from './routes.ts'
+import { RequestTarget, type RequestTargetSettings } from './target.ts'
+
+/** Requests have the symbols of each instance. */
+type Decorated = FastifyRequest & Record<symbol, unknown>
+
+/** A visitor, and whether the cookies were written: once, whichever instance comes first. */
+export interface SharedVisitor {
+  readonly visitor: Visitor
+  written: boolean
+}
+
+/** Shared by all requests of a plugin instance. */
+export interface RequestStateSettings extends RequestCallsSettings, RequestTargetSettings {
+  /** Name of the decorator. */
+  decorator: string
+  /** Target client code. */
+  clientCode: string
+  identity: VisitorSettings
+}
+
+/** The state of the requests of one plugin instance. */
+export class RequestState {
+  readonly #settings: RequestStateSettings
+  readonly #routes: Routes
+  readonly #REPLY: symbol
+  readonly #ARRIVAL: symbol
+  readonly #ROUTE: symbol
+  readonly #CALLS: symbol
+  readonly #TARGET: symbol
+  readonly #VISITOR: symbol
+
+  constructor (settings: RequestStateSettings, routes: Routes) {
+    this.#settings = settings
+    this.#routes = routes
+    const symbol = (name: string) => Symbol(`fastify-adobe-target:${settings.decorator}:${name}`)
+    this.#REPLY = symbol('reply')
+    this.#ARRIVAL = symbol('arrival')
+    this.#ROUTE = symbol('route')
+    this.#CALLS = symbol('calls')
+    this.#TARGET = symbol('target')
+    // Shared by all instances of the plugin with one client code: one person has one session.
+    this.#VISITOR = Symbol.for(`fastify-adobe-target:visitor:${settings.clientCode}`)
+  }
+
+  /** Makes room on the app's requests, so that they keep their shape. */
+  decorate (app: FastifyInstance): void {
+    for (const symbol of [this.#REPLY, this.#ROUTE, this.#CALLS, this.#TARGET, this.#VISITOR]) {
+      if (!app.hasRequestDecorator(symbol)) app.decorateRequest(symbol, null)
+    }
+    app.decorateRequest(this.#ARRIVAL, 0)
+  }
+
+  /** Keeps what only a hook knows. */
+  arrive (request: FastifyRequest, reply: FastifyReply): void {
+    const decorated = request as Decorated
+    decorated[this.#REPLY] = reply
+    decorated[this.#ARRIVAL] = performance.now() - reply.elapsedTime
+  }
+
+  /** The route of a request, kept from the beginning: `callNotFound()` makes the request a 404, while the reply stays the route's. */
+  route (request: FastifyRequest): Route {
+    const decorated = request as Decorated
+    return (decorated[this.#ROUTE] ??= this.#routes.of(request)) as Route
+  }
+
+  /** The visitor of a request. */
+  visitor (request: FastifyRequest): SharedVisitor {
+    const decorated = request as Decorated
+    return (decorated[this.#VISITOR] ??= { visitor: new Visitor(this.#settings.identity, request.headers.cookie), written: false }) as SharedVisitor
+  }
+
+  /** The calls of a request, if anything has needed them. */
+  existing (request: FastifyRequest): RequestCalls | undefined {
+    return ((request as Decorated)[this.#CALLS] ?? undefined) as RequestCalls | undefined
+  }
+
+  /** The calls of a request. */
+  calls (request: FastifyRequest): RequestCalls {
+    const decorated = request as Decorated
+    return (decorated[this.#CALLS] ??= new RequestCalls(
+      this.#settings, request, decorated[this.#REPLY] as FastifyReply, this.route(request).plan, this.visitor(request).visitor, decorated[this.#ARRIVAL] as number
+    )) as RequestCalls
+  }
+
+  /** `request.target`. */
+  target (request: FastifyRequest): RequestTarget {
+    const decorated = request as Decorated
+    return (decorated[this.#TARGET] ??= new RequestTarget(this.#settings, this.calls(request))) as RequestTarget
+  }
+
+  /** Starts the call of a request's route, if there is one. */
+  start (request: FastifyRequest): void {
+    const { kind } = this.route(request).plan
+    if (kind === 'fixed' || kind === 'per-request') this.calls(request).start()
+  }
+}
