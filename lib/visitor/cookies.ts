@@ -53,10 +53,8 @@ export interface RawCookies {
 const SESSION_ID = /^[!-.0->@-z|~]{1,128}$/
 // A dot in a `tntId` parts it from its location hint (Delivery API 1.0); with any other the edge refuses the request.
 const TNT_ID = /^[!-\-/-~]{1,117}(\.\d{1,4}_\d{1,5})?$/
-/** Most digits of an expiry, epoch seconds. */
-const EXPIRY_DIGITS = 12
-/** `#`, counted from the digit 0. */
-const HASH = 0x23 - 0x30
+/** An expiry, epoch seconds. */
+const EXPIRY = /^\d{1,12}$/
 const HINT = /^\d{1,4}$/
 
 /** A session id that the edge accepts. */
@@ -83,27 +81,14 @@ export function decodeCookie (text: string): string | undefined {
  */
 export function readCookieHeader (header: string | undefined, visitorCookieNames: readonly string[]): RawCookies {
   const cookies: RawCookies = { target: [] }
-  if (header === undefined || header === '') return cookies
-  let start = 0
-  let equals = header.indexOf('=')
-  while (start < header.length && equals !== -1) {
-    let end = header.indexOf(';', start)
-    if (end === -1) end = header.length
-    while (header.charCodeAt(start) === 0x20 || header.charCodeAt(start) === 0x09) start++
-    const first = header.charCodeAt(start)
-    // All names in question begin with `m`, `A` or `a`, and most cookies of a page do not.
-    if (first === 0x6d || first === 0x41 || first === 0x61) {
-      // Looked for once and not from each cookie: a header of many without one would take quadratic time.
-      if (equals < start) equals = header.indexOf('=', start)
-      if (equals !== -1 && equals < end) {
-        const name = header.slice(start, equals)
-        if (name === TARGET_COOKIE) cookies.target.push(unquote(header.slice(equals + 1, end)))
-        else if (name === LOCATION_HINT_COOKIE) cookies.locationHint ??= unquote(header.slice(equals + 1, end))
-        else if (visitorCookieNames.includes(name)) cookies.visitor ??= unquote(header.slice(equals + 1, end))
-        else if (name === QA_MODE_COOKIE) cookies.qaMode ??= unquote(header.slice(equals + 1, end))
-      }
-    }
-    start = end + 1
+  for (const pair of (header ?? '').split(';')) {
+    const equals = pair.indexOf('=')
+    if (equals === -1) continue
+    const name = pair.slice(0, equals).trimStart()
+    if (name === TARGET_COOKIE) cookies.target.push(unquote(pair.slice(equals + 1)))
+    else if (name === LOCATION_HINT_COOKIE) cookies.locationHint ??= unquote(pair.slice(equals + 1))
+    else if (name === QA_MODE_COOKIE) cookies.qaMode ??= unquote(pair.slice(equals + 1))
+    else if (visitorCookieNames.includes(name)) cookies.visitor ??= unquote(pair.slice(equals + 1))
   }
   return cookies
 }
@@ -111,19 +96,6 @@ export function readCookieHeader (header: string | undefined, visitorCookieNames
 function unquote (value: string): string {
   const trimmed = value.trim()
   return trimmed.length > 1 && trimmed.startsWith('"') && trimmed.endsWith('"') ? trimmed.slice(1, -1) : trimmed
-}
-
-/** Epoch seconds, up to a `#` or the end; -1 when it is none. */
-function expiryOf (text: string, from: number, end: number): number {
-  let expires = 0
-  let at = from
-  for (; at < end; at++) {
-    const digit = text.charCodeAt(at) - 0x30
-    if (digit === HASH) break
-    if (digit < 0 || digit > 9) return -1
-    expires = expires * 10 + digit
-  }
-  return at === from || at - from > EXPIRY_DIGITS ? -1 : expires
 }
 
 /**
@@ -140,24 +112,20 @@ export function parseTargetCookie (values: readonly string[], now = Math.ceil(Da
   for (const value of values) {
     const text = value.includes('#') ? value : decodeCookie(value)
     if (text === undefined) continue
-    let end: number
-    for (let start = 0; start < text.length; start = end + 1) {
-      end = text.indexOf('|', start)
-      if (end === -1) end = text.length
-      const isSession = text.startsWith('session#', start)
-      if (!isSession && !text.startsWith('PC#', start)) continue
-      const from = start + (isSession ? 8 : 3)
-      const to = text.indexOf('#', from)
-      if (to === -1 || to >= end) continue
-      const expires = expiryOf(text, to + 1, end)
-      if (expires < now || expires <= (isSession ? sessionExpires : deviceExpires)) continue
-      const content = decodeCookie(text.slice(from, to))
-      if (content === undefined) continue
-      if (isSession && SESSION_ID.test(content)) {
-        parts.sessionId = content
+    for (const part of text.split('|')) {
+      const [name, id, expiry] = part.split('#', 3)
+      if (id === undefined || expiry === undefined || !EXPIRY.test(expiry)) continue
+      const expires = Number(expiry)
+      if (expires < now) continue
+      if (name === 'session' && expires > sessionExpires) {
+        const sessionId = decodeCookie(id)
+        if (!isSessionId(sessionId)) continue
+        parts.sessionId = sessionId
         sessionExpires = expires
-      } else if (!isSession && TNT_ID.test(content)) {
-        parts.tntId = content
+      } else if (name === 'PC' && expires > deviceExpires) {
+        const tntId = decodeCookie(id)
+        if (tntId === undefined || !TNT_ID.test(tntId)) continue
+        parts.tntId = tntId
         deviceExpires = expires
       }
     }
@@ -165,11 +133,9 @@ export function parseTargetCookie (values: readonly string[], now = Math.ceil(Da
   return parts
 }
 
-/**
- * The location hint in a `tntId` such as `1234.35_0`: `35`.
- */
+/** The location hint in a `tntId` such as `1234.35_0`: `35`. */
 export function locationHintOf (tntId: string | undefined): string | undefined {
-  return tntId === undefined || !tntId.includes('.') ? undefined : /^[^.]*\.(\d{1,4})_[^._]*$/.exec(tntId)?.[1]
+  return /^[^.]*\.(\d{1,4})_[^._]*$/.exec(tntId ?? '')?.[1]
 }
 
 /** The cluster in an `edgeHost` such as `mboxedge35.tt.omtrdc.net`: `35`. */
@@ -180,18 +146,15 @@ export function clusterOf (edgeHost: unknown): string | undefined {
   return parts.length === 4 && isLocationHint(cluster) ? cluster : undefined
 }
 
-/** An id as it stands in a cookie or an address. Most need no escape, and looking is faster. */
-const encodeId = (id: string): string => /^[\w.-]*$/.test(id) ? id : encodeURIComponent(id)
-
 /**
  * Makes the `mbox` cookie for a session and, when it is known, a `tntId`.
  *
  * @param now epoch seconds
  */
 export function createTargetCookie (sessionId: string, tntId: string | undefined, now = Math.ceil(Date.now() / 1000)): TargetCookie {
-  let value = `session#${encodeId(sessionId)}#${now + SESSION_MAX_AGE}`
+  let value = `session#${encodeURIComponent(sessionId)}#${now + SESSION_MAX_AGE}`
   if (tntId === undefined || !TNT_ID.test(tntId)) return { name: TARGET_COOKIE, value, maxAge: SESSION_MAX_AGE }
-  value += `|PC#${encodeId(tntId)}#${now + DEVICE_MAX_AGE}`
+  value += `|PC#${encodeURIComponent(tntId)}#${now + DEVICE_MAX_AGE}`
   return { name: TARGET_COOKIE, value, maxAge: DEVICE_MAX_AGE }
 }
 

@@ -4,7 +4,7 @@
  *
  * `ExperienceCloudVisitor` answers the calls that the Node SDK makes on its `visitor` option, so that either kind fits.
  */
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { AudienceManager, AuthenticatedState, CustomerId } from '../schema/index.ts'
 import { idText } from '../schema/limits.ts'
 
@@ -67,20 +67,10 @@ export function parseVisitorCookie (cookie: string | undefined): Record<string, 
   return values
 }
 
-/** Random upper-case hexadecimal digits, drawn for many ids at a time. */
-let digits = ''
-let used = 0
-
-/** A new supplemental data id: two groups of 16 digits. */
+/** A new supplemental data id: two groups of 16 random hexadecimal digits. */
 function createSupplementalDataId (): string {
-  if (used === digits.length) {
-    digits = randomBytes(2048).toString('hex').toUpperCase()
-    used = 0
-  }
-  const start = used
-  const middle = start + 16
-  used = middle + 16
-  return `${digits.slice(start, middle)}-${digits.slice(middle, used)}`
+  const digits = randomUUID().replaceAll('-', '').toUpperCase()
+  return `${digits.slice(0, 16)}-${digits.slice(16)}`
 }
 
 /** One visitor of one organization, for the time of one page. */
