@@ -17,6 +17,8 @@ export interface TargetErrorMeta {
   phase: CallPhase
   /** HTTP status of the answer, or the `status` in its body. */
   status?: number
+  /** The Delivery API itself refused the request, in its own JSON (`{ status, message }`); not so a proxy, a firewall or a limit. */
+  refused?: boolean
   /** Number of times the request was put on a connection. */
   attempts: number
   /** Milliseconds since the call began. */
@@ -67,6 +69,8 @@ export const errors = {
   FST_TARGET_FOREIGN_ORIGIN: define('FST_TARGET_FOREIGN_ORIGIN', 'Refused: %s', 403),
   /** A body that the `notificationsRoute` does not take. */
   FST_TARGET_INVALID_NOTIFICATIONS: define('FST_TARGET_INVALID_NOTIFICATIONS', 'Invalid notifications: %s', 400),
+  /** The store of the outbox failed, so notifications are kept in memory only. Logged, never thrown. */
+  FST_TARGET_STORE: define('FST_TARGET_STORE', 'The outbox store failed: %s', 500),
   /** The name is taken by another decorator; choose another one with the `decorator` option. */
   FST_TARGET_DECORATOR_PRESENT: define('FST_TARGET_DECORATOR_PRESENT', 'Cannot decorate: %s', 500)
 } as const

@@ -21,6 +21,8 @@ export interface TargetCall {
   locationHint: string | undefined
   decisioningMethod: DecisioningMethod
   kind: 'page' | 'notification'
+  /** On connections that pages do not use; the caller limits the number of such calls. */
+  background?: boolean
   /** ms, from now. */
   timeout: number
   /** ms the call may go on after its deadline. */

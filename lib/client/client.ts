@@ -57,6 +57,7 @@ export class TargetClient {
     if (settings.telemetryEnabled) this.#telemetry = new TelemetryStore()
     const emit = emitterOf(settings.events, settings.logger)
     this.#outbox = new Outbox(settings.notifications, (sender, notifications) => this.#sendQueued(sender, notifications), {
+      client: settings.client,
       logger: settings.logger,
       onFailed: (notification, error) => emit('sendNotificationError', { notification, error })
     })
@@ -209,6 +210,7 @@ export class TargetClient {
       decisioningMethod: call.decisioningMethod,
       requestId: request.requestId ?? '',
       kind: call.kind,
+      background: call.background,
       timeout: call.timeout,
       breakerTimeout: this.#settings.timeout,
       grace: call.grace,
@@ -248,6 +250,7 @@ export class TargetClient {
       request: { requestId: randomUUID(), ...sender.request, notifications },
       decisioningMethod: 'server-side',
       kind: 'notification',
+      background: true,
       timeout: this.#settings.timeout,
       grace: 0
     })
@@ -290,15 +293,16 @@ export class TargetClient {
   /**
    * How the client is, as a plain object, without I/O; also after `close()`. `down`: no edge is asked, for their breakers
    * are open, or decisions are to be made on-device and there is no artifact. `degraded`: a breaker is open or probing, the
-   * artifact is stale, the outbox is more than 80 % full, or a notification was dropped in the last minute.
+   * artifact is stale, the outbox is more than 80 % full or its backlog grows,
+   * its store fails, or a notification was dropped in the last minute.
    */
   health (): TargetHealth {
-    const { decisioningMethod, notifications } = this.#settings
+    const { decisioningMethod } = this.#settings
     return createHealth({
       decisioningMethod,
-      maxQueue: notifications.maxQueue,
       delivery: this.#delivery.health(),
       outbox: this.#outbox.report(),
+      outboxDegraded: this.#outbox.degraded,
       artifact: this.#artifactWanted ? this.#onDevice.artifact.health : undefined
     })
   }

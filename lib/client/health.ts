@@ -13,8 +13,8 @@ export interface TargetHealth {
   breaker: DeliveryHealth['breaker']
   /** The rule artifact, where decisions are made on-device. `age` is ms since its origin last confirmed it. */
   artifact?: ArtifactHealth
-  /** Notifications since the start: `accepted = pending + sent + failed + dropped`. */
-  outbox: { accepted: number, pending: number, sent: number, failed: number, dropped: number }
+  /** Notifications since the start, `accepted = pending + sent + failed + dropped`, and how they are getting on. */
+  outbox: OutboxReport
   /** Calls and connections by host. */
   pool: DeliveryHealth['pool']
 }
@@ -22,22 +22,21 @@ export interface TargetHealth {
 /** What the parts report. */
 interface Reports {
   decisioningMethod: DecisioningMethod
-  /** Notifications that the outbox may hold. */
-  maxQueue: number
   delivery: DeliveryHealth
   outbox: OutboxReport
+  /** The outbox says that something is wrong. */
+  outboxDegraded: boolean
   /** Undefined where no artifact is wanted. */
   artifact: ArtifactHealth | undefined
 }
 
 /** Puts the reports together and judges them; see `TargetClient.health()`. */
-export function createHealth ({ decisioningMethod, maxQueue, delivery, outbox, artifact }: Reports): TargetHealth {
+export function createHealth ({ decisioningMethod, delivery, outbox, outboxDegraded, artifact }: Reports): TargetHealth {
   const { breaker, pool } = delivery
-  const { droppedLastMinute, ...counts } = outbox
   const states = Object.values(breaker).map(({ state }) => state)
   const down = (states.length > 0 && states.every((state) => state === 'open')) ||
     (decisioningMethod === 'on-device' && artifact?.version === undefined)
-  const degraded = states.some((state) => state !== 'closed') || droppedLastMinute || counts.pending > 0.8 * maxQueue ||
+  const degraded = states.some((state) => state !== 'closed') || outboxDegraded ||
     artifact?.state === 'stale' || artifact?.state === 'failed'
-  return { status: down ? 'down' : degraded ? 'degraded' : 'ok', breaker, ...(artifact !== undefined && { artifact }), outbox: counts, pool }
+  return { status: down ? 'down' : degraded ? 'degraded' : 'ok', breaker, ...(artifact !== undefined && { artifact }), outbox, pool }
 }

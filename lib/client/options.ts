@@ -9,6 +9,7 @@ import type { DecisioningMethod } from '../schema/index.ts'
 import { callback, checkOptions, flag, integer, isObject, MAX_MILLISECONDS, Milliseconds, MillisecondsOrZero, oneOf, passing, strict, text, withMethods } from '../validation.ts'
 import type { ClientSettings } from './client.ts'
 import type { TargetEvents } from './events.ts'
+import type { OutboxStore, OutboxTransform } from '../outbox/store.ts'
 
 /** Options of `createTargetClient()`, and the part of the plugin's options that concerns the client. */
 export interface TargetClientOptions {
@@ -83,16 +84,28 @@ export interface TargetClientOptions {
   /** The background outbox for notifications. */
   notifications?: {
     /**
-     * Calls at a time. Each carries one visitor's notifications, so this divided by the edge's time is how many visitors a
-     * second can be served: 130 at 60 ms. Default 8.
+     * Upper bound of calls at a time; the number within it follows the backlog and what the edge bears. Each call carries one
+     * visitor's notifications, so this divided by the edge's time is how many visitors a second can be served at most: 4000
+     * at 60 ms. The calls have connections of their own, beside `pool.connections`. Default 256.
      */
     concurrency?: number
     /** Notifications kept; past that the oldest is dropped and reported. Default 10000. */
     maxQueue?: number
+    /** Bytes of memory for notifications that wait, estimated; past that the oldest are dropped and reported. Default 64 MiB. */
+    maxBytes?: number
     /** Further tries after a failed one. Default 10. */
     retries?: number
+    /** ms after which a notification that could not be sent counts as failed. Default 3600000, an hour. */
+    maxAge?: number
     /** ms from the beginning of the shutdown until what is left is given up. Default 5000. */
     closeTimeout?: number
+    /**
+     * Keeps notifications until they are sent, beyond the process: `fileStore()`, `redisStore()` or one of your own. Pages
+     * never wait for it. Default: none, they are kept in memory.
+     */
+    store?: OutboxStore
+    /** Changes the text of records on their way into the store and back, e.g. encrypts it. Default: none. */
+    transform?: OutboxTransform
   }
   /** Callbacks by event, as in the Node SDK. */
   events?: TargetEvents
@@ -137,8 +150,12 @@ export const clientProperties = {
   notifications: Type.Optional(Type.Object({
     concurrency: Type.Optional(integer(1)),
     maxQueue: Type.Optional(integer(1)),
+    maxBytes: Type.Optional(Type.Integer({ minimum: 1, expected: 'a number of bytes, an integer ≥ 1' })),
     retries: Type.Optional(integer(0)),
-    closeTimeout: Type.Optional(MillisecondsOrZero)
+    maxAge: Type.Optional(Milliseconds),
+    closeTimeout: Type.Optional(MillisecondsOrZero),
+    store: Type.Optional(withMethods(['append', 'settle', 'recover', 'close'], 'a store with the methods append, settle, recover and close')),
+    transform: Type.Optional(withMethods(['encode', 'decode'], 'an object with the functions encode and decode'))
   }, strict)),
   events: Type.Optional(Type.Object({
     clientReady: Type.Optional(callback),
@@ -190,7 +207,9 @@ export function clientSettings (options: TargetClientOptions): ClientSettings {
     },
     breaker: breaker === false ? false : { failures: 10, window: 10_000, cooldown: 5000, ...breaker },
     dispatcher: options.dispatcher,
-    notifications: { concurrency: 8, maxQueue: 10_000, retries: 10, closeTimeout: 5000, ...options.notifications },
+    notifications: {
+      concurrency: 256, maxQueue: 10_000, maxBytes: 64 * 1024 * 1024, retries: 10, maxAge: 3_600_000, closeTimeout: 5000, ...options.notifications
+    },
     events: options.events ?? {},
     logger,
     report: logger.warnOnce

@@ -144,7 +144,9 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
   }
 
   #refused (status: number, answer: unknown, remark = ''): TargetError {
-    return this.failure('FST_TARGET_HTTP', `${status}${remark}${edgeMessage(answer, this.#call)}`, undefined, status)
+    const error = this.failure('FST_TARGET_HTTP', `${status}${remark}${edgeMessage(answer, this.#call)}`, undefined, status)
+    if (isVerdict(status, answer)) error.meta!.refused = true
+    return error
   }
 
   /** What this says about the host: one that answers in any way but with a 5xx is well. */
@@ -172,6 +174,14 @@ function parse (body: Buffer): unknown {
 /** Adobe's edge may answer 200 with the error's status in the body. */
 function statusIn (answer: unknown): number {
   return typeof answer === 'object' && answer !== null && 'status' in answer && typeof answer.status === 'number' ? answer.status : 0
+}
+
+/** 4xx that say nothing about the request: 408 (RFC 9110), 425 (RFC 8470), 429 (RFC 6585), and Target's 420 for too many calls of one session. */
+const TEMPORARY = [408, 420, 425, 429]
+
+/** Whether the Delivery API has judged the request: a 4xx in its own form. Firewalls and proxies answer in theirs. */
+function isVerdict (status: number, answer: unknown): boolean {
+  return status >= 400 && status < 500 && !TEMPORARY.includes(status) && statusIn(answer) === status && typeof (answer as { message?: unknown }).message === 'string'
 }
 
 /** The media type, for a message; whatever else is in the header is the edge's own. */

@@ -7,6 +7,8 @@ import { ConnectionPool, type Connection, type PoolSettings } from './pool.ts'
 
 /** A call as its host sees it. */
 export interface QueuedCall {
+  /** A background call never waits, and no page waits for it. */
+  readonly background: boolean
   /** The async context of the page that made the call; a call that had to queue is sent in it. */
   readonly scope: AsyncResource
   /** Sends the call. It must {@link Host.release} its slot when it has ended. */
@@ -43,6 +45,8 @@ export class Host {
   readonly #pools = new Set<ConnectionPool>()
   #pool: ConnectionPool | undefined
   #running = 0
+  /** Background calls on connections. */
+  #background = 0
   /** Called once the host has closed; set when it is to close. */
   #onClosed: (() => void) | undefined
   /** Sequence number of the last use. */
@@ -69,11 +73,16 @@ export class Host {
 
   /** Whether no call is running or waiting. */
   get idle (): boolean {
-    return this.#running === 0 && this.#waiting.size === 0
+    return this.#running === 0 && this.#background === 0 && this.#waiting.size === 0
   }
 
   /** Runs a call now, or queues it. `false`: the queue is full. */
   enqueue (call: QueuedCall): boolean {
+    if (call.background) {
+      this.#background += 1
+      call.run()
+      return true
+    }
     if (this.#running < this.#limits.running) {
       this.#running += 1
       call.run()
@@ -99,7 +108,8 @@ export class Host {
   /** Frees the slot of a call that has ended and has released its connection. */
   release (call: QueuedCall): void {
     if (this.#stragglers.size > 0) this.#forgetStraggler(call)
-    this.#running -= 1
+    if (call.background) this.#background -= 1
+    else this.#running -= 1
     // Deferred: a call that fails as it starts gets here from within `run`, and a queue full of those would recurse.
     if (this.#waiting.size > 0) queueMicrotask(this.#advance)
     this.#closeIfDone()
@@ -145,7 +155,7 @@ export class Host {
   report (): { running: number, waiting: number, stragglers: number, sockets: number } {
     let sockets = 0
     for (const pool of this.#pools) sockets += pool.sockets
-    return { running: this.#running, waiting: this.#waiting.size, stragglers: this.#stragglers.size, sockets }
+    return { running: this.#running + this.#background, waiting: this.#waiting.size, stragglers: this.#stragglers.size, sockets }
   }
 
   #closeIfDone (): void {

@@ -23,6 +23,8 @@ export interface TransferTerms {
   grace: number
   /** Whether it may be sent once more when a reused connection died before any byte of a response. */
   retryable: boolean
+  /** Uses connections of its own: it takes none from pages, and whoever sends it limits the number of such calls. */
+  background?: boolean | undefined
   /** The `requestId` for error messages. */
   requestId?: string | undefined
   /** The caller's signal; no listener is left on it. */
@@ -92,6 +94,10 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   /** ms from construction until it settled. */
   protected get elapsed (): number {
     return (this.endedAt ?? performance.now()) - this.startedAt
+  }
+
+  get background (): boolean {
+    return this.#terms.background === true
   }
 
   /** The async context of the page that began it. */

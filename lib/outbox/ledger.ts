@@ -1,21 +1,22 @@
 /** What became of the notifications: counted one by one, logged a line per kind and interval, published, told to the user. */
 import type { Notification } from '../schema/index.ts'
-import { Log, publishOutbox, type TargetLogger } from '../diagnostics.ts'
+import { counted, Log, publishOutbox, type TargetLogger } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
 
 /** Counts of notifications since the start: `accepted = pending + sent + failed + dropped`, at every moment. */
-export interface OutboxReport {
+export interface OutboxCounts {
+  /** Taken from pages, or recovered from the store. */
   accepted: number
-  /** Waiting or on their way. */
+  /** Those of `accepted` that came from the store: left there by instances that ended. */
+  recovered: number
+  /** Waiting or on their way. After the end: left in the store for the next start. */
   pending: number
   /** The edge said that it has processed them. */
   sent: number
-  /** Refused by the edge, or out of retries. */
+  /** Refused by the edge, out of retries, or older than `maxAge`. */
   failed: number
   /** The outbox was full or closed, or `closeTimeout` was over. */
   dropped: number
-  /** Whether any was dropped in the last 60 s. */
-  droppedLastMinute: boolean
 }
 
 /** Told of a notification that is given up, and why. */
@@ -27,7 +28,7 @@ const MINUTE = 60_000
 export class OutboxAccount {
   readonly #log: Log
   readonly #onFailed: OnNotificationFailed | undefined
-  readonly #counts = { accepted: 0, pending: 0, sent: 0, failed: 0, dropped: 0 }
+  readonly #counts: OutboxCounts = { accepted: 0, recovered: 0, pending: 0, sent: 0, failed: 0, dropped: 0 }
   #unreported: Notification[] = []
   #droppedAt = -Infinity
 
@@ -44,6 +45,12 @@ export class OutboxAccount {
     this.#counts.accepted += notifications.length
     this.#counts.pending += notifications.length
     publishOutbox('accepted', notifications)
+  }
+
+  /** Accepts notifications that come from the store. */
+  recover (notifications: readonly Notification[]): void {
+    this.#counts.recovered += notifications.length
+    this.accept(notifications)
   }
 
   markSent (notifications: Notification[]): void {
@@ -68,18 +75,38 @@ export class OutboxAccount {
     if (this.#unreported.length === 0) return
     const dropped = this.#unreported
     this.#unreported = []
-    const why = code === 'FST_TARGET_CLOSED' ? 'the outbox was closed before they were sent' : 'the outbox is full, the oldest are dropped: the edge cannot be reached, or notifications.concurrency is too low for so many visitors'
+    const why = code === 'FST_TARGET_CLOSED' ? 'the outbox was closed before they were sent' : 'the outbox is full and drops the oldest: see `notifications.maxQueue`, `maxBytes` and `concurrency`'
     this.#giveUp('dropped', dropped, failure(code, why))
   }
 
-  report (): OutboxReport {
-    return { ...this.#counts, droppedLastMinute: performance.now() - this.#droppedAt < MINUTE }
+  /** A record of the store cannot be read. What it held is not known, so it counts as one. */
+  markUnreadable (): void {
+    this.#counts.accepted += 1
+    this.#counts.recovered += 1
+    this.#counts.failed += 1
+    const error = failure('FST_TARGET_STORE', 'a stored record cannot be read and is removed; was it written with another `notifications.transform`?')
+    this.#log.failure(error, { kind: 'unreadable' })
+  }
+
+  /** A warning about the whole, a line per kind and interval. */
+  warn (error: TargetError, kind: string): void {
+    this.#log.failure(error, { kind, level: 'warn' })
+  }
+
+  get counts (): OutboxCounts {
+    return { ...this.#counts }
+  }
+
+  /** Whether any was dropped in the last 60 s. */
+  get droppedLastMinute (): boolean {
+    return performance.now() - this.#droppedAt < MINUTE
   }
 
   /** The last line. It has the exact counts, whatever the lines before it left out. */
   logEnd (): void {
-    const { failed, dropped } = this.#counts
-    this.#log[failed + dropped > 0 ? 'error' : 'debug']('the outbox is closed', { outbox: { ...this.#counts } })
+    const { failed, dropped, pending } = this.#counts
+    const kept = pending > 0 ? `; ${counted(pending, 'notification')} left in the store for the next start` : ''
+    this.#log[failed + dropped > 0 ? 'error' : 'debug'](`the outbox is closed${kept}`, { outbox: { ...this.#counts } })
   }
 
   #settle (outcome: 'sent' | 'failed' | 'dropped', count: number): void {

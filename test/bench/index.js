@@ -7,12 +7,13 @@ import { cpus, platform, release } from 'node:os'
 import { parseArgs } from 'node:util'
 import { writeCharts } from './charts.js'
 import { memory, onDevice } from './on-device.js'
+import { outbox } from './outbox.js'
 import { plans, guard } from './plans.js'
 import { Processes } from './processes.js'
 import { start, swap } from './lifecycle.js'
 import { bursts, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
 
-const sections = { start, 'on-device': onDevice, memory, swap, saturated, handler, 'slow-edge': slowEdge, bursts, 'on-device-page': onDevicePage }
+const sections = { start, 'on-device': onDevice, memory, swap, saturated, handler, 'slow-edge': slowEdge, bursts, 'on-device-page': onDevicePage, outbox }
 const root = new URL('../../', import.meta.url)
 
 const { positionals: words } = parseArgs({ allowPositionals: true })

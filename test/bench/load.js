@@ -25,6 +25,12 @@ answerParent({
     const { rate, latencies } = await withAutocannon({ url, connections, duration: seconds })
     return { rate, ...percentiles(latencies) }
   },
+  /** At a given rate, every page by a visitor who was never here; latencies in ms. */
+  async pace ({ url, connections, seconds, rate }) {
+    const { cookie, ...others } = headers
+    const { rate: reached, latencies } = await withAutocannon({ url, connections, duration: seconds, overallRate: rate, headers: others })
+    return { rate: reached, ...percentiles(latencies) }
+  },
   /** All at once on fresh connections, again and again; latencies in ms. */
   async burst ({ url, size, times, pause }) {
     const all = []
@@ -46,7 +52,7 @@ async function withWrk (url, connections, seconds) {
 /** autocannon's own histogram has whole milliseconds, so every response is written down here. */
 async function withAutocannon (options) {
   const latencies = []
-  const instance = autocannon({ ...options, headers, timeout: 30, sampleInt: 100 })
+  const instance = autocannon({ headers, ...options, timeout: 30, sampleInt: 100 })
   const started = performance.now()
   let last = started
   instance.on('response', (client, status, bytes, milliseconds) => {

@@ -18,7 +18,8 @@ export const plans = {
     handler: { connections: [1, 20, 100], repeats: 3, seconds: 8, warmup: 2 },
     slowEdge: { repeats: 2, seconds: 2, warmup: 2 },
     bursts: { sizes: [100, 500], repeats: 3, times: 4, warmup: 2 },
-    onDevicePage: { connections: 20, repeats: 2, processesEach: 3, seconds: 2, warmup: 2 }
+    onDevicePage: { connections: 20, repeats: 2, processesEach: 3, seconds: 2, warmup: 2 },
+    outbox: { rate: 2000, repeats: 3, seconds: 30, records: 100_000 }
   },
   quick: {
     start: { repeats: 1 },
@@ -29,7 +30,8 @@ export const plans = {
     handler: { connections: [100], repeats: 1, seconds: 0.8, warmup: 1 },
     slowEdge: { repeats: 1, seconds: 0.5, warmup: 0 },
     bursts: { sizes: [100], repeats: 1, times: 1, warmup: 1 },
-    onDevicePage: { connections: 20, repeats: 1, seconds: 1, warmup: 1 }
+    onDevicePage: { connections: 20, repeats: 1, seconds: 1, warmup: 1 },
+    outbox: { rate: 1000, repeats: 1, seconds: 3, records: 10_000 }
   },
   guard: {
     sections: ['saturated', 'on-device'],

@@ -2,14 +2,14 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 
-/** Starts another file of this folder as a process, the same way as this one was started. */
+/** Starts another file of this folder, or by its relative name, as a process, the same way as this one was started. */
 export function startChild (name: string, ...parameters: string[]): ChildProcess {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
   return fork(new URL(`${name}.${extension}`, import.meta.url), parameters)
 }
 
 /** Says something to a process and waits for what it answers. */
-export async function ask (child: ChildProcess, question: object): Promise<any> {
+export async function ask (child: ChildProcess, question: object | string): Promise<any> {
   const answer = nextWord(child)
   child.send(question)
   return await answer

@@ -1,0 +1,102 @@
+/** A journal that another instance has left behind: read once, and deleted when all of it is settled. */
+import { appendFile, open, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readFrames, settleFrame } from './frames.ts'
+import { SEGMENT } from './journal-writer.ts'
+
+/** Sorted behind the segments. */
+const SETTLED = `settled${SEGMENT}`
+
+/** Records of a journal that were read, and those that are left. */
+export class AdoptedJournal {
+  readonly #folder: string
+  readonly #live = new Set<number>()
+  #settled: Set<number> | undefined
+  /** Bytes of each file that are whole. */
+  readonly #whole = new Map<string, number>()
+  #read = false
+
+  constructor (folder: string) {
+    this.#folder = folder
+  }
+
+  /** Whether all of it was read. */
+  get wasRead (): boolean {
+    return this.#read
+  }
+
+  /** Yields the records that are not settled and were not taken before, file by file. Those of a file are not taken until {@link take} says so. */
+  async * files (): AsyncGenerator<{ number: number, payload: string }[]> {
+    const paths = (await readdir(this.#folder)).filter((name) => name.endsWith(SEGMENT)).sort().map((name) => join(this.#folder, name))
+    this.#settled ??= await this.#findSettled(paths)
+    const settled = this.#settled
+    const read = fileReader()
+    for (const path of paths) {
+      const found: { number: number, payload: string }[] = []
+      readFrames(await read(path), {
+        record (number, read) { if (!settled.has(number)) found.push({ number, payload: read() }) }
+      }, this.#whole.get(path))
+      yield found
+    }
+    this.#read = true
+    await this.#deleteIfDone()
+  }
+
+  /** A record is the caller's from here on; a second copy of it, or a second reading, does not give it again. `false`: it was taken before. */
+  take (number: number): boolean {
+    if (this.#settled?.has(number) === true) return false
+    this.#settled?.add(number)
+    this.#live.add(number)
+    return true
+  }
+
+  async settle (numbers: readonly number[]): Promise<void> {
+    const known = numbers.filter((number) => this.#live.has(number))
+    if (known.length === 0) return
+    // Nothing needs to be written about a journal that goes.
+    if (!this.#read || known.length < this.#live.size) await appendFile(join(this.#folder, SETTLED), settleFrame(known), { mode: 0o600 })
+    for (const number of known) this.#live.delete(number)
+    await this.#deleteIfDone()
+  }
+
+  async #deleteIfDone (): Promise<void> {
+    if (this.done) await rm(this.#folder, { recursive: true, force: true })
+  }
+
+  /** Whether nothing of it is left. */
+  get done (): boolean {
+    return this.#read && this.#live.size === 0
+  }
+
+  async #findSettled (paths: string[]): Promise<Set<number>> {
+    const settled = new Set<number>()
+    const read = fileReader()
+    for (const path of paths) {
+      this.#whole.set(path, readFrames(await read(path), {
+        settled (numbers) { for (const number of numbers) settled.add(number) }
+      }))
+    }
+    return settled
+  }
+}
+
+/** Reads files one after the other into the same memory: what it gives is good until the next. */
+function fileReader (): (path: string) => Promise<Buffer> {
+  let memory = Buffer.alloc(0)
+  return async (path) => {
+    const file = await open(path, 'r')
+    try {
+      const { size } = await file.stat()
+      if (memory.length < size) memory = Buffer.allocUnsafeSlow(size)
+      let length = 0
+      while (length < size) {
+        const { bytesRead } = await file.read(memory, length, size - length)
+        if (bytesRead === 0) break
+        length += bytesRead
+      }
+      return memory.subarray(0, length)
+    } finally {
+      await file.close()
+    }
+  }
+}

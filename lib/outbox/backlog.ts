@@ -1,0 +1,62 @@
+/** Whether notifications come in faster than they go out, and what to change then. */
+import { failure, type TargetError } from '../errors.ts'
+import type { CallWindow } from './call-window.ts'
+
+/** Looks that a judgement needs; the outbox looks once a second. */
+const LOOKS = 5
+
+/** Share of the queue below which a backlog is no news. */
+const MIN_SHARE = 0.1
+
+/** Room for what the numbers do not show. */
+const MARGIN = 1.25
+
+/** What is seen at a look. */
+export interface BacklogLook {
+  /** `performance.now()` */
+  now: number
+  pending: number
+  /** Notifications accepted since the start. */
+  accepted: number
+  /** Batches formed since the start: a call each, more or less. */
+  batches: number
+}
+
+/** Compares the last few looks. */
+export class Backlog {
+  readonly #maxQueue: number
+  readonly #looks: BacklogLook[] = []
+
+  constructor (maxQueue: number) {
+    this.#maxQueue = maxQueue
+  }
+
+  /** Whether the backlog has grown from look to look, and is no longer small. */
+  get growing (): boolean {
+    const last = this.#looks.at(-1)
+    if (this.#looks.length < LOOKS || last === undefined || last.pending < this.#maxQueue * MIN_SHARE) return false
+    return this.#looks.every(({ pending }, index) => index === 0 || pending > this.#looks[index - 1]!.pending || pending >= this.#maxQueue)
+  }
+
+  look (look: BacklogLook): void {
+    this.#looks.push(look)
+    if (this.#looks.length > LOOKS) this.#looks.shift()
+  }
+
+  /** What to write in the log while it is growing. */
+  describe (window: CallWindow, concurrency: number): TargetError {
+    const first = this.#looks[0]!
+    const last = this.#looks.at(-1)!
+    const seconds = (last.now - first.now) / 1000
+    const accepted = last.accepted - first.accepted
+    const growth = last.pending - first.pending
+    const perSecond = (count: number) => Math.max(0, Math.round(count / seconds))
+    const full = growth <= 0 ? 'is full' : `is full in ${Math.ceil((this.#maxQueue - last.pending) / growth * seconds)} s`
+    const rates = `${perSecond(accepted)} notifications a second come in and ${perSecond(accepted - growth)} go out; \`notifications.maxQueue\` (${this.#maxQueue}) ${full}`
+    const needed = Math.ceil(perSecond(last.batches - first.batches) * window.typical / 1000 * MARGIN)
+    const advice = window.atMax && needed > concurrency
+      ? `set \`notifications.concurrency\` to ${needed} or more, it is ${concurrency}`
+      : `the edge takes no more (${window.size} calls at a time now, ${Math.round(window.typical)} ms each); a longer \`notifications.maxQueue\` outlasts it`
+    return failure('FST_TARGET_OVERLOAD', `${rates}: ${advice}`)
+  }
+}

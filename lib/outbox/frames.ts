@@ -1,0 +1,70 @@
+/**
+ * The form of a journal on disk: frames, one after the other, of length, checksum and body.
+ *
+ * A body is text: `A<number> <payload>` for a record, `S<number>,<number>…` for records that are settled. A process may die in
+ * the middle of a write and a disk may fill up, so a journal may end in a part of a frame, or in rubbish. It is read up to the
+ * first frame that is not whole.
+ */
+import { crc32 } from 'node:zlib'
+
+/** Bytes before a body: its length and its CRC-32, each an unsigned integer of 4 bytes, little-endian. */
+const HEADER = 8
+
+/** A longer body is not a body. */
+const MAX_BODY = 64 * 1024 * 1024
+
+/** Frames of records, as one buffer. */
+export function recordFrames (first: number, payloads: readonly string[]): Buffer {
+  return Buffer.concat(payloads.map((payload, index) => frame(`A${first + index} ${payload}`)))
+}
+
+/** One frame that settles records. */
+export function settleFrame (numbers: readonly number[]): Buffer {
+  return frame(`S${numbers.join(',')}`)
+}
+
+function frame (body: string): Buffer {
+  const length = Buffer.byteLength(body)
+  const buffer = Buffer.allocUnsafe(HEADER + length)
+  buffer.write(body, HEADER)
+  buffer.writeUInt32LE(length, 0)
+  buffer.writeUInt32LE(crc32(buffer.subarray(HEADER)), 4)
+  return buffer
+}
+
+/** What is told of a journal's frames. */
+export interface FrameReader {
+  /** A record. @param read returns its payload; costs time, so only where that is wanted */
+  record?: (number: number, read: () => string) => void
+  settled?: (numbers: number[]) => void
+}
+
+/**
+ * Reads a journal.
+ *
+ * @param checked bytes that are known to be whole frames: their checksums are not looked at again
+ * @returns the number of bytes that are whole frames
+ */
+export function readFrames (journal: Buffer, reader: FrameReader, checked = 0): number {
+  let at = 0
+  while (at + HEADER <= journal.length) {
+    const length = journal.readUInt32LE(at)
+    const end = at + HEADER + length
+    if (length === 0 || length > MAX_BODY || end > journal.length) return at
+    const body = journal.subarray(at + HEADER, end)
+    if (end > checked && crc32(body) !== journal.readUInt32LE(at + 4)) return at
+    if (body[0] === A && reader.record !== undefined) {
+      let number = 0
+      let space = 1
+      for (; space < length && body[space] !== SPACE; space++) number = number * 10 + body[space]! - ZERO
+      reader.record(number, () => body.toString('utf8', space + 1))
+    } else if (body[0] === S) reader.settled?.(body.toString('latin1', 1).split(',').map(Number))
+    at = end
+  }
+  return at
+}
+
+const A = 'A'.charCodeAt(0)
+const S = 'S'.charCodeAt(0)
+const SPACE = ' '.charCodeAt(0)
+const ZERO = '0'.charCodeAt(0)
