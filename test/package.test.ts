@@ -41,7 +41,8 @@ t.test('imports point down the list that is the way of a request', async (t) => 
 })
 
 t.test('every module loads by itself', async () => {
-  for (const file of modules) await import(join(lib, file))
+  // Loading the command runs it.
+  for (const file of modules.filter((file) => file !== 'cli/main.ts')) await import(join(lib, file))
 })
 
 t.test('docs/differences.md lists the differences from Adobe\'s SDK as the tests judge them', async (t) => {

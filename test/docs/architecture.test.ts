@@ -11,7 +11,7 @@ const section = (heading: string) => page.split(/^## /m).find((text) => text.sta
 t.test('docs/architecture.md lists every file and folder of lib/, each once', async (t) => {
   const listed = [...section('lib/').matchAll(/^\| `([^`]+)` \| .+ \|$/gm)].map(([, name]) => name!)
   const there = readdirSync(join(root, 'lib'), { withFileTypes: true }).map((entry) => entry.isDirectory() ? `${entry.name}/` : entry.name)
-  t.same(listed.sort(), there.sort())
+  t.same(listed.sort(), there.sort(), 'else add a line, or take one away')
 })
 
 t.test('docs/architecture.md sends nobody to a file that is not there', async (t) => {

@@ -517,18 +517,6 @@ t.test('docs/testing.md', { timeout: 90_000 }, async (t) => {
     })
   }
 
-  await t.test('Playwright', { skip: withoutBrowser }, async (t) => {
-    const { code } = blocks.find(({ file }) => file === 'test/page.test.js')!
-    // Containers run as root.
-    const browser = `{ executablePath: '${executablePath}', args: ['--no-sandbox', '--disable-dev-shm-usage'] }`
-    write('playwright', 'app.js', appFile.code)
-    for (const [seen, passes] of [['Stay out after dark', true], ['Warm is a matter of layers', false]] as const) {
-      write('playwright', 'test/page.test.js', code.replace('{ executablePath: process.env.CHROMIUM_PATH }', browser).replace('Stay out after dark', seen))
-      const { code: status, output } = await run(['--test', 'test/page.test.js'], join(folder, 'playwright'))
-      t.equal(status === 0, passes, output)
-    }
-  })
-
   const { buildApp } = await import(write('pieces', 'app.js', appFile.code))
   const { createEdge: createBuiltEdge } = await import(join(folder, 'node_modules/fastify-adobe-target/dist/edge/index.js'))
   const pieces = blocks.filter(({ file }) => file === undefined)
@@ -556,5 +544,18 @@ t.test('docs/testing.md', { timeout: 90_000 }, async (t) => {
         await t.rejects(runPiece(`piece-${index}-${expectations.findIndex(([known]) => known === line)}`, code.replace(line, `${start}${other})`)), { code: 'ERR_ASSERTION' }, `can be other than ${expected}`)
       }
     })
+  }
+})
+
+t.test('docs/testing.md: Playwright', { skip: withoutBrowser, timeout: 90_000 }, async (t) => {
+  const { folder, run, write } = await startProject(t)
+  const codeOf = (name: string) => blocksOf('docs/testing.md').find(({ file }) => file === name)!.code
+  // Containers run as root.
+  const browser = `{ executablePath: '${executablePath}', args: ['--no-sandbox', '--disable-dev-shm-usage'] }`
+  write('playwright', 'app.js', codeOf('app.js'))
+  for (const [seen, passes] of [['Stay out after dark', true], ['Warm is a matter of layers', false]] as const) {
+    write('playwright', 'test/page.test.js', codeOf('test/page.test.js').replace('{ executablePath: process.env.CHROMIUM_PATH }', browser).replace('Stay out after dark', seen))
+    const { code, output } = await run(['--test', 'test/page.test.js'], join(folder, 'playwright'))
+    t.equal(code === 0, passes, output)
   }
 })
