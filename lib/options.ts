@@ -42,6 +42,17 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
   profileParameters?: (request: FastifyRequest) => Record<string, unknown> | undefined | null | Promise<Record<string, unknown> | undefined | null>
   /** Attributes of the cookies, or `false` to write none. Default: `Path=/; SameSite=Lax`, `Secure` on https, no domain, not `HttpOnly`. */
   cookies?: CookieSettings | false
+  /**
+   * A first-party id, as of Web SDK: `true` for a cookie `FPID`, or a cookie name. The cookie has a UUIDv4, which is made
+   * where there is none; a visitor without an ECID gets the one that Adobe derives from it, from the first page on.
+   * Default `false`.
+   */
+  firstPartyId?: boolean | string
+  /**
+   * Asks browsers for the client hints that Target's device audiences need (model, platform version and more), with the
+   * header `Accept-CH` on responses that used Target. Browsers send them from the next request on, over https. Default `false`.
+   */
+  clientHints?: boolean
   /** Target's QA links and the cookie that keeps them for the visit count. Default `true`. */
   qa?: boolean
   /**
@@ -75,6 +86,8 @@ export const PluginOptionsSchema = Type.Object({
     httpOnly: Type.Optional(flag),
     partitioned: Type.Optional(flag)
   }, strict)], { expected: 'an object { domain, path, secure, sameSite, httpOnly, partitioned }, or false' })),
+  firstPartyId: Type.Optional(Type.Union([Type.Boolean(), Type.String({ pattern: '^[!#-\'*+\\-.0-9A-Z^-z|~]+$' })], { expected: 'true, false or a cookie name' })),
+  clientHints: Type.Optional(flag),
   qa: Type.Optional(flag),
   notificationsRoute: Type.Optional(Type.Union([Type.Boolean(), Type.String({ pattern: '^/[!"$-)+-9;->@-~]*$' })], { expected: 'true, false or a path that begins with /' })),
   serverTiming: Type.Optional(flag),
@@ -88,6 +101,9 @@ export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait
   global: boolean
   mboxes: DeclaredMboxes
   cookies: CookieSettings | false
+  /** Name of the cookie, where there is to be one. */
+  firstPartyId: string | undefined
+  clientHints: boolean
   qa: boolean
   /** Its path, where there is to be one. */
   notificationsRoute: string | undefined
@@ -119,6 +135,8 @@ export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: 
     parameters: options.parameters,
     profileParameters: options.profileParameters,
     cookies: options.cookies ?? {},
+    firstPartyId: options.firstPartyId === true ? 'FPID' : options.firstPartyId || undefined,
+    clientHints: options.clientHints ?? false,
     qa: options.qa ?? true,
     notificationsRoute: options.notificationsRoute === true ? '/target/notifications' : options.notificationsRoute || undefined,
     serverTiming: options.serverTiming ?? false,

@@ -13,6 +13,7 @@ import { compileForm, type TargetRouteConfig } from './request/route-config.ts'
 import { Routes } from './request/routes.ts'
 import { RequestState } from './request/state.ts'
 import type { RequestTarget } from './request/target.ts'
+import { cookieSuffixOf } from './visitor/cookie-owner.ts'
 import { visitorSettings } from './visitor/visitor.ts'
 
 declare module 'fastify' {
@@ -53,7 +54,9 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     ...options,
     client,
     clientCode: options.client.client,
-    identity: visitorSettings(organizationId, targetLocationHint, report),
+    identity: visitorSettings(organizationId, {
+      targetLocationHint, report, firstPartyId: options.firstPartyId, cookieSuffix: cookieSuffixOf(app.server, options.client.client)
+    }),
     contentFailed: contentReporter(logger),
     functionFailed (name: string, error: unknown, taken?: string) {
       if (logger.once(`${name} threw`)) logger.error(`\`${name}\` threw and was ${taken === undefined ? 'ignored' : `taken as ${taken}`}; further errors from it will not be logged`, { err: error })

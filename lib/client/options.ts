@@ -179,13 +179,16 @@ const ClientOptionsSchema = Type.Object(clientProperties, { ...strict, replaced 
 
 const SILENT: TargetLogger = { debug () {}, error () {} }
 
+/** Adds the `@AdobeOrg` that a copied id often lacks, as VisitorAPI.js does: cookies and state have it in their names. */
+const withOrganizationDomain = (organizationId: string): string => organizationId.includes('@') ? organizationId : `${organizationId}@AdobeOrg`
+
 /** Checked options of the client with their defaults. */
 export function clientSettings (options: TargetClientOptions): ClientSettings {
   const { pool, breaker } = options
   const logger = Log.of(options.logger ?? SILENT)
   return {
     client: options.client,
-    organizationId: options.organizationId,
+    organizationId: withOrganizationDomain(options.organizationId),
     serverDomain: options.serverDomain,
     secure: options.secure ?? true,
     timeout: options.timeout ?? 3000,

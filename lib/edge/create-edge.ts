@@ -115,7 +115,9 @@ const OptionsSchema = Type.Object({
  * @throws FST_TARGET_INVALID_OPTIONS naming the option
  */
 export function createEdge (options: EdgeOptions = {}): TargetEdge {
-  const { artifact = sampleArtifact, organizationId, latency = 0, logger = false } = checkOptions<EdgeOptions>(OptionsSchema, options, { call: 'createEdge()' })
+  const { artifact = sampleArtifact, organizationId: given, latency = 0, logger = false } = checkOptions<EdgeOptions>(OptionsSchema, options, { call: 'createEdge()' })
+  // The client adds it too.
+  const organizationId = given === undefined || given.includes('@') ? given : `${given}@AdobeOrg`
   const app = Fastify({
     ...(typeof logger === 'object' && 'child' in logger ? { loggerInstance: logger } : { logger }),
     forceCloseConnections: true,

@@ -14,6 +14,8 @@ export interface ResponseSettings {
   /** Whether QA links count. */
   qa: boolean
   serverTiming: boolean
+  /** Whether browsers are asked for client hints. */
+  clientHints: boolean
   logger: Log
 }
 
@@ -40,6 +42,7 @@ export class Responses {
     const qaVisit = this.#qaVisitOf(request, calls)
     if (qaVisit !== undefined) this.#keepQaVisit(request, reply, qaVisit)
     if (calls === undefined || !calls.used) return qaVisit
+    if (this.#settings.clientHints) addAcceptClientHints(reply)
     if (this.#settings.serverTiming) addServerTiming(reply, calls)
     if (!this.#isForAll(request, reply)) this.#writeCookies(request, reply)
     return qaVisit
@@ -136,6 +139,17 @@ function removeCookies (reply: FastifyReply, names: string[]): void {
   if (others.length === 0) return
   reply.header('set-cookie', others)
   if (streamed) reply.raw.setHeader('set-cookie', others)
+}
+
+/** The hints that Target reads, beside those that browsers send anyway (Client Hints Infrastructure, UA Client Hints). */
+const CLIENT_HINTS = ['Sec-CH-UA-Model', 'Sec-CH-UA-Platform-Version', 'Sec-CH-UA-Full-Version-List', 'Sec-CH-UA-Arch', 'Sec-CH-UA-Bitness']
+
+/** Adds `Accept-CH`, after the app's own. */
+function addAcceptClientHints (reply: FastifyReply): void {
+  const given = [reply.getHeader('accept-ch') ?? []].flat().join(', ')
+  const known = given.toLowerCase().split(',').map((name) => name.trim())
+  const added = CLIENT_HINTS.filter((name) => !known.includes(name.toLowerCase()))
+  if (added.length > 0) reply.header('accept-ch', [...given === '' ? [] : [given], ...added].join(', '))
 }
 
 /** `Server-Timing: target;dur=81.2;desc="edge", target-wait;dur=0.0`, after the app's own. */

@@ -39,6 +39,22 @@ export interface TargetCookieParts {
   tntId?: string
 }
 
+/** Names of the cookies that matter to one client. */
+export interface CookieNames {
+  /** `mbox`, but where it belongs to another client of the app. */
+  target: string
+  /** `mboxEdgeCluster`, likewise. */
+  locationHint: string
+  /** The AMCV cookie: raw, and percent-encoded as browsers often send it. */
+  visitor: readonly string[]
+  /** Web SDK's identity cookie. */
+  webSdk: string
+  /** The copy of the ECID on Adobe's CNAME. */
+  cname: string
+  /** The app's first-party id. */
+  firstPartyId: string | undefined
+}
+
 /** The cookies that matter here, as they arrived. */
 export interface RawCookies {
   /** All values of `mbox`: browsers send one per domain and path it was set for. */
@@ -46,6 +62,9 @@ export interface RawCookies {
   locationHint?: string
   /** Value of `AMCV_<organizationId>`. */
   visitor?: string
+  webSdk?: string
+  cname?: string
+  firstPartyId?: string
   qaMode?: string
 }
 
@@ -77,18 +96,21 @@ export function decodeCookie (text: string): string | undefined {
  * Picks the cookies that matter out of a `Cookie` header.
  *
  * @param header as received
- * @param visitorCookieNames the names of the AMCV cookie, raw and percent-encoded
+ * @param names of the client
  */
-export function readCookieHeader (header: string | undefined, visitorCookieNames: readonly string[]): RawCookies {
+export function readCookieHeader (header: string | undefined, names: CookieNames): RawCookies {
   const cookies: RawCookies = { target: [] }
   for (const pair of (header ?? '').split(';')) {
     const equals = pair.indexOf('=')
     if (equals === -1) continue
     const name = pair.slice(0, equals).trimStart()
-    if (name === TARGET_COOKIE) cookies.target.push(unquote(pair.slice(equals + 1)))
-    else if (name === LOCATION_HINT_COOKIE) cookies.locationHint ??= unquote(pair.slice(equals + 1))
+    if (name === names.target) cookies.target.push(unquote(pair.slice(equals + 1)))
+    else if (name === names.locationHint) cookies.locationHint ??= unquote(pair.slice(equals + 1))
     else if (name === QA_MODE_COOKIE) cookies.qaMode ??= unquote(pair.slice(equals + 1))
-    else if (visitorCookieNames.includes(name)) cookies.visitor ??= unquote(pair.slice(equals + 1))
+    else if (names.visitor.includes(name)) cookies.visitor ??= unquote(pair.slice(equals + 1))
+    else if (name === names.webSdk) cookies.webSdk ??= unquote(pair.slice(equals + 1))
+    else if (name === names.cname) cookies.cname ??= unquote(pair.slice(equals + 1))
+    else if (name === names.firstPartyId) cookies.firstPartyId ??= unquote(pair.slice(equals + 1))
   }
   return cookies
 }

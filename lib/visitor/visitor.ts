@@ -3,12 +3,15 @@
  * app knows of the person, corrected by what the edge answers, written back as cookies.
  */
 import { randomUUID } from 'node:crypto'
+import { Type } from '@sinclair/typebox'
 import {
-  clusterOf, createLocationHintCookie, createTargetCookie, getVisitorCookieName, isLocationHint, locationHintOf,
-  parseTargetCookie, readCookieHeader, type TargetCookie
+  clusterOf, createLocationHintCookie, createTargetCookie, getVisitorCookieName, isLocationHint, LOCATION_HINT_COOKIE, locationHintOf,
+  parseTargetCookie, readCookieHeader, TARGET_COOKIE, type CookieNames, type TargetCookie
 } from './cookies.ts'
+import { CNAME_COOKIE, ecidOfCname, ecidOfFirstPartyId, ecidOfWebSdk, FIRST_PARTY_ID_MAX_AGE, isFirstPartyId, webSdkCookieName } from './ecid.ts'
 import type { DeliveryResponse, ExperienceCloud, VisitorId } from '../schema/index.ts'
-import { acceptableCustomerIds, acceptableIds, type ReportLimit } from '../schema/limits.ts'
+import { alternatives, problemIn, strict } from '../validation.ts'
+import { acceptableCustomerIds, acceptableIds, MAX_ID, type ReportLimit } from '../schema/limits.ts'
 import { createAudienceManager, DEFAULT_CONSUMER_ID, ExperienceCloudVisitor, toDeliveryCustomerIds, type CustomerIds } from './experience-cloud.ts'
 
 /** What an app may know of its visitor, e.g. from the session. */
@@ -24,23 +27,41 @@ export interface VisitorDetails {
 /** What is the same for all visitors of a client. */
 export interface VisitorSettings {
   organizationId: string
-  /** Names of the AMCV cookie: raw, and percent-encoded as browsers often send it. */
-  visitorCookieNames: readonly string[]
+  cookieNames: CookieNames
   /** Location hint for visitors without one. */
   targetLocationHint?: string
   /** Called with what of the app's ids is left out. */
   report: ReportLimit
 }
 
-/** Prepares {@link VisitorSettings} once per client. */
-export function visitorSettings (organizationId: string, targetLocationHint?: string, report: ReportLimit = () => {}): VisitorSettings {
-  const name = getVisitorCookieName(organizationId)
-  return { organizationId, visitorCookieNames: [name, encodeURIComponent(name)], targetLocationHint, report }
+/** Options of {@link visitorSettings}. */
+export interface VisitorOptions {
+  targetLocationHint?: string | undefined
+  report?: ReportLimit
+  /** Name of the cookie with a first-party id, if there is to be one. */
+  firstPartyId?: string | undefined
+  /** The client code, where Target's own cookies belong to another client of the app. */
+  cookieSuffix?: string | undefined
 }
 
-const DETAILS = ['thirdPartyId', 'marketingCloudVisitorId', 'customerIds']
+/** Prepares {@link VisitorSettings} once per client. */
+export function visitorSettings (organizationId: string, options: VisitorOptions = {}): VisitorSettings {
+  const { targetLocationHint, report = () => {}, firstPartyId, cookieSuffix } = options
+  const name = getVisitorCookieName(organizationId)
+  const own = (cookie: string) => cookieSuffix === undefined ? cookie : `${cookie}_${cookieSuffix}`
+  const cookieNames: CookieNames = {
+    target: own(TARGET_COOKIE),
+    locationHint: own(LOCATION_HINT_COOKIE),
+    visitor: [name, encodeURIComponent(name)],
+    webSdk: webSdkCookieName(organizationId),
+    cname: CNAME_COOKIE,
+    firstPartyId
+  }
+  return { organizationId, cookieNames, targetLocationHint, report }
+}
 
-const MAX_ID_LENGTH = 128
+const Details = Type.Object({ thirdPartyId: Type.Any(), marketingCloudVisitorId: Type.Any(), customerIds: Type.Any() }, strict)
+const MEMBERS = Object.keys(Details.properties)
 
 /** One visitor for the time of one page. Every call made for that page uses the same one. */
 export class Visitor {
@@ -50,11 +71,13 @@ export class Visitor {
   readonly locationHint: string | undefined
   /** Raw value of the cookie that holds QA mode. */
   readonly qaCookie: string | undefined
-  readonly #report: ReportLimit
+  readonly #settings: VisitorSettings
   readonly #experienceCloud: ExperienceCloudVisitor
   /** Whether the cookies name a visitor. A session alone names nobody. */
   readonly #came: boolean
+  /** Of the browser's cookies: VisitorAPI.js's, else Web SDK's, else the copy on Adobe's CNAME. */
   readonly #ecid: string | undefined
+  #firstPartyId: string | undefined
   #tntId: string | undefined
   #edgeCluster: string | undefined
   #details: Pick<VisitorId, 'thirdPartyId' | 'marketingCloudVisitorId'> & Pick<VisitorDetails, 'customerIds'> = {}
@@ -64,8 +87,8 @@ export class Visitor {
    * @param cookieHeader the raw header; malformed or oversized parts are ignored
    */
   constructor (settings: VisitorSettings, cookieHeader: string | undefined) {
-    this.#report = settings.report
-    const cookies = readCookieHeader(cookieHeader, settings.visitorCookieNames)
+    this.#settings = settings
+    const cookies = readCookieHeader(cookieHeader, settings.cookieNames)
     const parts = parseTargetCookie(cookies.target)
     this.sessionId = parts.sessionId ?? randomUUID()
     this.#tntId = parts.tntId
@@ -73,9 +96,10 @@ export class Visitor {
       (isLocationHint(cookies.locationHint) ? cookies.locationHint : settings.targetLocationHint)
     this.#experienceCloud = new ExperienceCloudVisitor(settings.organizationId, cookies.visitor)
     const ecid = this.#experienceCloud.getVisitorValues().MCMID
-    this.#ecid = ecid !== undefined && ecid.length <= MAX_ID_LENGTH ? ecid : undefined
+    this.#ecid = (ecid !== undefined && ecid.length <= MAX_ID ? ecid : undefined) ?? ecidOfWebSdk(cookies.webSdk) ?? ecidOfCname(cookies.cname)
+    if (settings.cookieNames.firstPartyId !== undefined) this.#firstPartyId = isFirstPartyId(cookies.firstPartyId) ? cookies.firstPartyId : randomUUID()
     this.qaCookie = cookies.qaMode
-    this.#came = parts.tntId !== undefined || this.#ecid !== undefined
+    this.#came = parts.tntId !== undefined || this.#ecid !== undefined || (this.#firstPartyId !== undefined && this.#firstPartyId === cookies.firstPartyId)
   }
 
   /** Whether anybody knows this visitor: Target by its cookies, or the app. Not so of one whose only id is made here. */
@@ -90,14 +114,14 @@ export class Visitor {
     this.#details = {}
     if (details === undefined || details === null) return
     if (typeof details !== 'object' || Array.isArray(details)) {
-      return this.#report(`\`visitor\` must return an object with ${DETAILS.join(', ')}, got ${Array.isArray(details) ? 'an array' : `a ${typeof details}`}; it was ignored`)
+      return this.#settings.report(`\`visitor\` must return an object with ${alternatives(MEMBERS)}, got ${Array.isArray(details) ? 'an array' : `a ${typeof details}`}; it was ignored`)
     }
     for (const name of Object.keys(details)) {
-      if (!DETAILS.includes(name)) this.#report(`\`visitor\` returned the unknown member \`${name}\`; expected ${DETAILS.join(', ')}`)
+      if (!MEMBERS.includes(name)) this.#settings.report(`\`visitor\` returned an ${problemIn(Type.Partial(Details), { [name]: '' })}`)
     }
     // Read here, where a failure is the app's: it may return any object.
     const { customerIds } = details
-    this.#details = { ...acceptableIds(details, this.#report), ...(typeof customerIds === 'object' && customerIds !== null && { customerIds }) }
+    this.#details = { ...acceptableIds(details, this.#settings.report), ...(typeof customerIds === 'object' && customerIds !== null && { customerIds }) }
   }
 
   /**
@@ -110,7 +134,7 @@ export class Visitor {
   }
 
   #createParts () {
-    const { thirdPartyId, marketingCloudVisitorId = this.#ecid, customerIds } = this.#details
+    const { thirdPartyId, marketingCloudVisitorId = this.#ecid ?? this.#ecidOfFirstPartyId(), customerIds } = this.#details
     if (this.#tntId === undefined && !marketingCloudVisitorId && !thirdPartyId) this.#tntId = randomUUID()
     const id: VisitorId = {}
     if (this.#tntId !== undefined) id.tntId = this.#tntId
@@ -118,7 +142,7 @@ export class Visitor {
     if (marketingCloudVisitorId) id.marketingCloudVisitorId = marketingCloudVisitorId
     if (customerIds !== undefined) {
       if (!Array.isArray(customerIds)) this.#experienceCloud.setCustomerIDs(customerIds)
-      const list = acceptableCustomerIds(Array.isArray(customerIds) ? customerIds : toDeliveryCustomerIds(customerIds), this.#report)
+      const list = acceptableCustomerIds(Array.isArray(customerIds) ? customerIds : toDeliveryCustomerIds(customerIds), this.#settings.report)
       if (list.length > 0) id.customerIds = list
     }
     const experienceCloud: ExperienceCloud = {
@@ -127,6 +151,11 @@ export class Visitor {
     const audienceManager = createAudienceManager(undefined, this.#experienceCloud)
     if (audienceManager !== undefined) experienceCloud.audienceManager = audienceManager
     return { id, experienceCloud }
+  }
+
+  /** For a visitor whose ECID nobody has made yet: it will be the same when Adobe makes it. */
+  #ecidOfFirstPartyId (): string | undefined {
+    return this.#firstPartyId === undefined ? undefined : ecidOfFirstPartyId(this.#settings.organizationId, this.#firstPartyId)
   }
 
   /** The state for VisitorAPI.js. */
@@ -142,9 +171,11 @@ export class Visitor {
 
   /** The cookies that hold what is known of this visitor now. */
   get cookies (): TargetCookie[] {
-    const cookies = [createTargetCookie(this.sessionId, this.#tntId)]
+    const { cookieNames } = this.#settings
+    const cookies = [{ ...createTargetCookie(this.sessionId, this.#tntId), name: cookieNames.target }]
     const cluster = this.locationHint ?? this.#edgeCluster
-    if (cluster !== undefined) cookies.push(createLocationHintCookie(cluster))
+    if (cluster !== undefined) cookies.push({ ...createLocationHintCookie(cluster), name: cookieNames.locationHint })
+    if (this.#firstPartyId !== undefined) cookies.push({ name: cookieNames.firstPartyId!, value: this.#firstPartyId, maxAge: FIRST_PARTY_ID_MAX_AGE })
     return cookies
   }
 }

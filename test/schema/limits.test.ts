@@ -164,7 +164,7 @@ t.test('a route that asks for what Target refuses is refused at registration', a
 t.test('`visitor`: an unknown member, and anything but an object, is said once', async (t) => {
   const edge = await startEdge(t)
   for (const [given, expected] of [
-    [{ thirdPartyID: 'ann' }, /`visitor` returned the unknown member `thirdPartyID`/],
+    [{ thirdPartyID: 'ann' }, /`visitor` returned an unknown option `thirdPartyID` \(did you mean `thirdPartyId`\?\)/],
     ['ann', /`visitor` must return an object.*got a string/],
     [['ann'], /got an array/],
     [{ thirdPartyId: {} }, /`thirdPartyId` was left out/]

@@ -1,0 +1,17 @@
+/**
+ * Which client of a server has the cookies `mbox` and `mboxEdgeCluster`: a browser sends one of each name, so that two
+ * accounts in one app would take each other's visitor. The first that is registered has them, as at.js on the page reads
+ * them; every other client code gets cookies of its own.
+ */
+const owners = new WeakMap<object, string>()
+
+/**
+ * The suffix of a client's cookies; undefined for the client that has Target's own names.
+ *
+ * @param server which the app listens with, the same for all its plugins
+ */
+export function cookieSuffixOf (server: object, client: string): string | undefined {
+  const owner = owners.get(server)
+  if (owner === undefined) owners.set(server, client)
+  return owner === undefined || owner === client ? undefined : client
+}
