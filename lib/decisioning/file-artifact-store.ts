@@ -1,9 +1,10 @@
 /** The rule artifact in a file: the last one survives a restart, and the processes of one machine share it. */
+import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
 import { link, mkdir, open, readFile, rename, rm, utimes, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { failure } from '../errors.ts'
+import { checkOptions, strict, text } from '../validation.ts'
 import type { ArtifactStore, StoredArtifact } from './artifact-store.ts'
 
 /** Options of {@link fileArtifactStore}. */
@@ -11,6 +12,8 @@ export interface FileArtifactStoreOptions {
   /** Folder of its own for one artifact; made if it is not there. */
   directory: string
 }
+
+const OptionsSchema = Type.Object({ directory: text('.', 'a path, a string that is not empty') }, strict)
 
 /** Bytes the first line of the file can have. */
 const MAX_HEADER = 16 * 1024
@@ -26,8 +29,8 @@ const SETTLING = 30
  *
  * @throws FST_TARGET_INVALID_OPTIONS without a `directory`
  */
-export function fileArtifactStore ({ directory }: FileArtifactStoreOptions): Required<ArtifactStore> {
-  if (typeof directory !== 'string' || directory === '') throw failure('FST_TARGET_INVALID_OPTIONS', '`directory` of fileArtifactStore() must be a path')
+export function fileArtifactStore (options: FileArtifactStoreOptions): Required<ArtifactStore> {
+  const { directory } = checkOptions<FileArtifactStoreOptions>(OptionsSchema, options, { call: 'fileArtifactStore()' })
   const artifact = join(directory, 'artifact')
   const leader = join(directory, 'leader')
   const id = randomUUID()

@@ -1,8 +1,9 @@
 /** The rule artifact in Redis: instances share it, and one of them polls. */
+import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
 import type { ArtifactStore } from '../decisioning/artifact-store.ts'
-import { failure } from '../errors.ts'
-import { senderOf, type RedisClient } from './client.ts'
+import { checkOptions, strict } from '../validation.ts'
+import { key as keySchema, lentClient, senderOf, type RedisClient } from './client.ts'
 
 /** Options of {@link redisArtifactStore}. */
 export interface RedisArtifactStoreOptions {
@@ -12,14 +13,16 @@ export interface RedisArtifactStoreOptions {
   key?: string
 }
 
+const OptionsSchema = Type.Object({ client: lentClient, key: Type.Optional(keySchema) }, strict)
+
 /**
  * Keeps the rule artifact in a hash, and the lead in a key beside it that expires unless its holder renews it.
  *
  * @throws FST_TARGET_INVALID_OPTIONS naming the option
  */
-export function redisArtifactStore ({ client, key = 'fastify-adobe-target:artifact' }: RedisArtifactStoreOptions): Required<ArtifactStore> {
-  if (typeof key !== 'string' || key === '') throw failure('FST_TARGET_INVALID_OPTIONS', '`key` of redisArtifactStore() must be a Redis key')
-  const send = senderOf(client, 'redisArtifactStore()')
+export function redisArtifactStore (options: RedisArtifactStoreOptions): Required<ArtifactStore> {
+  const { client, key = 'fastify-adobe-target:artifact' } = checkOptions<RedisArtifactStoreOptions>(OptionsSchema, options, { call: 'redisArtifactStore()' })
+  const send = senderOf(client)
   const leader = `${key}:leader`
   const id = randomUUID()
 

@@ -1,5 +1,5 @@
 /** One way to send commands over the clients that an app may lend. Neither `ioredis` nor `redis` is loaded here. */
-import { failure } from '../errors.ts'
+import { passing, text } from '../validation.ts'
 
 /** A client of `ioredis` (so the one of `@fastify/redis`) or `iovalkey`, also of a cluster. */
 export interface IoredisClient {
@@ -27,20 +27,32 @@ export type RedisClient = IoredisClient | NodeRedisClient | NodeRedisSentinel | 
 /** Sends a command about one key. */
 export type RedisSend = (key: string, ...command: string[]) => Promise<unknown>
 
-/**
- * @param option name of the function whose option `client` this is
- * @throws FST_TARGET_INVALID_OPTIONS if it is none of these clients
- */
-export function senderOf (client: RedisClient, option: string): RedisSend {
-  const { call, sendCommand } = Object(client) as { call?: Function, sendCommand?: Function }
-  // A client of ioredis has `sendCommand` as well, for objects of its own class.
-  if (typeof call === 'function') return async (_key, ...command) => await call.apply(client, command)
-  if (typeof sendCommand !== 'function') {
-    throw failure('FST_TARGET_INVALID_OPTIONS', `\`client\` of ${option} must be a client of ioredis or redis`)
+/** Schema of the option `client`. */
+export const lentClient = passing((value) => typeof Object(value).call === 'function' || typeof Object(value).sendCommand === 'function', 'a client of ioredis or redis')
+
+/** Schema of a Redis key. */
+export const key = text('.', 'a Redis key, a string that is not empty')
+
+/** Finds out what kind of client it is. */
+export function senderOf (client: RedisClient): RedisSend {
+  const send = commandOf(client)
+  return async (key, ...command) => {
+    try {
+      return await send(key, command)
+    } catch (error) {
+      // A client's own error holds the command with its arguments, which are visitors' data and have no place in a log.
+      throw new Error(`Redis: ${error instanceof Error ? error.message : 'unknown error'}`)
+    }
   }
-  switch (sendCommand.length) {
-    case 4: return async (key, ...command) => await sendCommand.call(client, key, false, command)
-    case 3: return async (_key, ...command) => await sendCommand.call(client, false, command)
-    default: return async (_key, ...command) => await sendCommand.call(client, command)
+}
+
+function commandOf (client: RedisClient): (key: string, command: string[]) => Promise<unknown> {
+  const { call, sendCommand } = client as { call?: Function, sendCommand?: Function }
+  // A client of ioredis has `sendCommand` as well, for objects of its own class.
+  if (call !== undefined) return async (_key, command) => await call.apply(client, command)
+  switch (sendCommand!.length) {
+    case 4: return async (key, command) => await sendCommand!.call(client, key, false, command)
+    case 3: return async (_key, command) => await sendCommand!.call(client, false, command)
+    default: return async (_key, command) => await sendCommand!.call(client, command)
   }
 }
