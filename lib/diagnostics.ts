@@ -28,7 +28,7 @@ export const channels = {
   artifact: channel('fastify-adobe-target:artifact'),
   /** Notifications were accepted, sent, failed or dropped: an {@link OutboxMessage}. */
   outbox: channel('fastify-adobe-target:outbox'),
-  /** A circuit breaker changed state: `{ host, state }`. */
+  /** A circuit breaker changed state: `{ host, state, kind }`, `kind` being `page` or `notification`. */
   breaker: channel('fastify-adobe-target:breaker'),
   /** A handler got an offer or its fallback: an {@link OfferMessage}, once per request for one, in the page's async context. */
   offer: channel('fastify-adobe-target:offer'),

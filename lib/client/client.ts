@@ -13,7 +13,8 @@ import { withoutUnknownAddress } from '../decisioning/geo.ts'
 import { remoteDependencies } from '../decisioning/remote.ts'
 import { checkNotificationsRequest, checkOffersRequest } from './sdk-request.ts'
 import { NOTHING_TO_ABORT, type Abortable } from '../delivery/abort-listeners.ts'
-import { Delivery, type DeliveryAnswer, type DeliverySettings, type Settled } from '../delivery/delivery.ts'
+import { Delivery, type DeliveryAnswer, type DeliveryCall, type DeliverySettings, type Settled } from '../delivery/delivery.ts'
+import { isUnknownHost } from '../delivery/network-error.ts'
 import type { DecisioningMethod, DeliveryRequest, Notification } from '../schema/index.ts'
 import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
 import { asTargetError, failure, type TargetError } from '../errors.ts'
@@ -196,14 +197,17 @@ export class TargetClient {
       settled(undefined, failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause }))
       return NOTHING_TO_ABORT
     }
+    const hint = this.#address.hintFor(call.locationHint)
     const toAnswer = ({ body, elapsed }: DeliveryAnswer): Answer => {
       const response = body ?? emptyResponse()
       this.#telemetry?.add({ request, response, decisioningMethod: 'server-side', execution: elapsed })
-      return { request, response, source: 'edge', remoteMboxes, remoteViews }
+      const answer: Answer = { request, response, source: 'edge', remoteMboxes, remoteViews }
+      if (hint !== call.locationHint) answer.hintIsDead = true
+      return answer
     }
     const { onLate } = call
-    return this.#delivery.send({
-      origin: this.#address.origin(call.locationHint),
+    const delivery: DeliveryCall = {
+      origin: this.#address.origin(hint),
       path: this.#address.path(call.sessionId),
       body,
       request,
@@ -217,7 +221,27 @@ export class TargetClient {
       retryable: true,
       signal: call.signal,
       onLate: onLate === undefined ? undefined : (late) => onLate(toAnswer(late))
-    }, (answer, error) => answer === undefined ? settled(undefined, error) : settled(toAnswer(answer), undefined))
+    }
+    const ended: Settled<DeliveryAnswer> = (answer, error) => answer === undefined ? settled(undefined, error) : settled(toAnswer(answer), undefined)
+    return hint === undefined || !this.#address.usesHints
+      ? this.#delivery.send(delivery, ended)
+      : this.#sendToCluster(hint, delivery, ended, (answer) => settled({ ...toAnswer(answer), hintIsDead: true }, undefined))
+  }
+
+  /** Sends a call to the visitor's cluster; where that no longer exists, to the client's own host within the same deadline. */
+  #sendToCluster (hint: string, call: DeliveryCall, ended: Settled<DeliveryAnswer>, moved: (answer: DeliveryAnswer) => void): Abortable {
+    const started = performance.now()
+    let again: Abortable | undefined
+    const first = this.#delivery.send(call, (answer, error) => {
+      if (error?.code !== 'FST_TARGET_CONNECTION' || !isUnknownHost(error.cause)) return ended(answer, error)
+      const timeout = call.timeout - (performance.now() - started)
+      again = this.#delivery.send({ ...call, origin: this.#address.origin(undefined), timeout }, (answer, error) => {
+        if (answer === undefined) return ended(undefined, error)
+        this.#address.markDead(hint)
+        moved(answer)
+      })
+    })
+    return { abort: () => (again ?? first).abort() }
   }
 
   /** Sends a request that is too large for one call, as several at the same time. */

@@ -14,7 +14,11 @@ export interface EdgeAddressSettings {
   version?: string
 }
 
-/** Addresses of one client's calls; what does not change from call to call is put together once. */
+/** How long a location hint whose host is unknown to DNS is not used, in ms; and how many of them are kept. */
+const DEAD_FOR = 300_000
+const MAX_DEAD = 64
+
+/** Addresses of one client's calls; the constant parts are put together once. */
 export class EdgeAddress {
   readonly #settings: EdgeAddressSettings
   readonly #scheme: string
@@ -22,6 +26,8 @@ export class EdgeAddress {
   readonly #origin: string
   readonly #start: string
   readonly #end: string
+  /** Location hints of clusters that no longer exist, and until when that is believed. */
+  readonly #dead = new Map<string, number>()
 
   constructor (settings: EdgeAddressSettings) {
     const { secure, organizationId, version, serverDomain, client } = settings
@@ -31,6 +37,26 @@ export class EdgeAddress {
     // Adobe's specification of 2025 requires `client`, its SDKs send `imsOrgId`; Target accepts both.
     this.#start = `/rest/v1/delivery?imsOrgId=${encodeURIComponent(organizationId)}&client=${encodeURIComponent(client)}&sessionId=`
     this.#end = version === undefined ? '' : `&version=${encodeURIComponent(version)}`
+  }
+
+  /** The location hint to use for a visitor's: the same, or none where its cluster no longer exists. */
+  hintFor (locationHint: string | undefined): string | undefined {
+    if (locationHint === undefined || this.#dead.size === 0) return locationHint
+    const until = this.#dead.get(locationHint)
+    if (until === undefined) return locationHint
+    if (performance.now() < until) return undefined
+    this.#dead.delete(locationHint)
+    return locationHint
+  }
+
+  /** A cluster's host is unknown to DNS, while the client's own is not. */
+  markDead (locationHint: string): void {
+    if (this.#dead.size < MAX_DEAD) this.#dead.set(locationHint, performance.now() + DEAD_FOR)
+  }
+
+  /** Whether a location hint makes a difference. */
+  get usesHints (): boolean {
+    return this.#settings.serverDomain === undefined
   }
 
   /**

@@ -27,8 +27,8 @@ export interface TargetClientOptions {
   grace?: number
   /** Target property that limits which activities count (`at_property`). */
   propertyToken?: string
-  /** Target environment of the rule artifact. Default `production`. */
-  environment?: 'production' | 'staging' | 'development'
+  /** Name of the Target environment of the rule artifact, in any case. Default `production`. */
+  environment?: 'production' | 'staging' | 'development' | (string & {})
   /** Target environment id (host group). Default: by the page's host. */
   environmentId?: number
   /** Location hint, 1 to 4 digits, for visitors without one. */
@@ -74,11 +74,11 @@ export interface TargetClientOptions {
   dispatcher?: Dispatcher
   /** Circuit breaker per edge host; `false` turns it off, `Retry-After` included. */
   breaker?: false | {
-    /** Failures that open it, if they are at least half of the calls. Default 10. */
+    /** Failures in a row that open it; or failures within `window`, if they are at least half of the calls. Default 10. */
     failures?: number
-    /** ms in which they are counted. Default 10000. */
+    /** ms in which calls are counted for that half. Default 10000. */
     window?: number
-    /** ms until one call may probe the host. Default 5000. */
+    /** Longest pause between two probes of the host, in ms; the first is 250. Default 5000. */
     cooldown?: number
   }
   /** The background outbox for notifications. */
@@ -122,7 +122,7 @@ export const clientProperties = {
   timeout: Type.Optional(Milliseconds),
   grace: Type.Optional(MillisecondsOrZero),
   propertyToken: Type.Optional(text('\\S', 'a property token, a string that is not empty')),
-  environment: Type.Optional(oneOf('production', 'staging', 'development')),
+  environment: Type.Optional(text('^(?!\\.{1,2}$).*\\S', 'the name of a Target environment')),
   environmentId: Type.Optional(Type.Integer({ minimum: 0, expected: 'a Target environment id, an integer ≥ 0' })),
   targetLocationHint: Type.Optional(text('^\\d{1,4}$', 'a string of 1 to 4 digits')),
   decisioningMethod: Type.Optional(oneOf('server-side', 'on-device', 'hybrid')),

@@ -7,6 +7,7 @@ import { allocate, allocationId } from './allocation.ts'
 import { type UserFacts, userFacts } from './browser.ts'
 import { parameterFacts, type ParameterFacts } from './parameters.ts'
 import { Url, URL_PARTS } from './url.ts'
+import { upperCased } from './place-name.ts'
 
 /** Where the visitor is; what is not known is undefined. */
 export interface GeoFacts {
@@ -36,6 +37,7 @@ export class RequestFacts {
   #page: Url | undefined
   #referring: Url | undefined
   #geo: GeoFacts | undefined
+  #place: GeoFacts | undefined
 
   /**
    * @param context of the request; absent when the caller gave none
@@ -63,6 +65,15 @@ export class RequestFacts {
       this.#geo = { country: countryCode, region: stateCode, city, latitude, longitude }
     }
     return this.#geo
+  }
+
+  /** As rules have it: in upper case. */
+  get place (): GeoFacts {
+    if (this.#place === undefined) {
+      const { country, region, city, latitude, longitude } = this.geo
+      this.#place = { country: upperCased(country), region: upperCased(region), city: upperCased(city), latitude, longitude }
+    }
+    return this.#place
   }
 
   /** UTC, HHmm. */
@@ -120,7 +131,7 @@ export class Facts {
       user: this.request.user,
       page: this.page.toObject(),
       referring: this.referring.toObject(),
-      geo: this.request.geo,
+      geo: this.request.place,
       mbox: this.mbox,
       allocation: this.allocation
     }
@@ -139,11 +150,11 @@ const readers: ReadonlyMap<string, FactReader> = new Map<string, FactReader>([
   ['user.platform', (facts) => facts.request.user.platform],
   ['user.locale', (facts) => facts.request.user.locale],
   ['user.browserVersion', (facts) => facts.request.user.browserVersion],
-  ['geo.country', (facts) => facts.request.geo.country],
-  ['geo.region', (facts) => facts.request.geo.region],
-  ['geo.city', (facts) => facts.request.geo.city],
-  ['geo.latitude', (facts) => facts.request.geo.latitude],
-  ['geo.longitude', (facts) => facts.request.geo.longitude],
+  ['geo.country', (facts) => facts.request.place.country],
+  ['geo.region', (facts) => facts.request.place.region],
+  ['geo.city', (facts) => facts.request.place.city],
+  ['geo.latitude', (facts) => facts.request.place.latitude],
+  ['geo.longitude', (facts) => facts.request.place.longitude],
   ...[...URL_PARTS].flatMap(([part, read]): Array<[string, FactReader]> => [
     [`page.${part}`, (facts) => read(facts.page)],
     [`page.${part}_lc`, (facts) => read(facts.page).toLowerCase()],

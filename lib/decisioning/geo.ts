@@ -9,6 +9,7 @@ import type { Context, Geo } from '../schema/index.ts'
 import { acceptablePlace, UNKNOWN_IP_ADDRESS } from '../schema/limits.ts'
 import { CDN, type ArtifactFetch } from './artifact-fetch.ts'
 import type { CompiledArtifact } from './compile.ts'
+import { decodePlaceName } from './place-name.ts'
 
 /**
  * Whether the visitor must be located before the decision: the artifact has rules that ask for it, and no more is known than
@@ -40,13 +41,13 @@ export function geoFromHeaders (values: Readonly<Record<string, unknown>>): Geo 
 }
 
 function text (value: unknown): string | undefined {
-  return typeof value === 'string' ? value : undefined
+  return typeof value === 'string' ? decodePlaceName(value) : undefined
 }
 
 /** Headers of a lookup; undefined for what is no address. */
 function lookupHeaders (ipAddress: string | undefined): Record<string, string> | undefined {
   if (ipAddress === UNKNOWN_IP_ADDRESS) return {}
-  const address = text(ipAddress)?.trim()
+  const address = typeof ipAddress === 'string' ? ipAddress.trim() : undefined
   return address !== undefined && isIP(address) !== 0 ? { 'x-forwarded-for': address } : undefined
 }
 

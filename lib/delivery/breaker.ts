@@ -3,104 +3,122 @@
  *
  * Written here rather than taken from `cockatiel` or `opossum`. Cost does not decide it, a call costs less than half a
  * microsecond with either. But both wrap a promise-returning function, and neither can be told that a call says nothing
- * about the host, that the host itself asked for a pause (`Retry-After`), or that only some calls may probe. What would be
- * left to take from them is the counting.
+ * about the host, that the host itself asked for a pause (`Retry-After`), or that calls of two kinds are judged apart. What
+ * would be left to take from them is the counting.
  */
 export interface BreakerSettings {
-  /** Calls that must have failed within `window` before the breaker opens; and they must be half of all or more. */
+  /**
+   * Failures in a row after which the breaker opens, whatever came before; and, for a host that answers now and then, the
+   * failures within `window` after which it opens if they are at least half of all calls.
+   */
   failures: number
   /** Length of the window in which calls are counted, in ms. */
   window: number
-  /** Time the breaker stays open before a call may probe the host, in ms. */
+  /**
+   * Longest pause between two probes of the host, in ms. The first is shorter: the longer an outage has lasted, the longer
+   * the pauses.
+   */
   cooldown: number
 }
 
 /** `open` refuses all calls, `half-open` lets a single one through to see whether the host is back. */
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
-/** How a call got past the breaker: in the ordinary way, as the probe, or as a notification's own careful try. */
-export type Passage = 'ordinary' | 'probe' | 'trial'
+/** Pages and notifications are judged apart: an edge may answer the one and fail at the other. */
+export type BreakerKind = 'page' | 'notification'
 
-/** What a call told about its host; `unknown` for one that was aborted, or had a deadline shorter than the host's. */
-export type Outcome = 'answered' | 'failed' | 'unknown'
+/** How a call was admitted: in the ordinary way, or as the probe. */
+export type Admission = 'ordinary' | 'probe'
+
+/**
+ * What a call said about its host. `unreached`: there was not even a connection, which holds for calls of both kinds.
+ * `late`: it had a deadline shorter than the host is given, which does not count, but is no good news from a probe either.
+ * `unknown`: it was aborted or never sent.
+ */
+export type Outcome = 'answered' | 'failed' | 'unreached' | 'late' | 'unknown'
+
+/** State of a breaker, as `health()` reports it. `retryIn`: ms until a call may probe the host. */
+export interface BreakerReport {
+  state: BreakerState
+  calls: number
+  failures: number
+  retryIn: number
+}
 
 /** The window is counted in this many slices, so that it slides by a tenth of its length. */
 const SLICES = 10
 
-/** Longest pause that a `Retry-After` can bring about, in ms. */
-const LONGEST_PAUSE = 60_000
+/** Pauses between probes, in ms: they double from the first on, and stay below a second while an outage is young. */
+const FIRST_PAUSE = 250
+const MAX_EARLY_PAUSE = 750
 
-/** Longest time between two tries of notifications while no page call has probed, in ms. */
-const TRIAL_INTERVAL = 1000
+/** Later on, the share of an outage's length that a pause may have. An outage of half a minute is young. */
+const LATER_SHARE = 1 / 40
 
-/** See the top of the file. All times are those of `performance.now()`. */
-export class Breaker {
+/** Longest pause that a `Retry-After` can cause, in ms. */
+const MAX_RETRY_AFTER = 60_000
+
+/** Longest pause once the process is about to end, in ms. */
+const MAX_CLOSING_PAUSE = 1000
+
+/** The circuit of one kind of calls. All times are those of `performance.now()`. */
+class Circuit {
   readonly #settings: BreakerSettings
   readonly #onChange: (state: BreakerState) => void
   readonly #calls: number[] = new Array(SLICES).fill(0)
   readonly #failures: number[] = new Array(SLICES).fill(0)
   #slice = 0
+  #failuresInARow = 0
   #state: BreakerState = 'closed'
+  #maxPause: number
+  /** Since when the host has failed, and how many probes have. */
+  #outageSince = 0
+  #failedProbes = 0
   #openUntil = 0
   /** Until when the host itself asked to be left alone. */
   #pausedUntil = 0
-  #cooldown: number
   #probing = false
-  #trying = false
-  #nextTrial = 0
 
-  /** @param onChange told of each change of state, when a call brings it about */
   constructor (settings: BreakerSettings, onChange: (state: BreakerState) => void) {
     this.#settings = settings
-    this.#cooldown = settings.cooldown
+    this.#maxPause = settings.cooldown
     this.#onChange = onChange
   }
 
-  /**
-   * The process is about to end, and notifications cannot wait out a long cooldown: from now on a second of it must do.
-   * A pause that the host asked for is kept.
-   */
-  hurry (now: number): void {
-    this.#cooldown = Math.min(this.#cooldown, TRIAL_INTERVAL)
-    this.#openUntil = Math.max(this.#pausedUntil, Math.min(this.#openUntil, now + this.#cooldown))
-    this.#nextTrial = Math.min(this.#nextTrial, this.#openUntil)
+  limitPauses (now: number): void {
+    this.#maxPause = Math.min(this.#maxPause, MAX_CLOSING_PAUSE)
+    this.#openUntil = Math.max(this.#pausedUntil, Math.min(this.#openUntil, now + this.#maxPause))
   }
 
-  /**
-   * Asks to send a call; a passage must be given back with {@link settle}.
-   *
-   * The probe is for page calls alone. A notification has a try of its own beside it, else a process that only sends
-   * notifications, or one that is shutting down, would never find out that the host is back.
-   */
-  admit (kind: 'page' | 'notification', now: number): Passage | undefined {
+  admit (now: number): Admission | undefined {
     if (this.#state === 'closed') return 'ordinary'
-    if (now < this.#openUntil) return undefined
+    if (now < this.#openUntil || this.#probing) return undefined
     if (this.#state === 'open') this.#become('half-open')
-    if (this.#probing) return undefined
-    if (kind === 'page') {
-      this.#probing = true
-      return 'probe'
-    }
-    if (this.#trying || now < this.#nextTrial) return undefined
-    this.#trying = true
-    return 'trial'
+    this.#probing = true
+    return 'probe'
   }
 
-  /** @param retryAfter the pause the host asked for, in ms; taken for at most a minute */
-  settle (passage: Passage, outcome: Outcome, now: number, retryAfter = 0): void {
-    if (passage === 'probe') this.#probing = false
-    else if (passage === 'trial') this.#trying = false
-
+  settle (admission: Admission, outcome: Outcome, now: number, retryAfter: number): void {
+    if (admission === 'probe') this.#probing = false
     if (retryAfter > 0) {
-      const pause = Math.min(retryAfter, LONGEST_PAUSE)
+      const pause = Math.min(retryAfter, MAX_RETRY_AFTER)
       this.#pausedUntil = Math.max(this.#pausedUntil, now + pause)
       this.#open(now, pause)
-    } else if (passage !== 'ordinary') this.#judge(passage, outcome, now)
-    else if (this.#state === 'closed' && outcome !== 'unknown') this.#count(outcome, now)
+    } else if (admission === 'probe') this.#judge(outcome, now)
+    else if (this.#state === 'closed') this.#count(outcome, now)
   }
 
-  /** For a health page: the state as a call would find it, and the counts that led there. */
-  report (now: number): { state: BreakerState, calls: number, failures: number, retryIn: number } {
+  /** A call of the other kind did not reach the host. */
+  unreached (now: number): void {
+    if (this.#state === 'closed') this.#count('unreached', now)
+  }
+
+  /** A call of the other kind reached the host again, so the next call may see for itself. */
+  reached (now: number): void {
+    if (this.#state === 'open') this.#openUntil = Math.max(this.#pausedUntil, Math.min(this.#openUntil, now))
+  }
+
+  report (now: number): BreakerReport {
     const retryIn = this.#state === 'open' ? Math.max(0, this.#openUntil - now) : 0
     const state = this.#state === 'open' && retryIn === 0 ? 'half-open' : this.#state
     this.#slide(now)
@@ -108,28 +126,42 @@ export class Breaker {
   }
 
   /** A `Retry-After` may have opened the breaker again while a probe was out; then the probe no longer decides. */
-  #judge (passage: Passage, outcome: Outcome, now: number): void {
-    if (this.#state !== 'half-open') return
+  #judge (outcome: Outcome, now: number): void {
+    if (this.#state !== 'half-open' || outcome === 'unknown') return
     if (outcome === 'answered') {
       this.#calls.fill(0)
       this.#failures.fill(0)
+      this.#failuresInARow = 0
       this.#become('closed')
-    } else if (outcome === 'failed') {
-      if (passage === 'probe') this.#open(now, this.#cooldown)
-      else this.#nextTrial = now + Math.min(TRIAL_INTERVAL, this.#cooldown)
+    } else {
+      this.#failedProbes += 1
+      this.#open(now, this.#pause(now))
     }
   }
 
-  #count (outcome: Outcome, now: number): void {
-    const at = this.#slide(now)
-    this.#calls[at]! += 1
-    if (outcome === 'answered') return
-    this.#failures[at]! += 1
-    const failures = sum(this.#failures)
-    if (failures >= this.#settings.failures && failures * 2 >= sum(this.#calls)) this.#open(now, this.#cooldown)
+  #pause (now: number): number {
+    const early = Math.min(FIRST_PAUSE * 2 ** this.#failedProbes, MAX_EARLY_PAUSE)
+    return Math.min(this.#maxPause, Math.max(early, (now - this.#outageSince) * LATER_SHARE))
   }
 
-  /** Forgets the slices that have left the window and returns the index of the present one. */
+  #count (outcome: Outcome, now: number): void {
+    if (outcome === 'unknown' || outcome === 'late') return
+    const at = this.#slide(now)
+    this.#calls[at]! += 1
+    if (outcome === 'answered') {
+      this.#failuresInARow = 0
+      return
+    }
+    this.#failures[at]! += 1
+    if (this.#failuresInARow++ === 0) this.#outageSince = now
+    const failures = sum(this.#failures)
+    const limit = this.#settings.failures
+    if (this.#failuresInARow < limit && (failures < limit || failures * 2 < sum(this.#calls))) return
+    this.#failedProbes = 0
+    this.#open(now, this.#pause(now))
+  }
+
+  /** Forgets the slices that have left the window and returns the index of the current one. */
   #slide (now: number): number {
     const slice = Math.floor(now / (this.#settings.window / SLICES))
     const from = Math.max(this.#slice, slice - SLICES)
@@ -140,13 +172,54 @@ export class Breaker {
 
   #open (now: number, pause: number): void {
     this.#openUntil = Math.max(this.#openUntil, now + pause)
-    this.#nextTrial = this.#openUntil
     if (this.#state !== 'open') this.#become('open')
   }
 
   #become (state: BreakerState): void {
     this.#state = state
     this.#onChange(state)
+  }
+}
+
+/** The circuit breaker of one edge host. All times are those of `performance.now()`. */
+export class Breaker {
+  readonly #circuits: Record<BreakerKind, Circuit>
+
+  /** @param onChange called on each change of state, when a call brings it about */
+  constructor (settings: BreakerSettings, onChange: (state: BreakerState, kind: BreakerKind) => void) {
+    this.#circuits = {
+      page: new Circuit(settings, (state) => onChange(state, 'page')),
+      notification: new Circuit(settings, (state) => onChange(state, 'notification'))
+    }
+  }
+
+  /**
+   * The process is about to end, and notifications cannot wait out long pauses: from now on they last a second at most. A
+   * pause that the host asked for is kept.
+   */
+  limitPauses (now: number): void {
+    this.#circuits.page.limitPauses(now)
+    this.#circuits.notification.limitPauses(now)
+  }
+
+  /** Asks to send a call. An admitted call must be reported with {@link settle}. */
+  admit (kind: BreakerKind, now: number): Admission | undefined {
+    return this.#circuits[kind].admit(now)
+  }
+
+  /** @param retryAfter the pause the host asked for, in ms; a minute at most counts */
+  settle (kind: BreakerKind, admission: Admission, outcome: Outcome, now: number, retryAfter = 0): void {
+    this.#circuits[kind].settle(admission, outcome, now, retryAfter)
+    const other = this.#circuits[kind === 'page' ? 'notification' : 'page']
+    if (outcome === 'unreached') other.unreached(now)
+    else if (outcome === 'answered' && admission === 'probe') other.reached(now)
+  }
+
+  /** For `health()`: the state as a page's call would find it, and the counts that led there; that of notifications if it differs from `closed`. */
+  report (now: number): BreakerReport & { notifications?: BreakerReport } {
+    const page = this.#circuits.page.report(now)
+    const notifications = this.#circuits.notification.report(now)
+    return notifications.state === 'closed' ? page : { ...page, notifications }
   }
 }
 
@@ -160,7 +233,7 @@ const sum = (counts: number[]): number => {
  * Reads a `Retry-After` header: seconds or an HTTP date (RFC 9110, 10.2.3).
  *
  * @param wallClock `Date.now()`
- * @returns ms from now, 0 when there is none to go by
+ * @returns ms from now, 0 if absent or invalid
  */
 export function readRetryAfter (value: string | string[] | undefined, wallClock: number): number {
   if (typeof value !== 'string') return 0

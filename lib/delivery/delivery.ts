@@ -1,22 +1,22 @@
 /**
  * The network: one object per client, which keeps the hosts it talks to and sends calls to them.
  *
- * What a call goes through, in order: `Delivery.send`, the host's breaker, its queue (`host.ts`), its connections
- * (`pool.ts`), the deadline, retry and grace of one transfer (`transfer.ts`), and what the answer means (`exchange.ts`).
+ * The way of a call: `Delivery.send`, the host's breaker, its queue (`host.ts`), its connections (`pool.ts`), the deadline,
+ * retry and grace of one transfer (`transfer.ts`), and the meaning of the response (`exchange.ts`).
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'
 import { Log, type TargetLogger } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
 import { NOTHING_TO_ABORT, type Abortable } from './abort-listeners.ts'
-import type { BreakerSettings, BreakerState } from './breaker.ts'
-import { Download, type DownloadAnswer, type DownloadOptions } from './download.ts'
+import type { Breaker, BreakerSettings } from './breaker.ts'
+import { Download, redirectOf, type DownloadAnswer, type DownloadOptions } from './download.ts'
 import { DeliveryExchange, type DeliveryAnswer, type DeliveryCall, type Settled } from './exchange.ts'
 import { Host, type HostSettings } from './host.ts'
 import type { PoolSettings } from './pool.ts'
 import { warmUp } from './warm-up.ts'
 
-export type { BreakerSettings, BreakerState } from './breaker.ts'
+export type { BreakerKind, BreakerReport, BreakerSettings, BreakerState } from './breaker.ts'
 export type { DownloadAnswer, DownloadOptions } from './download.ts'
 export type { DeliveryAnswer, DeliveryCall, Settled } from './exchange.ts'
 export type { PoolSettings } from './pool.ts'
@@ -26,7 +26,7 @@ export interface DeliverySettings {
   pool: PoolSettings
   /** `false` turns it off, `Retry-After` included. */
   breaker: BreakerSettings | false
-  /** Borrowed: used for every call, never closed. */
+  /** The app's own: used for every call, never closed. */
   dispatcher?: Dispatcher | undefined
   /** Gets one line per kind of failure and interval. */
   logger: TargetLogger
@@ -34,16 +34,19 @@ export interface DeliverySettings {
 
 /** State of the network, by host name and port. */
 export interface DeliveryHealth {
-  /** `retryIn`: ms until a call may probe the host. Empty when the breaker is off. */
-  breaker: Record<string, { state: BreakerState, calls: number, failures: number, retryIn: number }>
+  /** As calls of pages find it; `notifications` if theirs is not closed. Empty when the breaker is off. */
+  breaker: Record<string, ReturnType<Breaker['report']>>
   /** Calls on connections, calls in the queue, calls past their deadline, open sockets (0 with the app's own dispatcher). */
   pool: Record<string, { running: number, waiting: number, stragglers: number, sockets: number }>
 }
 
 /** Hosts that are kept: a visitor's location hint picks one, and there are about as many edges in the world. */
-const MOST_HOSTS = 16
+const MAX_HOSTS = 16
 
-/** See the top of the file. */
+/** As `fetch` has it. */
+const MAX_REDIRECTS = 20
+
+/** The network of one client. */
 export class Delivery {
   readonly #settings: HostSettings
   readonly #log: Log
@@ -84,14 +87,29 @@ export class Delivery {
   }
 
   /**
-   * Fetches something over the same connections: no breaker, no grace, no redirects, any status is an answer.
+   * Fetches something over the same connections: no breaker, no grace, any status is an answer. Redirects are followed as
+   * `fetch` follows them, but never from https to http.
    *
-   * Rejects with TIMEOUT, CONNECTION, INVALID_RESPONSE (over `maxSize`), INVALID_REQUEST, OVERLOAD, ABORTED or CLOSED.
+   * Rejects with TIMEOUT, CONNECTION, INVALID_RESPONSE (over `maxSize`, or a redirect that is not followed), INVALID_REQUEST,
+   * OVERLOAD, ABORTED or CLOSED.
    */
-  get (url: string | URL, options: DownloadOptions): Promise<DownloadAnswer> {
-    const target = URL.canParse(String(url)) ? new URL(url) : undefined
-    const host = target && this.#host(target.origin)
-    if (target === undefined || host === undefined) return Promise.reject(failure('FST_TARGET_INVALID_REQUEST', 'not an http or https URL'))
+  async get (url: string | URL, options: DownloadOptions): Promise<DownloadAnswer> {
+    if (!URL.canParse(String(url))) throw failure('FST_TARGET_INVALID_REQUEST', 'not an http or https URL')
+    const deadline = performance.now() + options.timeout
+    let target = new URL(url)
+    let answer = await this.#download(target, options)
+    for (let redirects = 1; ; redirects++) {
+      const next = redirectOf(answer, target)
+      if (next === undefined) return answer
+      if (redirects > MAX_REDIRECTS) throw failure('FST_TARGET_INVALID_RESPONSE', `more than ${MAX_REDIRECTS} redirects`)
+      target = next
+      answer = await this.#download(target, { ...options, timeout: deadline - performance.now() })
+    }
+  }
+
+  #download (target: URL, options: DownloadOptions): Promise<DownloadAnswer> {
+    const host = this.#host(target.origin)
+    if (host === undefined) return Promise.reject(failure('FST_TARGET_INVALID_REQUEST', 'not an http or https URL'))
     return new Promise((resolve, reject) => {
       const download = new Download(host, target, options, (settled, answer, error) => {
         this.#downloads.delete(settled)
@@ -118,12 +136,12 @@ export class Delivery {
   /** The client is about to close: no breaker keeps notifications waiting for longer than a second. */
   beginClose (): void {
     this.#closing = true
-    for (const host of this.#hosts.values()) host.breaker?.hurry(performance.now())
+    for (const host of this.#hosts.values()) host.breaker?.limitPauses(performance.now())
   }
 
   /**
-   * Takes no more calls. Those under way end by their own deadlines at the latest, downloads and calls past their deadline
-   * end now. Then closes the connections, but not those of a dispatcher that was lent. Never rejects.
+   * Accepts no more calls. Those under way end by their own deadlines at the latest; downloads and calls past their deadline
+   * end now. Then closes the connections, but not those of the app's own dispatcher. Never rejects.
    */
   close (): Promise<void> {
     this.#closed ??= this.#close()
@@ -143,15 +161,15 @@ export class Delivery {
     if (this.#callsUnderWay === 0) this.#lastCallSettled?.()
   }
 
-  /** The host of an origin, made when it is new; `undefined` when the origin is none. */
+  /** The host of an origin, made when it is new; `undefined` when it is not an http(s) origin. */
   #host (origin: string): Host | undefined {
     let host = this.#hosts.get(origin)
     if (host === undefined) {
       if (!/^https?:\/\/[^/]+$/.test(origin) || !URL.canParse(origin)) return undefined
       host = new Host(origin, this.#settings)
-      if (this.#closing) host.breaker?.hurry(performance.now())
+      if (this.#closing) host.breaker?.limitPauses(performance.now())
       this.#hosts.set(origin, host)
-      if (this.#hosts.size > MOST_HOSTS) this.#retireOne(host)
+      if (this.#hosts.size > MAX_HOSTS) this.#retireOne(host)
     }
     host.lastUse = ++this.#uses
     return host
@@ -172,8 +190,8 @@ export class Delivery {
 
 const precedes = (a: Host, b: Host): boolean => a.idle === b.idle ? a.lastUse < b.lastUse : a.idle
 
-/** A call to no address at all. */
+/** The error of a call without a valid address. */
 function addressFailure ({ requestId, origin }: DeliveryCall): TargetError {
   const meta = { requestId, phase: 'request' as const, attempts: 0, elapsed: 0, host: origin }
-  return failure('FST_TARGET_INVALID_REQUEST', 'the edge\'s address is no http or https origin', { meta })
+  return failure('FST_TARGET_INVALID_REQUEST', `not an http(s) origin: ${origin}`, { meta })
 }

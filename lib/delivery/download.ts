@@ -1,7 +1,7 @@
 /** A plain GET, for the rule artifact and the geo lookup. */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { CallMessage } from '../diagnostics.ts'
-import type { TargetError } from '../errors.ts'
+import { failure, type TargetError } from '../errors.ts'
 import type { Host } from './host.ts'
 import { Transfer } from './transfer.ts'
 
@@ -61,4 +61,21 @@ export class Download extends Transfer<DownloadAnswer> {
   }
 
   protected override late (): void {}
+}
+
+/** The statuses that `fetch` follows. */
+const REDIRECTS = [301, 302, 303, 307, 308]
+
+/**
+ * Where a response redirects to; `undefined` when it is not a redirect.
+ *
+ * @throws INVALID_RESPONSE when the redirect must not be followed
+ */
+export function redirectOf ({ status, headers: { location } }: DownloadAnswer, from: URL): URL | undefined {
+  if (!REDIRECTS.includes(status) || location === undefined) return undefined
+  if (!URL.canParse(location, from.href)) throw failure('FST_TARGET_INVALID_RESPONSE', `${status}, a redirect to an invalid URL`)
+  const to = new URL(location, from)
+  if (to.protocol === 'https:' || to.protocol === from.protocol) return to
+  const scheme = to.protocol === 'http:' ? 'http, without encryption,' : 'another scheme'
+  throw failure('FST_TARGET_INVALID_RESPONSE', `${status}, a redirect to ${scheme} is not followed`)
 }

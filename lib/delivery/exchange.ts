@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { channels, linksOf, type CallMessage, type Log } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
-import { readRetryAfter, type Outcome, type Passage } from './breaker.ts'
+import { readRetryAfter, type Admission, type Outcome } from './breaker.ts'
 import { findFault } from './response-shape.ts'
 import { edgeMessage } from './edge-message.ts'
 import type { Host } from './host.ts'
@@ -22,9 +22,9 @@ export interface DeliveryCall extends TransferTerms {
   decisioningMethod?: DecisioningMethod | undefined
   /** The request's `requestId`. */
   requestId: string
-  /** A notification never takes the breaker's probe from a page. */
+  /** The breaker judges calls of pages and those with notifications apart. */
   kind: 'page' | 'notification'
-  /** ms: reaching `timeout` is the host's failure only if it is at least as long as this, not if a route is in a hurry. */
+  /** ms: reaching `timeout` counts as the host's failure only if it is at least as long as this, not if a route is in a hurry. */
   breakerTimeout: number
   /** The answer came within `grace`, after the call had ended with TIMEOUT. */
   onLate?: ((answer: DeliveryAnswer) => void) | undefined
@@ -43,7 +43,7 @@ export interface DeliveryAnswer {
   elapsed: number
 }
 
-/** Told once how a call ended: with an answer, or with an error of this package. At once if it could not begin. Must not throw. */
+/** Called exactly once, possibly synchronously, with an answer or with an error of this package. Must not throw. */
 export type Settled<Answer> = (answer: Answer | undefined, error: TargetError | undefined) => void
 
 /**
@@ -57,13 +57,13 @@ const HEADERS = Object.freeze({
   'user-agent': 'fastify-adobe-target'
 })
 
-/** See the top of the file. */
+/** A Delivery API call and what its response means. */
 export class DeliveryExchange extends Transfer<DeliveryAnswer> {
   readonly #call: DeliveryCall
   readonly #log: Log
   readonly #settled: Settled<DeliveryAnswer>
   readonly #onSettled: () => void
-  #passage: Passage | undefined
+  #admission: Admission | undefined
   #retryAfter = 0
 
   constructor (host: Host, call: DeliveryCall, maxSize: number, log: Log, settled: Settled<DeliveryAnswer>, onSettled: () => void) {
@@ -88,8 +88,8 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
     if (channels.callStart.hasSubscribers) channels.callStart.publish({ requestId, host: this.host.name, kind })
     const { breaker } = this.host
     if (breaker !== undefined) {
-      this.#passage = breaker.admit(kind, this.startedAt)
-      if (this.#passage === undefined) return this.fail('FST_TARGET_BREAKER_OPEN', `${this.host.name} failed too often or asked for a pause`)
+      this.#admission = breaker.admit(kind, this.startedAt)
+      if (this.#admission === undefined) return this.fail('FST_TARGET_BREAKER_OPEN', `${this.host.name} failed too often or asked for a pause`)
     }
     super.open()
   }
@@ -123,8 +123,8 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
   }
 
   protected override ended (answer: DeliveryAnswer | undefined, error: TargetError | undefined): void {
-    if (this.#passage !== undefined) {
-      this.host.breaker?.settle(this.#passage, this.#outcome(error), this.endedAt!, this.#retryAfter)
+    if (this.#admission !== undefined) {
+      this.host.breaker?.settle(this.#call.kind, this.#admission, this.#outcome(error), this.endedAt!, this.#retryAfter)
     }
     const { requestId, kind } = this.#call
     const { host: { name: host }, attempts } = this
@@ -149,12 +149,14 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
     return error
   }
 
-  /** What this says about the host: one that answers in any way but with a 5xx is well. */
+  /** What this says about the host: one that answers, in any way but with a 5xx, is well. */
   #outcome (error: TargetError | undefined): Outcome {
     switch (error?.code) {
-      case 'FST_TARGET_CONNECTION': return 'failed'
+      case 'FST_TARGET_CONNECTION': return this.reached ? 'failed' : 'unreached'
       case 'FST_TARGET_HTTP': return error.meta!.status! >= 500 ? 'failed' : 'answered'
-      case 'FST_TARGET_TIMEOUT': return this.#call.timeout >= this.#call.breakerTimeout ? 'failed' : 'unknown'
+      case 'FST_TARGET_TIMEOUT':
+        if (this.#call.timeout < this.#call.breakerTimeout) return 'late'
+        return this.reached || error.meta!.phase === 'queue' ? 'failed' : 'unreached'
       case 'FST_TARGET_INVALID_RESPONSE':
       case undefined: return 'answered'
       default: return 'unknown'
@@ -164,8 +166,10 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
 
 /** JSON or nothing. The parser's own error is left out: it quotes what it could not read. */
 function parse (body: Buffer): unknown {
+  const text = body.toString()
   try {
-    return JSON.parse(body.toString())
+    // A byte order mark is not JSON, but some proxies add one.
+    return JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
   } catch {
     return undefined
   }

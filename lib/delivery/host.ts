@@ -65,8 +65,8 @@ export class Host {
       stragglers: Math.max(1, Math.floor(connections / 4))
     }
     if (settings.breaker !== false) {
-      this.breaker = new Breaker(settings.breaker, (state) => {
-        if (channels.breaker.hasSubscribers) channels.breaker.publish({ host: this.name, state })
+      this.breaker = new Breaker(settings.breaker, (state, kind) => {
+        if (channels.breaker.hasSubscribers) channels.breaker.publish({ host: this.name, state, kind })
       })
     }
   }

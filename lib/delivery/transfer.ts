@@ -11,8 +11,9 @@ import type { Dispatcher } from 'undici'
 import { calls, type CallMessage } from '../diagnostics.ts'
 import { failure, type CallPhase, type TargetError, type TargetErrorCode } from '../errors.ts'
 import { unwatch, watch } from './abort-listeners.ts'
+import { codingsOf, decodeContent } from './content-encoding.ts'
 import type { Host, QueuedCall } from './host.ts'
-import { bytesReadBefore, describeNetworkError, isDeadSocket } from './network-error.ts'
+import { bytesReadBefore, describeNetworkError, isDeadSocket, isGoaway, isUnprocessed } from './network-error.ts'
 import type { Connection } from './pool.ts'
 
 /** How long a transfer may take, and whether it may be repeated. */
@@ -40,6 +41,8 @@ const BLOCKED = 5
 /** The reason given to undici when a transfer is cancelled; nobody sees it. */
 const CANCELLED = new Error('The Target call was cancelled')
 
+const EMPTY = Buffer.alloc(0)
+
 /** One request and its response, under one deadline. */
 export abstract class Transfer<Answer extends { status: number, body: unknown }> implements QueuedCall, Dispatcher.DispatchHandler {
   protected readonly host: Host
@@ -63,6 +66,8 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   #released = false
   #retried = false
   #answering = false
+  /** The body is there, as far as it is wanted. */
+  #complete = false
   #status = 0
   #headers: IncomingHttpHeaders = {}
   #chunks: Buffer[] = []
@@ -98,6 +103,11 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
 
   get background (): boolean {
     return this.#terms.background === true
+  }
+
+  /** Whether it was put on a connection that had been opened. */
+  protected get reached (): boolean {
+    return this.attempts > 0
   }
 
   /** The async context of the page that began it. */
@@ -203,6 +213,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   }
 
   onResponseData (_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#complete) return
     this.#size += chunk.length
     if (this.#size > this.#limit) this.#tooLarge()
     else if (!this.#settled || this.wantsLate) this.#chunks.push(chunk)
@@ -211,15 +222,14 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   onResponseEnd (): void {
     if (this.#connection !== undefined) this.#connection.served += 1
     this.#release()
-    if (!this.#settled) this.#finish()
-    else if (this.wantsLate) this.#finishLate()
+    this.#readBody()
   }
 
   onResponseError (_controller: unknown, error: unknown): void {
     if (this.#released) return
-    if (!this.#settled && this.#mayRetry(error)) return this.#retry()
+    if (!this.#settled && !this.#complete && this.#mayRetry(error)) return this.#retry()
     this.#release()
-    if (this.#settled) return
+    if (this.#settled || this.#complete) return
     const { code, detail, cause } = describeNetworkError(error)
     this.fail(code, detail, cause)
   }
@@ -245,7 +255,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   /** The message of an error response is at its beginning; a partial success response is useless. */
   #tooLarge (): void {
     if (!this.#settled) {
-      if (this.#status >= 300) this.#finish()
+      if (this.#status >= 300) this.#readBody()
       else this.fail('FST_TARGET_INVALID_RESPONSE', `more than ${this.#limit} bytes`)
     }
     this.cancel()
@@ -256,25 +266,34 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     return this.#chunks.length === 1 ? only! : Buffer.concat(this.#chunks)
   }
 
-  #finish (): void {
-    let answer: Answer
-    this.phase = 'answer'
-    this.endedAt = performance.now()
-    try {
-      answer = this.read(this.#status, this.#headers, this.#body())
-    } catch (error) {
-      return this.#settle(undefined, error as TargetError)
-    }
-    this.#settle(answer, undefined)
+  /** Decodes the body, if it must be; the deadline goes on meanwhile. */
+  #readBody (): void {
+    this.#complete = true
+    if (this.#settled && !this.wantsLate) return
+    const codings = codingsOf(this.#headers)
+    if (codings.length === 0) return this.#finish(this.#body())
+    decodeContent(this.#body(), codings, this.#limit).then((body) => this.#finish(body), (error: Error) => {
+      // The status says enough; only the edge's message is lost.
+      if (this.#status >= 300) this.#finish(EMPTY)
+      else if (!this.#settled) this.fail('FST_TARGET_INVALID_RESPONSE', error.message)
+    })
   }
 
-  #finishLate (): void {
+  /** A complete response, in time or late. */
+  #finish (body: Buffer): void {
+    const late = this.#settled
+    if (!late) this.phase = 'answer'
     this.endedAt = performance.now()
+    let answer: Answer
     try {
-      this.late(this.read(this.#status, this.#headers, this.#body()))
-    } catch {
-      // The caller has had its error already.
+      answer = this.read(this.#status, this.#headers, body)
+    } catch (error) {
+      // For a late one, the caller has had its error already.
+      if (!late) this.#settle(undefined, error as TargetError)
+      return
     }
+    if (late) this.late(answer)
+    else this.#settle(answer, undefined)
   }
 
   #settle (answer: Answer | undefined, error: TargetError | undefined): void {
@@ -315,17 +334,24 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
 
   /**
    * Only a connection that has served before can have been dead before this request: a fresh one failed because of it.
-   * The request need not have been sent: undici also blames the one that is about to be.
+   * The request need not have been sent: undici also blames the one that is about to be. A server that says it has not
+   * processed a request may get it once more in any case.
    */
   #mayRetry (error: unknown): boolean {
-    if (!this.#terms.retryable || this.#retried || this.#answering) return false
-    return isDeadSocket(error) && (this.#connection?.served ?? bytesReadBefore(error)) > 0
+    if (!this.#terms.retryable || this.#retried) return false
+    // The ids in a request keep a repeated one from being counted twice.
+    if (isGoaway(error)) return true
+    if (this.#answering) return false
+    return isUnprocessed(error) || (isDeadSocket(error) && (this.#connection?.served ?? bytesReadBefore(error)) > 0)
   }
 
   /** Uses the same connection, which opens a fresh socket, but only after undici has cleaned up the old one. */
   #retry (): void {
     this.#retried = true
     this.#controller = undefined
+    this.#answering = false
+    this.#status = this.#size = 0
+    this.#chunks = []
     setImmediate(() => this.scope.runInAsyncScope(this.run, this))
   }
 }

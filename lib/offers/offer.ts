@@ -62,6 +62,8 @@ export interface Answer {
   /** What was not decided on-device. */
   remoteMboxes: string[]
   remoteViews: string[]
+  /** The visitor's location hint names a cluster that no longer exists: another one answered. */
+  hintIsDead?: boolean
 }
 
 type Entry = MboxResponse | PageLoadResponse | View
@@ -152,7 +154,7 @@ export interface TargetResult {
  */
 export function createResult (answer: Answer, sessionId: string, cluster: string | undefined, visitorState: VisitorState): TargetResult {
   const { request, response } = answer
-  const hint = cluster ?? clusterOf(response.edgeHost)
+  const hint = (answer.hintIsDead === true ? undefined : cluster) ?? clusterOf(response.edgeHost)
   // A 204 says nothing about the visitor, so it must not take the known `tntId` out of the cookie.
   const tntId = response.status === 204 ? request.id?.tntId : response.id?.tntId
   const result: TargetResult = {

@@ -305,7 +305,10 @@ export class RequestCalls {
 
   #sendNow (call: PendingCall, plan: TargetPlan, timeout: number): void {
     const { client, grace, decisioningMethod } = this.#settings
-    const learn = (answer: Answer) => this.visitor.learn(answer.response)
+    const learn = (answer: Answer) => {
+      if (answer.hintIsDead === true) this.visitor.forgetLocationHint()
+      this.visitor.learn(answer.response)
+    }
     try {
       const request = this.#requests.create(plan, this.qaMode)
       call.requestId = request.requestId

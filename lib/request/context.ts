@@ -5,8 +5,9 @@
  * it comes from a browser, and the edge refuses a whole request for one bad field: values that it would refuse are cut or
  * left out (Delivery API 1.0: addresses are at most 4096 characters, `geo.ipAddress` must be an IP).
  */
-import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
+import { decodePlaceName } from '../decisioning/place-name.ts'
+import { ipOf } from './ip-address.ts'
 import type { ClientHints, Context, Geo } from '../schema/index.ts'
 import { acceptablePlace, cut, MAX_ADDRESS } from '../schema/limits.ts'
 
@@ -20,9 +21,9 @@ export type ContextAdditions = { [Key in keyof Context]?: Context[Key] | null }
  */
 export function contextOf (request: FastifyRequest, additions?: ContextAdditions | null): Context {
   const headers = request.headers
-  const address: NonNullable<Context['address']> = {
-    url: cut(`${request.protocol}://${request.host}${request.originalUrl}`, MAX_ADDRESS)
-  }
+  const address: NonNullable<Context['address']> = {}
+  const url = urlOf(request)
+  if (url !== undefined) address.url = cut(url, MAX_ADDRESS)
   const referrer = headers.referer
   if (referrer !== undefined && referrer !== '') address.referringUrl = cut(referrer, MAX_ADDRESS)
   const context: Context = { channel: 'web', address }
@@ -30,11 +31,22 @@ export function contextOf (request: FastifyRequest, additions?: ContextAdditions
   if (userAgent !== undefined && userAgent !== '') context.userAgent = userAgent
   const clientHints = clientHintsOf(headers)
   if (clientHints !== undefined) context.clientHints = clientHints
-  const ip = request.ip
-  if (isIP(ip) !== 0) context.geo = { ipAddress: ip }
+  const ipAddress = ipOf(request.ip)
+  if (ipAddress !== undefined) context.geo = { ipAddress }
   const place = placeOf(request)
   if (place !== undefined) context.geo = { ...context.geo, ...place }
   return additions === undefined || additions === null ? context : mergeContext(context, additions)
+}
+
+/**
+ * The address that the browser shows. A request to a proxy has its whole address as its target (RFC 9112, 3.2.2), of which
+ * Fastify knows the host already. An HTTP/1.0 client may name no host at all.
+ */
+function urlOf ({ protocol, host, originalUrl }: FastifyRequest): string | undefined {
+  if (originalUrl.startsWith('/') && host) return `${protocol}://${host}${originalUrl}`
+  const [, authority, path = '/'] = /^https?:\/\/([^/?#]*)(.*)$/is.exec(originalUrl) ?? [undefined, '', originalUrl]
+  const place = host || authority
+  return place ? `${protocol}://${place}${path.startsWith('/') ? path : `/${path}`}` : undefined
 }
 
 /** Merges additions into a context, one level deep: the fields of a section are joined, `null` removes a section. */
@@ -86,14 +98,14 @@ function unquote (value: string): string {
 
 /**
  * Headers in which a CDN tells where the visitor is: Adobe's CDN, Cloudflare's "Add visitor location headers" transform,
- * Amazon CloudFront's viewer headers.
+ * Amazon CloudFront's viewer headers, Vercel's geolocation headers.
  */
 const GEO_HEADERS = {
-  countryCode: ['x-geo-country-code', 'cf-ipcountry', 'cloudfront-viewer-country'],
-  stateCode: ['x-geo-region-code', 'cf-region-code', 'cloudfront-viewer-country-region'],
-  city: ['x-geo-city', 'cf-ipcity', 'cloudfront-viewer-city'],
-  latitude: ['x-geo-latitude', 'cf-iplatitude', 'cloudfront-viewer-latitude'],
-  longitude: ['x-geo-longitude', 'cf-iplongitude', 'cloudfront-viewer-longitude']
+  countryCode: ['x-geo-country-code', 'cf-ipcountry', 'cloudfront-viewer-country', 'x-vercel-ip-country'],
+  stateCode: ['x-geo-region-code', 'cf-region-code', 'cloudfront-viewer-country-region', 'x-vercel-ip-country-region'],
+  city: ['x-geo-city', 'cf-ipcity', 'cloudfront-viewer-city', 'x-vercel-ip-city'],
+  latitude: ['x-geo-latitude', 'cf-iplatitude', 'cloudfront-viewer-latitude', 'x-vercel-ip-latitude'],
+  longitude: ['x-geo-longitude', 'cf-iplongitude', 'cloudfront-viewer-longitude', 'x-vercel-ip-longitude']
 } as const
 
 /** The place in a CDN's headers, if there is one. Read only with Fastify's `trustProxy`: a browser can send such headers too. */
@@ -101,8 +113,8 @@ function placeOf ({ ips, headers }: FastifyRequest): Geo | undefined {
   if (ips === undefined) return undefined
   const countryCode = firstHeader(headers, GEO_HEADERS.countryCode)
   const place = acceptablePlace({
-    // Cloudflare's code for an unknown country.
-    countryCode: countryCode === 'XX' ? undefined : countryCode,
+    // Cloudflare's codes for an unknown country, and for Tor.
+    countryCode: countryCode === 'XX' || countryCode === 'T1' ? undefined : countryCode,
     stateCode: firstHeader(headers, GEO_HEADERS.stateCode),
     city: firstHeader(headers, GEO_HEADERS.city),
     latitude: firstHeader(headers, GEO_HEADERS.latitude),
@@ -114,6 +126,6 @@ function placeOf ({ ips, headers }: FastifyRequest): Geo | undefined {
 function firstHeader (headers: FastifyRequest['headers'], names: readonly string[]): string | undefined {
   for (const name of names) {
     const value = headers[name]
-    if (typeof value === 'string' && value !== '') return value
+    if (typeof value === 'string' && value !== '') return decodePlaceName(value)
   }
 }

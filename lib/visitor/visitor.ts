@@ -68,7 +68,7 @@ export class Visitor {
   /** 1 to 128 printable characters; the cookie's while that has not expired. */
   readonly sessionId: string
   /** Cluster number of the edge that knows this visitor: of the `tntId`, else the cookie's, else the configured one. */
-  readonly locationHint: string | undefined
+  locationHint: string | undefined
   /** Raw value of the cookie that holds QA mode. */
   readonly qaCookie: string | undefined
   readonly #settings: VisitorSettings
@@ -167,6 +167,11 @@ export class Visitor {
   learn (response: DeliveryResponse): void {
     if (typeof response.id?.tntId === 'string') this.#tntId = response.id.tntId
     this.#edgeCluster ??= clusterOf(response.edgeHost)
+  }
+
+  /** The cluster of the location hint no longer exists: the one that answered takes its place. */
+  forgetLocationHint (): void {
+    this.locationHint = undefined
   }
 
   /** The cookies that hold what is known of this visitor now. */

@@ -79,6 +79,7 @@ const judges: Record<string, (difference: Difference, testCase: Case) => boolean
     return ours === undefined && mode !== undefined && (at === undefined || reference.response![mode].mboxes[Number(at)].options === undefined)
   },
   'referring, with an own address': (_, { artifact, request }) => text(artifact).includes('"referring.') && text(request).includes('"referringUrl"'),
+  'context.geo in lower case': (_, { request }) => ['countryCode', 'stateCode', 'city'].some((name) => /\p{Ll}/u.test(String(request.context?.geo?.[name] ?? ''))),
   'parameters, __proto__': (_, { request }) => text(request).includes('__proto__'),
   'names of JavaScript\'s own members': (_, { request, reference }) => reference.error instanceof TypeError && text(request).includes('"name":"constructor"'),
   'paths to JavaScript\'s own members': (_, { artifact }) => text(artifact).includes('mbox.constructor'),
@@ -291,6 +292,7 @@ const requestOf = (details: Json = {}, context: Json = {}): Json => ({
 const fixedCases: Array<[field: string, artifact: Json, request: Json]> = [
   ['referring, with an own address', artifactOf([rule({ '==': [{ var: 'referring.domain' }, 'example.org'] })]),
     requestOf({ address: { url: 'http://example.com/', referringUrl: 'http://example.org/' } })],
+  ['context.geo in lower case', artifactOf([rule({ '==': [{ var: 'geo.city' }, 'SAN FRANCISCO'] })]), requestOf({}, { geo: { city: 'San Francisco' } })],
   ['parameters, __proto__', artifactOf([rule({ '==': [{ var: 'mbox.polluted' }, 'yes'] })]), requestOf({ parameters: { '__proto__.polluted': 'yes' } })],
   ['names of JavaScript\'s own members', artifactOf([]), requestOf({ name: 'constructor' })],
   ['names of JavaScript\'s own members', artifactOf([]), { ...requestOf(), prefetch: { views: [{ name: 'constructor' }] } }],

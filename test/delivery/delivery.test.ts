@@ -5,7 +5,7 @@ import { getEventListeners, once } from 'node:events'
 import fc from 'fast-check'
 import t from 'tap'
 import { Agent, MockAgent } from 'undici'
-import { Breaker, readRetryAfter, type BreakerState } from '../../lib/delivery/breaker.ts'
+import { Breaker, readRetryAfter, type BreakerKind, type BreakerState, type Outcome } from '../../lib/delivery/breaker.ts'
 import { findFault } from '../../lib/delivery/response-shape.ts'
 import type { Delivery, DeliveryAnswer } from '../../lib/delivery/delivery.ts'
 import { edgeMessage } from '../../lib/delivery/edge-message.ts'
@@ -420,114 +420,154 @@ t.test('aborting', async (t) => {
 })
 
 t.test('breaker', async (t) => {
-  const settings = { failures: 4, window: 1000, cooldown: 500 }
-  const make = () => {
+  const settings = { failures: 4, window: 1000, cooldown: 5000 }
+  /** The first pause, in ms. */
+  const PAUSE = 250
+  const make = (more = {}) => {
     const states: BreakerState[] = []
-    const breaker = new Breaker(settings, (state) => states.push(state))
-    const call = (outcome: 'answered' | 'failed' | 'unknown', now: number, kind: 'page' | 'notification' = 'page') => {
-      const passage = breaker.admit(kind, now)
-      if (passage !== undefined) breaker.settle(passage, outcome, now)
-      return passage
+    const notificationStates: BreakerState[] = []
+    const breaker = new Breaker({ ...settings, ...more }, (state, kind) => (kind === 'page' ? states : notificationStates).push(state))
+    const call = (outcome: Outcome, now: number, kind: BreakerKind = 'page') => {
+      const admission = breaker.admit(kind, now)
+      if (admission !== undefined) breaker.settle(kind, admission, outcome, now)
+      return admission
     }
     const fail = (now: number, times = settings.failures) => { for (let i = 0; i < times; i++) call('failed', now) }
-    return { breaker, states, call, fail }
+    return { breaker, states, notificationStates, call, fail }
   }
 
-  t.test('opens after enough failures, if they are half of the calls', async (t) => {
-    const { call, fail, states } = make()
+  t.test('opens after failures in a row, whatever came before', async (t) => {
+    const { call, fail, states, breaker } = make()
+    for (let i = 0; i < 1000; i++) call('answered', 1000)
     fail(1000, 3)
     t.same(states, [])
+    t.equal(breaker.admit('page', 1000), 'ordinary')
     fail(1000, 1)
     t.same(states, ['open'])
-    t.equal(call('answered', 1499), undefined)
-
-    const mixed = make()
-    for (let i = 0; i < 5; i++) mixed.call('answered', 1000)
-    mixed.fail(1000, 4)
-    t.same(mixed.states, [], '4 of 9')
-    mixed.fail(1000, 1)
-    t.same(mixed.states, ['open'], '5 of 10')
+    t.equal(call('answered', 1000 + PAUSE - 1), undefined)
+    const slow = make()
+    for (let i = 0; i < 4; i++) slow.fail(10_000 * (i + 1), 1)
+    t.same(slow.states, ['open'], 'however long that took')
   })
 
-  t.test('forgets what is older than the window', async (t) => {
-    const { fail, breaker, states } = make()
-    fail(1000, 3)
-    fail(2100, 3)
-    t.same(states, [])
-    t.match(breaker.report(2100), { state: 'closed', calls: 3, failures: 3 })
-    fail(90_000, 1)
-    t.same(breaker.report(90_000), { state: 'closed', calls: 1, failures: 1, retryIn: 0 })
-    fail(90_950, 3)
-    t.same(states, ['open'], 'and nothing that is younger')
+  t.test('opens for a limping host when at least half of the calls in the window fail', async (t) => {
+    const { call, states } = make()
+    const limp = (from: number, pattern: string) => [...pattern].forEach((one, index) => call(one === '.' ? 'answered' : 'failed', from + index))
+    limp(1000, '....xx.xx')
+    t.same(states, [], '4 of 9')
+    limp(1010, 'x')
+    t.same(states, ['open'], '5 of 10')
+    const older = make()
+    older.fail(1000, 3)
+    older.call('answered', 1000)
+    older.fail(2100, 3)
+    t.same(older.states, [])
+    t.match(older.breaker.report(2100), { state: 'closed', calls: 3, failures: 3 }, 'calls older than the window are forgotten')
+    older.call('answered', 2100)
+    older.fail(2150, 1)
+    t.same(older.states, ['open'], 'and none that are younger')
   })
 
-  t.test('ignores calls whose outcome says nothing about the host', async (t) => {
+  t.test('does not count calls that say nothing about the host', async (t) => {
     const { call, breaker } = make()
-    for (let i = 0; i < 20; i++) call('unknown', 1000)
+    for (let i = 0; i < 20; i++) call(i % 2 === 0 ? 'unknown' : 'late', 1000)
     t.match(breaker.report(1000), { state: 'closed', calls: 0, failures: 0 })
   })
 
-  t.test('lets one page call probe and closes when it succeeds', async (t) => {
+  t.test('lets one page call probe; its success closes', async (t) => {
     const { breaker, call, fail, states } = make()
     fail(1000)
-    t.equal(breaker.report(1200).retryIn, 300)
-    t.equal(breaker.report(1500).state, 'half-open')
-    t.equal(breaker.admit('page', 1500), 'probe')
-    t.equal(breaker.admit('page', 1500), undefined, 'one only')
-    t.equal(breaker.admit('notification', 1500), undefined)
-    breaker.settle('probe', 'answered', 1600)
+    t.equal(breaker.report(1100).retryIn, 150)
+    t.equal(breaker.report(1250).state, 'half-open')
+    t.equal(breaker.admit('page', 1250), 'probe')
+    t.equal(breaker.admit('page', 60_000), undefined, 'never a second one')
+    breaker.settle('page', 'probe', 'answered', 1600)
     t.same(states, ['open', 'half-open', 'closed'])
     t.equal(call('answered', 1600), 'ordinary')
     fail(1600, 3)
     t.equal(breaker.report(1600).state, 'closed', 'it counts from zero again')
   })
 
-  t.test('reopens after a failed probe; after an aborted one the next call probes', async (t) => {
-    const { breaker, call, fail } = make()
-    fail(1000)
-    t.equal(call('unknown', 1500), 'probe')
-    t.equal(call('failed', 1500), 'probe')
-    t.equal(call('answered', 1999), undefined)
-    t.equal(call('answered', 2000), 'probe')
-    t.equal(breaker.report(2000).state, 'closed')
+  t.test('probes soon and then less often, at most after cooldown', async (t) => {
+    for (const cooldown of [5000, 400, 100]) {
+      const { breaker, call, fail } = make({ cooldown })
+      const start = 1000
+      fail(start)
+      const pauses: number[] = []
+      let now = start
+      while (now < start + 600_000) {
+        const { retryIn } = breaker.report(now)
+        pauses.push(retryIn)
+        now += retryIn
+        if (call('failed', now - 1) !== undefined || call('failed', now) !== 'probe') t.fail(`not as reported at ${now}`)
+      }
+      t.same(pauses.slice(0, 4), [250, 500, 750, 750].map((pause) => Math.min(pause, cooldown)))
+      t.equal(pauses.at(-1), cooldown)
+      t.same(pauses, [...pauses].sort((a, b) => a - b), 'never sooner than before')
+      let at = start
+      t.ok(pauses.every((pause) => (at += pause) > start + 30_000 || pause <= 750), 'below a second in the first half minute')
+    }
   })
 
-  t.test('ignores calls that started before it opened', async (t) => {
+  t.test('opens again after a failed probe; an aborted one leaves its place to the next', async (t) => {
+    const { breaker, call, fail } = make()
+    fail(1000)
+    t.equal(call('unknown', 1250), 'probe')
+    t.equal(call('late', 1250), 'probe', 'a deadline too short to judge by, but no answer')
+    t.equal(call('answered', 1749), undefined)
+    t.equal(call('answered', 1750), 'probe')
+    t.equal(breaker.report(1750).state, 'closed')
+  })
+
+  t.test('lets calls from before it opened decide nothing', async (t) => {
     const { breaker, fail, states } = make()
     const early = breaker.admit('page', 1000)!
     const another = breaker.admit('page', 1000)!
     fail(1000)
-    breaker.settle(early, 'answered', 1100)
+    breaker.settle('page', early, 'answered', 1100)
     t.same(states, ['open'])
-    t.equal(breaker.admit('page', 1500), 'probe')
-    breaker.settle(another, 'failed', 1500)
-    t.equal(breaker.report(1500).state, 'half-open')
+    t.equal(breaker.admit('page', 1250), 'probe')
+    breaker.settle('page', another, 'failed', 1250)
+    t.equal(breaker.report(1250).state, 'half-open')
   })
 
-  t.test('never lets a notification take a page\'s probe, but closes on its success', async (t) => {
-    const { breaker, call, fail, states } = make()
-    fail(1000)
-    t.equal(call('answered', 1400, 'notification'), undefined)
-    t.equal(call('failed', 1500, 'notification'), 'trial')
-    t.equal(breaker.admit('page', 1501), 'probe', 'its failure costs the page nothing')
-    breaker.settle('probe', 'unknown', 1501)
-    t.equal(call('failed', 1999, 'notification'), undefined, 'one try per cooldown, and per second')
-    t.equal(breaker.admit('notification', 2000), 'trial')
-    t.equal(breaker.admit('notification', 2000), undefined)
-    t.equal(breaker.admit('page', 2000), 'probe', 'nor does one under way')
-    breaker.settle('trial', 'answered', 2010)
-    t.same(states, ['open', 'half-open', 'closed'])
-    breaker.settle('probe', 'failed', 2020)
-    t.equal(breaker.report(2020).state, 'closed')
+  t.test('judges pages and notifications apart', async (t) => {
+    for (const [failing, other] of [['page', 'notification'], ['notification', 'page']] as const) {
+      const { breaker, states, notificationStates, call } = make()
+      for (let i = 0; i < 20; i++) call('failed', 1000, failing)
+      t.equal(breaker.admit(failing, 1100), undefined)
+      t.equal(call('answered', 1100, other), 'ordinary')
+      t.same(failing === 'page' ? states : notificationStates, ['open'])
+      t.same(failing === 'page' ? notificationStates : states, [])
+      t.equal(call('failed', 1250, failing), 'probe')
+      t.equal(breaker.admit(failing, 1251), undefined, 'an answer to the other kind changes nothing')
+    }
+    const { breaker, call } = make()
+    for (let i = 0; i < 20; i++) call('failed', 1000, 'notification')
+    t.match(breaker.report(1000), { state: 'closed', notifications: { state: 'open', retryIn: 250 } })
   })
 
-  t.test('opens for the time of Retry-After, at most a minute', async (t) => {
+  t.test('a host that is not reached at all is that for both; and so is one that is reached again', async (t) => {
+    for (const [kind, other] of [['page', 'notification'], ['notification', 'page']] as const) {
+      const { breaker, call } = make()
+      for (let i = 0; i < 4; i++) call('unreached', 1000, kind)
+      t.equal(breaker.admit(kind, 1100), undefined)
+      t.equal(breaker.admit(other, 1100), undefined)
+      for (let now = 1250; now < 3000; now += 10) call('failed', now, other)
+      t.equal(breaker.admit(other, 3001), undefined)
+      t.equal(call('answered', 3001, kind), 'probe')
+      t.equal(breaker.admit(other, 3001), 'probe', 'at once')
+    }
+  })
+
+  t.test('Retry-After opens it for that long, a minute at most', async (t) => {
     const { breaker, states } = make()
-    breaker.settle(breaker.admit('page', 1000)!, 'answered', 1000, 2000)
+    breaker.settle('page', breaker.admit('page', 1000)!, 'answered', 1000, 2000)
     t.same(states, ['open'])
     t.equal(breaker.admit('page', 2999), undefined)
+    t.equal(breaker.admit('notification', 2999), 'ordinary', 'it was said to a page')
     t.equal(breaker.admit('page', 3000), 'probe')
-    breaker.settle('probe', 'failed', 3000, 3_600_000)
+    breaker.settle('page', 'probe', 'failed', 3000, 3_600_000)
     t.equal(breaker.admit('page', 62_999), undefined)
     t.equal(breaker.admit('page', 63_000), 'probe')
   })
@@ -556,7 +596,7 @@ t.test('breaker', async (t) => {
     const endings = await Promise.all(Array.from({ length: 3 }, () => endingOf(delivery, callTo(origin))))
     t.same(codesOf(endings), ['ok', 'BREAKER_OPEN', 'BREAKER_OPEN'])
     t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
-    t.same(states, ['open', 'half-open', 'closed'].map((state) => ({ host, state })))
+    t.same(states, ['open', 'half-open', 'closed'].map((state) => ({ host, state, kind: 'page' })))
   })
 
   t.test('lets the next call probe after an aborted probe', async (t) => {

@@ -247,10 +247,10 @@ t.test('while the breaker is open the outbox waits, and no try counts', async (t
     if (passage === undefined) throw failure('FST_TARGET_BREAKER_OPEN', 'pause', { meta: { host: 'edge', phase: 'queue', attempts: 0, elapsed: 0 } })
     try {
       const processed = await send(visitor, notifications)
-      breaker.settle(passage, 'answered', performance.now())
+      breaker.settle('notification', passage, 'answered', performance.now())
       return processed
     } catch (error) {
-      breaker.settle(passage, isTargetError(error) && error.code === 'FST_TARGET_HTTP' ? 'failed' : 'unknown', performance.now())
+      breaker.settle('notification', passage, isTargetError(error) && error.code === 'FST_TARGET_HTTP' ? 'failed' : 'unknown', performance.now())
       throw error
     }
   })

@@ -96,11 +96,11 @@ t.test('every channel publishes its documented payload', async (t) => {
     { host, kind: 'page', requestId: 'r-4', error: errors[1], attempts: 1, elapsed: Number }
   ])
   t.equal(heard['call:error']![0]!.error, errors[0], 'the very error')
-  t.same(heard.breaker, [{ host, state: 'open' }])
+  t.same(heard.breaker, [{ host, state: 'open', kind: 'page' }])
   await sleep(110)
   edge.reset()
   await target.getOffers({ decisioningMethod: 'server-side', request: { ...hero.request } })
-  t.same(heard.breaker, [{ host, state: 'open' }, { host, state: 'half-open' }, { host, state: 'closed' }])
+  t.same(heard.breaker, ['open', 'half-open', 'closed'].map((state) => ({ host, state, kind: 'page' })))
 
   edge.fault('status:400')
   target.notify(sender, [click('refused')])

@@ -1,0 +1,58 @@
+/**
+ * Decoding of a response's content, for stores and proxies that compress whatever is asked of them (nothing here asks for it).
+ *
+ * It happens off the event loop, and what it unfolds to counts: a bomb is refused as soon as it passes the limit.
+ */
+import type { IncomingHttpHeaders } from 'node:http'
+import { promisify } from 'node:util'
+import { brotliDecompress, gunzip, inflate, inflateRaw, type ZlibOptions } from 'node:zlib'
+
+type Decoder = (body: Buffer, options: ZlibOptions) => Promise<Buffer>
+
+const unzip: Decoder = promisify(gunzip)
+const unwrap: Decoder = promisify(inflate)
+const unwrapRaw: Decoder = promisify(inflateRaw)
+
+/** By name, in lower case (RFC 9110, 8.4.1). Some servers send `deflate` without the wrapper that the RFC asks for. */
+const DECODERS: Readonly<Record<string, Decoder>> = {
+  gzip: unzip,
+  'x-gzip': unzip,
+  deflate: (body, options) => (body[0]! & 0x0f) === 8 ? unwrap(body, options) : unwrapRaw(body, options),
+  br: promisify(brotliDecompress)
+}
+
+/** Codings on top of one another, each of which may unfold to the limit. */
+const MAX_CODINGS = 3
+
+/** The codings of a response, the last applied first; empty when its content is as it is. */
+export function codingsOf (headers: IncomingHttpHeaders): string[] {
+  const header = headers['content-encoding']
+  if (header === undefined || header === '') return NONE
+  return String(header).toLowerCase().split(',').map((coding) => coding.trim()).filter((coding) => coding !== '' && coding !== 'identity').reverse()
+}
+
+const NONE: string[] = []
+
+/**
+ * Decodes a body.
+ *
+ * @param codings of {@link codingsOf}
+ * @param maxSize bytes that it may have when decoded
+ * @throws (rejects) Error with a message for users; nothing of the body is in it
+ */
+export async function decodeContent (body: Buffer, codings: string[], maxSize: number): Promise<Buffer> {
+  if (codings.length > MAX_CODINGS) throw new Error(`more than ${MAX_CODINGS} content codings`)
+  let content = body
+  for (const coding of codings) {
+    const decode = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
+    if (decode === undefined) throw new Error(`an unknown content coding${/^[\w-]{1,20}$/.test(coding) ? `: ${coding}` : ''}`)
+    if (content.length === 0) return content
+    try {
+      content = await decode(content, { maxOutputLength: maxSize })
+    } catch (error) {
+      const { code } = error as { code?: unknown }
+      throw new Error(code === 'ERR_BUFFER_TOO_LARGE' ? `more than ${maxSize} bytes when decoded (${coding})` : `its ${coding} coding is broken (${String(code)})`)
+    }
+  }
+  return content
+}
