@@ -168,7 +168,7 @@ t.test('without Target the page has its defaults, and the report says so', async
   t.same(problems, ['hero', 'banner', 'checkout-flags'].map((mbox) => `50 of 50 visitors got no offer for ${mbox}`))
 })
 
-t.test('in a browser: the banner counts when it is seen, the hero when its button is clicked', { skip: withoutBrowser, timeout: 60_000 }, async (t) => {
+t.test('in a browser: the banner counts when it is seen, the hero when its button is clicked', { skip: withoutBrowser, timeout: 240_000 }, async (t) => {
   const tab = await (await startBrowser(t)).newPage()
   const problems: string[] = []
   tab.on('pageerror', (error) => problems.push(String(error)))

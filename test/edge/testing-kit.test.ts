@@ -484,7 +484,7 @@ t.test('names and values of any kind, and an artifact that lacks everything', as
   await t.rejects(async () => await broken.ready(), { code: 'FST_TARGET_ARTIFACT' })
 })
 
-t.test('docs/testing.md', { timeout: 90_000 }, async (t) => {
+t.test('docs/testing.md', { timeout: 240_000 }, async (t) => {
   const { folder, run, write } = await startProject(t)
   const blocks = blocksOf('docs/testing.md').filter(({ language }) => language === 'js')
   const appFile = blocks.find(({ file }) => file === 'app.js')!
@@ -547,7 +547,7 @@ t.test('docs/testing.md', { timeout: 90_000 }, async (t) => {
   }
 })
 
-t.test('docs/testing.md: Playwright', { skip: withoutBrowser, timeout: 90_000 }, async (t) => {
+t.test('docs/testing.md: Playwright', { skip: withoutBrowser, timeout: 240_000 }, async (t) => {
   const { folder, run, write } = await startProject(t)
   const codeOf = (name: string) => blocksOf('docs/testing.md').find(({ file }) => file === name)!.code
   // Containers run as root.

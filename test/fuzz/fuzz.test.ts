@@ -11,7 +11,7 @@ import { FULL } from '../support/full.ts'
 
 const INPUTS = FULL ? 2500 : 800
 
-t.test('whatever comes from browsers, edges and artifacts, the properties hold', { timeout: 120_000 }, async (t) => {
+t.test('whatever comes from browsers, edges and artifacts, the properties hold', { timeout: 240_000 }, async (t) => {
   const total = await withWire((wire) => checkAll([...properties, ...wire], INPUTS, 20261123, (line) => t.comment(line)))
   t.ok(total >= INPUTS, `${total} inputs`)
 })

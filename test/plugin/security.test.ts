@@ -192,7 +192,7 @@ function repeated (text: string): string[] {
   return Object.entries(PLANTED).filter(([, value]) => [value, encodeURIComponent(value), JSON.stringify(value).slice(1, -1)].some((form) => text.includes(form))).map(([what]) => what)
 }
 
-t.test('no log line or error contains visitor data, whatever fails', { timeout: 60_000 }, async (t) => {
+t.test('no log line or error contains visitor data, whatever fails', { timeout: 240_000 }, async (t) => {
   /** What an edge can quote: what it was told. A page's address is one value, so its parts are not looked at here. */
   const known = (body: string) => Object.entries(PLANTED).filter(([what, value]) => what !== 'referrer' && what !== 'query' && body.includes(JSON.stringify(value).slice(1, -1))).map(([, value]) => value)
   const everything = (body: string, path: string) => `${body} ${Object.values(PLANTED).join(' ')} ${path}`

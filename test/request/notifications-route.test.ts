@@ -276,7 +276,7 @@ t.test('in QA mode the notification says so', async (t) => {
   t.equal(edge.impressions(), 1, 'QA does not count')
 })
 
-t.test('in a browser: a click by sendBeacon and a display that is seen, from the page\'s own script', { skip: withoutBrowser, timeout: 60_000 }, async (t) => {
+t.test('in a browser: a click by sendBeacon and a display that is seen, from the page\'s own script', { skip: withoutBrowser, timeout: 240_000 }, async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, { notificationsRoute: true }, (app) => {
     app.get('/', { config: { target: { execute: { mboxes: ['hero'] }, prefetch: { mboxes: ['banner'] } } } }, async (request, reply) => {

@@ -341,7 +341,7 @@ t.test('the local edge: tokens, indexes, audiences', async (t) => {
   t.throws(() => edge.qaLink('/', { activities: [1] }), { code: 'FST_TARGET_INVALID_OPTIONS', message: /no activity 1/ })
 })
 
-t.test('in a browser: a link pins, the next page knows, an empty token ends it', { skip: withoutBrowser, timeout: 60_000 }, async (t) => {
+t.test('in a browser: a link pins, the next page knows, an empty token ends it', { skip: withoutBrowser, timeout: 240_000 }, async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', { config: { target: ['hero'] } }, async (request, reply) => {
