@@ -338,7 +338,7 @@ t.test('the local edge: tokens, indexes, audiences', async (t) => {
   t.match(edge.qaLink('/page?a=b#c', { activities: [HERO], previewIndexes: [{ activityIndex: 1 }, { activityIndex: 1, experienceIndex: 2 }], listedActivitiesOnly: true, evaluateAsTrueAudienceIds: [1, 2], evaluateAsFalseAudienceIds: [3] }),
     /^\/page\?a=b&at_preview_token=[\w.-]+&at_preview_index=1&at_preview_index=1_2&at_preview_listed_activities_only=true&at_preview_evaluate_as_true_audience_ids=1_2&at_preview_evaluate_as_false_audience_ids=3#c$/)
   t.throws(() => edge.qaLink('/', { activities: [] }), { code: 'FST_TARGET_INVALID_OPTIONS' })
-  t.throws(() => edge.qaLink('/', { activities: [1] }), { code: 'FST_TARGET_INVALID_OPTIONS', message: /no activity 1/ })
+  t.throws(() => edge.qaLink('/', { activities: [1] }), { code: 'FST_TARGET_INVALID_OPTIONS', message: /unknown activity 1/ })
 })
 
 t.test('in a browser: a link pins, the next page knows, an empty token ends it', { skip: withoutBrowser, timeout: 240_000 }, async (t) => {
