@@ -448,6 +448,5 @@ function isRefusal ({ code, meta }: TargetError): boolean {
 function outcomeOf (result: ReadonlySet<string> | TargetError): CallOutcome | undefined {
   if (!(result instanceof Error) || result.meta?.refused === true) return 'answered'
   if (isPause(result) || result.code === 'FST_TARGET_INVALID_REQUEST') return undefined
-  const status = result.meta?.status ?? 0
-  return result.code === 'FST_TARGET_TIMEOUT' || status === 420 || status === 429 || status === 503 ? 'pushback' : 'failed'
+  return 'bad'
 }

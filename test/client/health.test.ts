@@ -32,12 +32,13 @@ t.test('health()', async (t) => {
 
   await t.test('is ok at start and lists only parts in use', async (t) => {
     const target = make({})
-    t.strictSame(target.health(), { status: 'ok', breaker: {}, outbox: { accepted: 0, pending: 0, sent: 0, failed: 0, dropped: 0 }, pool: {} })
+    const outbox = { accepted: 0, recovered: 0, pending: 0, sent: 0, failed: 0, dropped: 0, bytes: 0, concurrency: 8, growing: false, durable: false }
+    t.strictSame(target.health(), { status: 'ok', breaker: {}, outbox, pool: {} })
     await target.getOffers(hero)
     t.strictSame(target.health(), {
       status: 'ok',
       breaker: { [edge.host]: { state: 'closed', calls: 1, failures: 0, retryIn: 0 } },
-      outbox: { accepted: 0, pending: 0, sent: 0, failed: 0, dropped: 0 },
+      outbox,
       pool: { [edge.host]: { running: 0, waiting: 0, stragglers: 0, sockets: 1 } }
     })
     t.strictSame(JSON.parse(JSON.stringify(target.health())), target.health(), 'a plain object')

@@ -14,7 +14,7 @@ const options = { client: 'acme', logger: { debug () {}, error () {} }, random: 
 const until = async (holds: () => boolean) => { for (let wait = 0; wait < 1000 && !holds(); wait++) await sleep(5) }
 
 /** Plays rounds of a full window against an edge. */
-function play (window: CallWindow, rounds: number, latency: (atOnce: number) => number, outcome: (call: number) => 'answered' | 'failed' | 'pushback' = () => 'answered') {
+function play (window: CallWindow, rounds: number, latency: (atOnce: number) => number, outcome: (call: number) => 'answered' | 'bad' = () => 'answered') {
   for (let round = 0; round < rounds; round++) {
     const calls = window.size
     for (let call = 0; call < calls; call++) window.begin()
@@ -26,7 +26,7 @@ function play (window: CallWindow, rounds: number, latency: (atOnce: number) => 
 t.test('the window grows to its bound while calls take the same time', async (t) => {
   const window = new CallWindow(256)
   t.equal(window.size, 8)
-  play(window, 5, () => 60)
+  play(window, 10, () => 60)
   t.equal(window.size, 256)
   t.ok(window.atMax)
   play(window, 5, () => 60)
@@ -63,17 +63,23 @@ t.test('it finds out that the edge has become slower for good', async (t) => {
   t.equal(window.size, 256)
 })
 
-t.test('it shrinks when the edge pushes back or fails, not for a few failures', async (t) => {
+t.test('an edge that refuses more than fifty at a time gets about that many, one that fails every third call gets all it bears', async (t) => {
   const window = new CallWindow(256)
-  play(window, 6, () => 60)
-  play(window, 40, () => 60, (call) => call % 3 === 0 ? 'failed' : 'answered')
+  play(window, 30, () => 60, (call) => call % 3 === 0 ? 'bad' : 'answered')
   t.equal(window.size, 256, 'every third call failed')
-  play(window, 2, () => 60, (call) => call % 10 === 0 ? 'pushback' : 'answered')
-  t.equal(window.size, 64)
-  play(window, 20, () => 60, () => 'failed')
-  t.equal(window.size, 1)
-  play(window, 100, () => 60)
-  t.equal(window.size, 256)
+
+  const limited = new CallWindow(256)
+  const sizes: number[] = []
+  for (let round = 0; round < 200; round++) {
+    play(limited, 1, () => 60, (call) => call >= 50 ? 'bad' : 'answered')
+    if (round > 100) sizes.push(limited.size)
+  }
+  t.ok(Math.min(...sizes) > 20 && Math.max(...sizes) < 110, 'refused past fifty', { sizes })
+
+  play(window, 150, () => 60, () => 'bad')
+  t.equal(window.size, 1, 'all failed')
+  play(window, 200, () => 60)
+  t.equal(window.size, 256, 'all is well')
 })
 
 t.test('one session: one call at a time, in order, joined where it waits; a busy one has a few', async (t) => {
