@@ -85,6 +85,8 @@ export class ArtifactKeeper {
   #retrievals = 0
   /** By `performance.now()`, which no change of the clock moves. */
   #confirmedAt: number | undefined
+  /** The same by the wall clock, ms since the epoch, for traces. */
+  #retrievedAt: number | undefined
   #announced = false
   /** Whether an artifact was confirmed since the start; a stored one is not, before its origin or the leader was asked. */
   #confirmed = false
@@ -124,7 +126,7 @@ export class ArtifactKeeper {
       pollingHalted: this.#stopped,
       artifactVersion: this.#current?.version ?? 'unknown',
       artifactRetrievalCount: this.#retrievals,
-      artifactLastRetrieved: new Date(Date.now() - (this.health.age ?? 0)).toISOString(),
+      artifactLastRetrieved: new Date(this.#retrievedAt ?? Date.now()).toISOString(),
       ...this.#current?.meta
     }
   }
@@ -295,6 +297,7 @@ export class ArtifactKeeper {
   #succeed ({ confirmedAt }: Attempt): void {
     this.#confirmed = true
     this.#confirmedAt = confirmedAt
+    this.#retrievedAt = confirmedAt === undefined ? undefined : Date.now() - Math.round(performance.now() - confirmedAt)
     this.#failures = 0
     this.#turn('ready', undefined)
     this.#announce()

@@ -290,7 +290,7 @@ t.test('no visitor input changes the host, extends the URL or throws', async (t)
   }
   t.same([...new Set(origins)], [`https://${clientCode}.tt.omtrdc.net`])
   t.equal(edge.requests.length, hostile.length * 7)
-  for (const { query } of edge.requests) t.same([Object.keys(query).sort(), query.imsOrgId], [['imsOrgId', 'sessionId'], organizationId])
+  for (const { query } of edge.requests) t.same([Object.keys(query).sort(), query.imsOrgId], [['client', 'imsOrgId', 'sessionId'], organizationId])
   t.equal(({} as Record<string, unknown>).evil, undefined)
 })
 
