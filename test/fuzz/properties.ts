@@ -96,7 +96,7 @@ function fits (schema: Parameters<typeof Value.Check>[0], value: unknown): void 
 function safeToSend (visitor: Visitor): void {
   assert.match(addresses.origin(visitor.locationHint), /^https:\/\/(acmeclient|mboxedge\d{1,4})\.tt\.omtrdc\.net$/)
   const url = new URL(addresses.origin(visitor.locationHint) + addresses.path(visitor.sessionId))
-  assert.deepEqual([url.pathname, [...url.searchParams.keys()], url.hash], ['/rest/v1/delivery', ['imsOrgId', 'sessionId'], ''])
+  assert.deepEqual([url.pathname, [...url.searchParams.keys()], url.hash], ['/rest/v1/delivery', ['imsOrgId', 'client', 'sessionId'], ''])
   fits(DeliveryQuery, Object.fromEntries(url.searchParams))
   for (const cookie of visitor.cookies) {
     const line = serialize(cookie, true)

@@ -28,8 +28,8 @@ export function locationOf (place: Place, globalMbox: string, method: string): L
 }
 
 /**
- * The place that a notification is about; undefined when it names none and its tokens do not tell: at.js reports the clicks
- * of a page load by their tokens alone.
+ * The place that a notification is about; undefined when it names none, unless its tokens are a page load's: at.js reports the
+ * clicks of a page load by their tokens alone.
  */
 export function notifiedLocation ({ mbox, view, pageLoad, tokens = [] }: Notification, globalMbox: string, known: EventTokens): Location | undefined {
   if (mbox?.name !== undefined) return { kind: 'mboxes', name: mbox.name }
@@ -37,6 +37,5 @@ export function notifiedLocation ({ mbox, view, pageLoad, tokens = [] }: Notific
   const ofPageLoad: Location = { kind: 'mboxes', name: globalMbox }
   if (pageLoad !== undefined) return ofPageLoad
   const locations = tokens.flatMap((token) => known.locations(token))
-  if (locations.some(({ kind, name }) => kind === 'mboxes' && name === globalMbox)) return ofPageLoad
-  return new Set(locations.map(({ kind, name }) => `${kind}/${name}`)).size === 1 ? locations[0] : undefined
+  return locations.some(({ kind, name }) => kind === 'mboxes' && name === globalMbox) ? ofPageLoad : undefined
 }
