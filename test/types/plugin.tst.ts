@@ -20,7 +20,7 @@ test('registering with an unknown or mistyped option does not compile', () => {
 
 test('a route\'s config.target is checked', () => {
   app.get('/', { config: { target: { execute: { mboxes: ['greeting', { name: 'cart', parameters: { size: '3' } }] }, maxWait: 50 } } }, async () => '')
-  // @ts-expect-error maxWait is a number of ms
+  // @ts-expect-error Type '{ execute: { mboxes: string[]; }; maxWait: string; }' is not assignable to type
   app.get('/wrong', { config: { target: { execute: { mboxes: ['greeting'] }, maxWait: '50' } } }, async () => '')
 })
 
