@@ -58,14 +58,23 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
       targetLocationHint, report, firstPartyId: options.firstPartyId, cookieSuffix: cookieSuffixOf(app.server, options.client.client)
     }),
     contentFailed: contentReporter(logger),
-    functionFailed (name: string, error: unknown, taken?: string) {
-      if (logger.once(`${name} threw`)) logger.error(`\`${name}\` threw and was ${taken === undefined ? 'ignored' : `taken as ${taken}`}; further errors from it will not be logged`, { err: error })
-    }
+    functionFailed (name, error, outcome = 'ignored') {
+      if (logger.once(`${name} threw`)) logger.error(`\`${name}\` threw and was ${outcome}; further errors from it will not be logged`, { err: error })
+    },
+    onWriteCookies: (request, reply) => responses.writeCookies(request, reply),
+    onBypass: (request, reply) => responses.finishWithHead(request, reply),
+    onBypassed: (request) => responses.bypassed(request)
   }, routes)
-  const responses = new Responses({ ...options, logger }, state)
+  const responses: Responses = new Responses({ ...options, logger }, state)
 
   decorate(app, decorator, client, { getter (this: FastifyRequest) { return state.target(this) } })
   state.decorate(app)
+
+  // Earlier hooks may refuse a request, or throw, before the plugin has seen it.
+  app.addHook('onError', (request, reply, _error, done) => {
+    state.arrive(request, reply)
+    done()
+  })
 
   const finishLast: OnSend = (request, reply, payload, done) => {
     responses.finish(request, reply)
@@ -76,7 +85,10 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
     // A route's own hooks come after all others, which may still make the response public.
     route.onSend = [route.onSend ?? [], finishLast].flat() as typeof route.onSend
   })
-  app.addHook('onReady', (done) => done(routes.misconfigured))
+  app.addHook('onReady', (done) => {
+    routes.warnOfMisplaced((name) => app.hasRequestDecorator(name))
+    done(routes.misconfigured)
+  })
 
   app.addHook('onRequest', (request, reply, done) => {
     state.arrive(request, reply)
@@ -90,8 +102,9 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
   app.addHook('onSend', (request, reply, payload, done) => {
     // Fastify waits for keep-alive clients before it closes its plugins; this makes them go. HTTP/2 has no such header.
     if (closing && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+    state.arrive(request, reply)
     // 404s, and routes that were added before the plugin had loaded.
-    if (!state.route(request).hasLastHook && responses.concerns(request)) responses.finishEarly(request, reply)
+    if (!state.route(request).hasLastHook) responses.finishWithHead(request, reply)
     done(null, payload)
   })
 

@@ -236,7 +236,7 @@ function length (least: number | undefined, most: number | undefined, singular: 
 }
 
 /** The known name that a misspelled one most likely stands for. */
-function mostSimilar (name: string, known: readonly string[]): string | undefined {
+export function mostSimilar (name: string, known: readonly string[]): string | undefined {
   const limit = name.length < 5 ? 1 : name.length < 9 ? 2 : 3
   let best: string | undefined
   let bestDistance = limit + 1

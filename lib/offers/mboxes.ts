@@ -204,6 +204,12 @@ export class PageMboxes {
     return { ...fallbackOffer(otherwise(), 'invalid-content'), options, metrics, analytics }
   }
 
+  /** The declared fallback of an mbox if it is text, else an empty text. */
+  fallbackText (mbox: string): string {
+    const fallback = this.#settings.mboxes.get(mbox)?.otherwise()
+    return typeof fallback === 'string' ? fallback : ''
+  }
+
   /** Whether an mbox shows what Target decided: content that does not fit is shown to nobody. */
   shows (mbox: string, response: DeliveryResponse): boolean {
     const declared = this.#settings.mboxes.get(mbox)

@@ -20,8 +20,8 @@ export interface AppFunctionsSettings {
   profileParameters?: RequestFunction<Record<string, unknown>>
   /** Called with what was cut or left out of a request. */
   report: ReportLimit
-  /** Called when one of them failed, with its name and what it is treated as. */
-  functionFailed (name: string, error: unknown, taken?: string): void
+  /** Called when one of them failed, with its name and what became of it: by default it was ignored. */
+  functionFailed (name: string, error: unknown, outcome?: string): void
 }
 
 /** The results of the app's functions for one request. */
@@ -85,7 +85,7 @@ export class AppFunctions {
     const { enabled, functionFailed } = this.#settings
     if (enabled === undefined) return true
     const failed = (error: unknown): boolean => {
-      functionFailed('enabled', error, 'false')
+      functionFailed('enabled', error, 'taken as false')
       return false
     }
     const check = (result: unknown): boolean => typeof result === 'boolean'

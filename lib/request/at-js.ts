@@ -33,31 +33,41 @@ export interface ScriptOptions {
   nonce?: string
 }
 
-/** The state of a page's calls; undefined while there is no answer, after a failure, and where at.js has nothing to apply. */
+/**
+ * The state of a page's calls; undefined while there is no answer, after a failure, and where at.js has nothing to apply.
+ *
+ * Where `maxWait` passed before the answer, the state is empty: the page load is counted by the server's call, which goes on,
+ * and at.js would have it counted once more if it asked for itself. The page has its own content, as in all its mboxes.
+ */
 export function serverStateOf (calls: readonly PendingCall[]): ServerState | undefined {
-  const answer = answerFor(calls)
-  return answer === undefined || !isForAtJs(answer.request) ? undefined : createServerState(answer)
+  const call = callFor(calls)
+  if (call === undefined) return undefined
+  const { outcome, plan, maxWaitPassed, requestId } = call
+  if (outcome === undefined) return maxWaitPassed && plan.execute?.pageLoad !== undefined ? createEmptyState(requestId) : undefined
+  return outcome.kind === 'answered' && isForAtJs(outcome.answer.request) ? createServerState(outcome.answer) : undefined
 }
 
 /**
  * The script element; empty while there is no answer, and after a failure.
  *
  * @param visitorState by organization id
- * @throws FST_TARGET_INVALID_OPTIONS when the nonce is none
+ * @throws FST_TARGET_INVALID_OPTIONS if the nonce is invalid
  */
 export function createScript (calls: readonly PendingCall[], visitorState: VisitorState, { nonce }: ScriptOptions): string {
-  if (nonce !== undefined && !isNonce(nonce)) {
+  const hasNonce = nonce !== undefined
+  if (hasNonce && !isNonce(nonce)) {
     throw failure('FST_TARGET_INVALID_OPTIONS', 'script() option `nonce` must be of the characters of base64 or base64url, as in a Content-Security-Policy')
   }
-  if (answerFor(calls) === undefined) return ''
+  const serverState = serverStateOf(calls)
+  if (serverState === undefined && callFor(calls)?.outcome?.kind !== 'answered') return ''
   let data: string
   try {
-    data = JSON.stringify({ serverState: serverStateOf(calls), visitorState })
+    data = JSON.stringify({ serverState, visitorState })
   } catch {
     // Nested deeper than it can be written: at.js asks for itself.
     return ''
   }
-  const start = nonce === undefined ? '<script>' : `<script nonce="${nonce}">`
+  const start = !hasNonce ? '<script>' : `<script nonce="${nonce}">`
   return `${start}(${TAKE_OVER})(JSON.parse('${data.replace(UNSAFE, escaped)}'))</script>`
 }
 
@@ -91,16 +101,18 @@ const escaped = (character: string) => character === '\\' ? '\\\\' : `\\u${chara
 /** `base64-value` of Content Security Policy Level 3. */
 const isNonce = (nonce: unknown): boolean => typeof nonce === 'string' && /^[A-Za-z0-9+/_-]+={0,2}$/.test(nonce)
 
-/** The answer of the first call that asks for what at.js applies; where none does, of the first. */
-function answerFor (calls: readonly PendingCall[]): Answer | undefined {
-  const outcome = (calls.find(({ plan }) => isForAtJs(plan)) ?? calls[0])?.outcome
-  return outcome?.kind === 'answered' ? outcome.answer : undefined
-}
+/** The first call that asks for what at.js applies; where none does, the first. */
+const callFor = (calls: readonly PendingCall[]): PendingCall | undefined => calls.find(({ plan }) => isForAtJs(plan)) ?? calls[0]
 
 /** Whether at.js finds anything in the answer. Without, it had better ask for the page load itself. */
 function isForAtJs ({ execute, prefetch }: TargetPlan | DeliveryRequest): boolean {
   return execute?.pageLoad !== undefined || (prefetch?.views !== undefined && prefetch.views.length > 0)
 }
+
+const createEmptyState = (requestId: string | undefined): ServerState => ({
+  request: { ...(requestId !== undefined && { requestId }), execute: { pageLoad: {} } },
+  response: { ...(requestId !== undefined && { requestId }), execute: { pageLoad: {} } }
+})
 
 function createServerState ({ request, response }: Answer): ServerState {
   const state: ServerState = {

@@ -34,6 +34,8 @@ export class PendingCall {
   running: Abortable | undefined
   /** A notification waits for the answer, so the call goes on when the client leaves. */
   needed = false
+  /** An ask gave up waiting for it. */
+  maxWaitPassed = false
   #waiting: ((outcome: Outcome) => void)[] | undefined
 
   constructor (kind: CallKind, plan: TargetPlan) {
@@ -69,6 +71,7 @@ export class PendingCall {
     }
     const timer = setTimeout(() => {
       this.#waiting = this.#waiting?.filter((one) => one !== ended)
+      this.maxWaitPassed = true
       done({ kind: 'max-wait' })
     }, maxWait)
     waiting.push(ended)

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetClient } from '../client/client.ts'
+import type { Log } from '../diagnostics.ts'
 import { asTargetError, failure } from '../errors.ts'
 import { acceptsMbox } from '../schema/limits.ts'
 import { completeNotification, type Displayed, type NotificationForm } from '../offers/notifications.ts'
@@ -16,7 +17,8 @@ import { AppFunctions, type AppFunctionsSettings } from './app-functions.ts'
 import { PendingCall, type CallKind, type Outcome, type Waited } from './call.ts'
 import { DeliveryRequests, type DeliveryRequestSettings } from './delivery-request.ts'
 import { PageReport } from './page-report.ts'
-import { withoutMboxes, type RoutePlan, type TargetPlan } from './route-config.ts'
+import { withoutMboxes, type TargetPlan } from './route-config.ts'
+import type { Route } from './routes.ts'
 
 /** Shared by all requests of a plugin instance. */
 export interface RequestCallsSettings extends DeliveryRequestSettings, AppFunctionsSettings {
@@ -30,6 +32,15 @@ export interface RequestCallsSettings extends DeliveryRequestSettings, AppFuncti
   decisioningMethod: DecisioningMethod
   /** Whether QA links count. */
   qa: boolean
+  /** Name of the decorator. */
+  decorator: string
+  /** The hook in which calls start. */
+  hook: string | false
+  logger: Log
+  /** Called when a response is written without Fastify, or may be: its headers must be added as the head is written. */
+  onBypass (request: FastifyRequest, reply: FastifyReply): void
+  /** Called after a response to which nothing was added. */
+  onBypassed (request: FastifyRequest): void
 }
 
 /** Times of a request's Target calls, in ms. */
@@ -53,15 +64,19 @@ export class RequestCalls {
   readonly visitor: Visitor
   readonly #settings: RequestCallsSettings
   readonly #request: FastifyRequest
-  readonly #reply: FastifyReply
-  readonly #route: RoutePlan
-  /** On the clock of `performance.now()`. */
-  readonly #arrival: number
+  readonly #route: Route
+  /** Not known in hooks that come before the plugin's own. */
+  #reply: FastifyReply | undefined
+  /** On the clock of `performance.now()`; as unknown as the reply. */
+  #arrival: number | undefined
   readonly #app: AppFunctions
   readonly #requests: DeliveryRequests
   readonly #calls: PendingCall[] = []
   /** Publishes this page and its offers; undefined unless somebody subscribes. */
-  readonly report: PageReport | undefined
+  report: PageReport | undefined
+  /** Whether the response has its headers. */
+  finished = false
+  #bypassesFastify = false
   #routeStarted = false
   #qaVisit: QaVisit | undefined
   /** QA mode fixed by the route. */
@@ -75,17 +90,27 @@ export class RequestCalls {
   #openSince = 0
   #waited = 0
 
-  constructor (settings: RequestCallsSettings, request: FastifyRequest, reply: FastifyReply, route: RoutePlan, visitor: Visitor, arrival: number) {
+  constructor (settings: RequestCallsSettings, request: FastifyRequest, route: Route, visitor: Visitor) {
     this.#settings = settings
     this.#request = request
-    this.#reply = reply
     this.#route = route
-    this.#arrival = arrival
     this.visitor = visitor
     this.#app = new AppFunctions(settings, request, visitor)
     this.#requests = new DeliveryRequests(settings, request, visitor, this.#app)
-    this.report = PageReport.for(request, reply, () => ({ calls: this.#calls, timing: this.timing }))
     this.#qaVisit = settings.qa ? readQaVisit(request.originalUrl, visitor.qaCookie) : undefined
+  }
+
+  /** The reply is known now. */
+  arrive (reply: FastifyReply, arrival: number): void {
+    this.#reply = reply
+    this.#arrival = arrival
+    this.report = PageReport.for(this.#request, reply, () => ({ calls: this.#calls, timing: this.timing }))
+    if (this.#calls.length > 0) this.#watchResponse(reply)
+  }
+
+  /** The route, for messages: `GET /`. */
+  get routeName (): string {
+    return this.#route.name
   }
 
   /** Whether anything was sent for this request, or is to be sent, and may be. */
@@ -123,7 +148,7 @@ export class RequestCalls {
   get timing (): TargetTiming {
     const first = this.#calls[0]
     return {
-      started: first === undefined ? undefined : first.startedAt - this.#arrival,
+      started: first === undefined ? undefined : first.startedAt - (this.#arrival ?? first.startedAt),
       duration: first?.endedAt === undefined ? undefined : first.endedAt - first.startedAt,
       waited: this.#open === 0 ? this.#waited : this.#waited + performance.now() - this.#openSince
     }
@@ -138,24 +163,33 @@ export class RequestCalls {
 
   /** Nothing is started on a route that is switched off, nor after the response. */
   get #mayStart (): boolean {
-    const { raw } = this.#reply
-    return this.#route.kind !== 'off' && !raw.writableEnded && !raw.destroyed
+    if (this.#route.plan.kind === 'off') return false
+    const raw = this.#reply?.raw
+    return raw === undefined || (!raw.writableEnded && !raw.destroyed)
   }
 
   /** Starts the route's own call, once. */
   start (): this {
     if (this.#routeStarted) return this
     this.#routeStarted = true
-    const route = this.#route
+    const route = this.#route.plan
     if (!this.#mayStart || route.kind === 'off' || route.kind === 'on-demand' || this.#app.enabled === false) return this
     try {
       const plan = route.kind === 'fixed' ? route.plan : route.plan(this.#request)
       if (plan.members?.qaMode !== undefined) this.#routeQaMode = freezeQaMode(plan.members.qaMode)
       this.#send(this.#register('route', plan), plan)
     } catch (error) {
-      this.#settings.functionFailed('config', error)
+      this.#settings.functionFailed(`config.${this.#settings.decorator} of ${this.#route.name}`, error, this.#bodyHint)
     }
     return this
+  }
+
+  /** A function that reads the body of a request whose body was not read yet is a mistake that its error does not explain. */
+  get #bodyHint (): string {
+    const { hook } = this.#settings
+    const isEarly = this.#request.body === undefined && (hook === 'onRequest' || hook === 'preParsing')
+    if (!isEarly || ['GET', 'HEAD', 'OPTIONS'].includes(this.#request.method)) return 'ignored'
+    return `ignored (if it reads the body: that is parsed after the hook \`${hook}\`, so register the plugin with \`hook: 'preHandler'\`)`
   }
 
   /** Starts a call for the part of a plan that no call has yet. */
@@ -179,14 +213,25 @@ export class RequestCalls {
 
   /** The call that has an mbox: a new one, shared with the other asks of this tick, if no call has it yet. */
   callFor (mbox: string): PendingCall | Outcome {
-    if (typeof mbox !== 'string') return NOT_REQUESTED
     const known = this.callWith(mbox)
     // A name that the edge refuses would take all others of the tick with it.
-    if (known instanceof PendingCall || !this.#mayStart || !acceptsMbox(mbox, this.#settings.report)) return known
+    if (typeof mbox !== 'string' || known instanceof PendingCall || !this.#mayStart || !acceptsMbox(mbox, this.#settings.report)) return known
     if (this.#app.enabled === false) return OPTED_OUT
+    this.#warnOfLateAsk(mbox)
     const { call, mboxes } = this.#gathering ??= this.#gather()
     mboxes.add(mbox)
     return call
+  }
+
+  /** Only mboxes in the route's config are requested while the handler works, so a forgotten one costs its visitors time. */
+  #warnOfLateAsk (mbox: string): void {
+    const { hook, logger, decorator } = this.#settings
+    const { name, plan, isNotFound } = this.#route
+    if (hook === false || isNotFound || !logger.once(`late ask ${name}`)) return
+    const advice = plan.kind === 'per-request'
+      ? `let config.${decorator} return it`
+      : plan.kind === 'fixed' ? `add it to config.${decorator} of the route` : `add \`config: { ${decorator}: ['${mbox}'] }\` to the options of the route`
+    logger.warn(`mbox '${mbox}' is not in config.${decorator} of ${name}, so its call starts only when the handler asks; ${advice}`)
   }
 
   /** The call that has views, or why there is none. */
@@ -208,6 +253,7 @@ export class RequestCalls {
    */
   wait<Result> (call: PendingCall | Outcome, maxWait: number | undefined, read: (waited: Waited) => Result): Promise<Result> {
     return new Promise((resolve, reject) => {
+      if (this.#reply?.sent === true) this.#bypass(this.#reply)
       const outcome = call instanceof PendingCall ? call.outcome : call
       if (outcome !== undefined) return resolve(read(outcome))
       const pending = call as PendingCall
@@ -261,15 +307,32 @@ export class RequestCalls {
   }
 
   #register (kind: CallKind, plan: TargetPlan): PendingCall {
-    // The request's own 'close' and `request.signal` fire as soon as a POST's body was read; the response's does not.
-    if (this.#calls.length === 0) this.#reply.raw.once('close', () => this.#responseClosed())
+    if (this.#calls.length === 0 && this.#reply !== undefined) this.#watchResponse(this.#reply)
     const call = new PendingCall(kind, plan)
     this.#calls.push(call)
     return call
   }
 
-  #responseClosed (): void {
-    if (this.#reply.raw.writableEnded) return
+  #watchResponse (reply: FastifyReply): void {
+    if (this.#route.bypassesFastify) this.#bypass(reply)
+    // The request's own 'close' and `request.signal` fire as soon as a POST's body was read; the response's does not.
+    reply.raw.once('close', () => this.#responseClosed(reply.raw))
+  }
+
+  /** The reply was hijacked, or the route is known for writing its response itself. */
+  #bypass (reply: FastifyReply): void {
+    if (this.#bypassesFastify || this.finished) return
+    this.#bypassesFastify = true
+    this.#settings.onBypass(this.#request, reply)
+  }
+
+  #responseClosed (raw: FastifyReply['raw']): void {
+    // An error of an earlier `onSend` hook ends a response without the other hooks, too.
+    if (!this.finished && raw.headersSent && raw.statusCode < 500 && this.used) {
+      this.#route.bypassesFastify = true
+      this.#settings.onBypassed(this.#request)
+    }
+    if (raw.writableEnded) return
     for (const call of this.#calls) if (!call.needed) call.abort()
   }
 

@@ -1,11 +1,16 @@
 /**
  * The response of a request that used Target: cookies, `Cache-Control` in QA mode, `Server-Timing`.
+ *
+ * They are added in the last `onSend` hook of a route. Where that does not run, or other hooks come after it, they are added
+ * as the head is written: on 404s, on routes that were added before the plugin, and where Fastify is bypassed.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Log } from '../diagnostics.ts'
 import { cookieSerializer, QA_MODE_COOKIE, type CookieSettings, type TargetCookie } from '../visitor/cookies.ts'
 import { mayBeQaLink, readQaVisit, type QaVisit } from '../visitor/qa-mode.ts'
 import type { RequestCalls } from './calls.ts'
+import { beforeHead, RawHead, ReplyHead, type Head } from './head.ts'
+import { CDN_HEADERS, isSharedCacheable, NGINX_HEADER } from './shared-cache.ts'
 import type { RequestState } from './state.ts'
 
 /** Settings of the plugin that concern responses. */
@@ -16,6 +21,8 @@ export interface ResponseSettings {
   serverTiming: boolean
   /** Whether browsers are asked for client hints. */
   clientHints: boolean
+  /** Name of the decorator. */
+  decorator: string
   logger: Log
 }
 
@@ -31,33 +38,49 @@ export class Responses {
     this.#serialize = settings.cookies === false ? undefined : cookieSerializer(settings.cookies)
   }
 
-  /** Whether there may be anything to add to a response. */
-  concerns (request: FastifyRequest): boolean {
-    return this.#state.existing(request) !== undefined || this.#isQaLink(request)
+  /** Adds the headers to a reply. To be called when no other hook comes after. */
+  finish (request: FastifyRequest, reply: FastifyReply): void {
+    this.#finish(request, new ReplyHead(reply))
   }
 
-  /** Adds the headers. To be called when no other hook comes after. */
-  finish (request: FastifyRequest, reply: FastifyReply): QaVisit | undefined {
-    const calls = this.#state.existing(request)
-    const qaVisit = this.#qaVisitOf(request, calls)
-    if (qaVisit !== undefined) this.#keepQaVisit(request, reply, qaVisit)
-    if (calls === undefined || !calls.used) return qaVisit
-    if (this.#settings.clientHints) addAcceptClientHints(reply)
-    if (this.#settings.serverTiming) addServerTiming(reply, calls)
-    if (!this.#isForAll(request, reply)) this.#writeCookies(request, reply)
-    return qaVisit
-  }
-
-  /**
-   * Adds the headers where other `onSend` hooks may come after, which may still make the answer public: that is looked at
-   * once more before the head is written.
-   */
-  finishEarly (request: FastifyRequest, reply: FastifyReply): void {
-    const qaVisit = this.finish(request, reply)
+  /** Adds the headers as the head is written, if there may be any. */
+  finishWithHead (request: FastifyRequest, reply: FastifyReply): void {
+    if (this.#state.existing(request) === undefined && !this.#isQaLink(request)) return
     beforeHead(reply, () => {
-      if (qaVisit !== undefined) keepPrivate(reply)
-      else if (this.#isForAll(request, reply)) removeCookies(reply, this.#state.visitor(request).visitor.cookies.map(({ name }) => name))
+      if (this.#state.existing(request)?.finished !== true) this.#finish(request, new RawHead(reply))
     })
+  }
+
+  /** Writes the visitor's cookies to the raw response now, for an app that writes its head itself. */
+  writeCookies (request: FastifyRequest, reply: FastifyReply): void {
+    const calls = this.#state.existing(request)
+    if (calls === undefined || !calls.used) return
+    if (reply.raw.headersSent) {
+      this.#settings.logger.warnOnce(`request.${this.#settings.decorator}.writeCookies() of ${nameOf(request)} was called after the head was written; call it before`)
+      return
+    }
+    this.#writeCookies(request, new RawHead(reply))
+  }
+
+  /** Logs that a response went out without the hooks, and so without cookies. */
+  bypassed (request: FastifyRequest): void {
+    if (this.#serialize === undefined || this.#state.visitor(request).written) return
+    this.#settings.logger.warnOnce(`the response of ${nameOf(request)} bypassed Fastify (reply.raw), so the visitor's cookies were not written. ` +
+      `From now on they are added as its head is written; to have them on the first response too, call \`request.${this.#settings.decorator}.writeCookies()\` before`)
+  }
+
+  #finish (request: FastifyRequest, head: Head): void {
+    const calls = this.#state.existing(request)
+    if (calls !== undefined) calls.finished = true
+    const qaVisit = this.#qaVisitOf(request, calls)
+    const used = calls !== undefined && calls.used
+    if (qaVisit === undefined && !used) return
+    if (qaVisit !== undefined) this.#keepQaVisit(request, head, qaVisit)
+    if (!used) return
+    if (this.#settings.clientHints) addAcceptClientHints(head)
+    if (this.#settings.serverTiming) addServerTiming(head, calls)
+    if (this.#isForAll(request, head)) this.#removeCookies(request, head)
+    else this.#writeCookies(request, head)
   }
 
   /** The QA mode that the response is to keep. A link may lead to a page without offers, or to a redirect that drops the query string. */
@@ -72,27 +95,40 @@ export class Responses {
     return this.#settings.qa && mayBeQaLink(request.originalUrl)
   }
 
-  #keepQaVisit (request: FastifyRequest, reply: FastifyReply, { cookie }: QaVisit): void {
-    keepPrivate(reply)
-    if (this.#serialize === undefined) return
+  /** Makes a response the tester's own: no cache keeps it, whatever the app says of its pages. */
+  #keepQaVisit (request: FastifyRequest, head: Head, { cookie }: QaVisit): void {
+    for (const name of [...CDN_HEADERS, NGINX_HEADER]) head.remove(name)
+    head.set('cache-control', 'private, no-store')
     // Another instance of the plugin may have written it.
-    const written = [reply.getHeader('set-cookie') ?? []].flat()
-    if (written.some((line) => String(line).startsWith(`${QA_MODE_COOKIE}=`))) return
-    reply.header('set-cookie', this.#serialize(cookie, request.protocol === 'https'))
+    if (this.#serialize === undefined || head.cookies.some((line) => line.startsWith(`${QA_MODE_COOKIE}=`))) return
+    head.addCookies([this.#serialize(cookie, request.protocol === 'https')])
   }
 
-  #writeCookies (request: FastifyRequest, reply: FastifyReply): void {
+  #writeCookies (request: FastifyRequest, head: Head): void {
     const shared = this.#state.visitor(request)
-    if (this.#serialize === undefined || shared.written) return
+    if (this.#serialize === undefined) return
+    const lines: string[] = []
+    if (!shared.written) {
+      const https = request.protocol === 'https'
+      for (const cookie of shared.visitor.cookies) lines.push(this.#serialize(cookie, https))
+    }
     shared.written = true
-    const https = request.protocol === 'https'
-    for (const cookie of shared.visitor.cookies) reply.header('set-cookie', this.#serialize(cookie, https))
+    head.addCookies(lines)
   }
 
-  /** Whether caches may give a response to everybody, which is logged once per route. */
-  #isForAll (request: FastifyRequest, reply: FastifyReply): boolean {
-    if (!isPubliclyCacheable(reply)) return false
-    const route = `${request.method} ${request.routeOptions.url ?? ''}`
+  /** The cookies may be there already, by `writeCookies()` or another instance of the plugin. */
+  #removeCookies (request: FastifyRequest, head: Head): void {
+    const { visitor, written } = this.#state.visitor(request)
+    if (!written) return
+    const names = visitor.cookies.map(({ name }) => name)
+    head.setCookies(head.cookies.filter((line) => !names.includes(line.split('=', 1)[0]!)))
+  }
+
+  /** Whether caches may give a response to others, which is logged once per route. */
+  #isForAll (request: FastifyRequest, head: Head): boolean {
+    const { method, headers } = request
+    if (!isSharedCacheable(method, headers.authorization !== undefined, head)) return false
+    const route = `${method} ${request.routeOptions.url ?? ''}`
     if (this.#settings.logger.once(`cacheable ${route}`)) {
       this.#settings.logger.warn('the response is personalized but publicly cacheable, so the visitor\'s cookies were not written; send `Cache-Control: private`', { route })
     }
@@ -100,62 +136,23 @@ export class Responses {
   }
 }
 
-/** By `Cache-Control`, or by a header for shared caches alone, which goes before it there (RFC 9213, Edge Architecture). */
-function isPubliclyCacheable (reply: FastifyReply): boolean {
-  const value = reply.getHeader('cache-control')
-  if (value !== undefined && /\bpublic\b|\bs-maxage\s*=/i.test(String(value))) return true
-  const shared = reply.getHeader('cdn-cache-control') ?? reply.getHeader('surrogate-control')
-  return shared !== undefined && /\bpublic\b|\bmax-age\s*=\s*"?[1-9]/i.test(String(shared))
-}
-
-/** Makes a response the tester's own: no cache keeps it, whatever the app says of its pages. */
-function keepPrivate (reply: FastifyReply): void {
-  const { raw } = reply
-  // For shared caches alone, and before `Cache-Control` there (RFC 9213, Edge Architecture).
-  for (const name of ['cdn-cache-control', 'surrogate-control']) {
-    reply.removeHeader(name)
-    raw.removeHeader(name)
-  }
-  reply.header('cache-control', 'private, no-store')
-  // Those of a stream are on the raw response already.
-  if (raw.hasHeader('cache-control')) raw.setHeader('cache-control', 'private, no-store')
-}
-
-/** Runs a function when the head is about to be written, when no hook can change it any more. Too slow for every page. */
-function beforeHead ({ raw }: FastifyReply, run: () => void): void {
-  const { writeHead } = raw
-  raw.writeHead = (...head: unknown[]) => {
-    raw.writeHead = writeHead
-    run()
-    return writeHead.apply(raw, head as Parameters<typeof writeHead>)
-  }
-}
-
-/** Takes some cookies out again. Those of a stream are on the raw response already. */
-function removeCookies (reply: FastifyReply, names: string[]): void {
-  const others = [reply.getHeader('set-cookie') ?? []].flat().map(String).filter((cookie) => !names.includes(cookie.split('=', 1)[0]!))
-  const streamed = reply.raw.hasHeader('set-cookie')
-  reply.removeHeader('set-cookie')
-  if (others.length === 0) return
-  reply.header('set-cookie', others)
-  if (streamed) reply.raw.setHeader('set-cookie', others)
-}
+const nameOf = ({ method, routeOptions: { url } }: FastifyRequest): string => `${method} ${url ?? '(404)'}`
 
 /** The hints that Target reads, beside those that browsers send anyway (Client Hints Infrastructure, UA Client Hints). */
 const CLIENT_HINTS = ['Sec-CH-UA-Model', 'Sec-CH-UA-Platform-Version', 'Sec-CH-UA-Full-Version-List', 'Sec-CH-UA-Arch', 'Sec-CH-UA-Bitness']
 
 /** Adds `Accept-CH`, after the app's own. */
-function addAcceptClientHints (reply: FastifyReply): void {
-  const given = [reply.getHeader('accept-ch') ?? []].flat().join(', ')
+function addAcceptClientHints (head: Head): void {
+  const given = [head.get('accept-ch') ?? []].flat().join(', ')
   const known = given.toLowerCase().split(',').map((name) => name.trim())
   const added = CLIENT_HINTS.filter((name) => !known.includes(name.toLowerCase()))
-  if (added.length > 0) reply.header('accept-ch', [...given === '' ? [] : [given], ...added].join(', '))
+  if (added.length > 0) head.set('accept-ch', [...given === '' ? [] : [given], ...added].join(', '))
 }
 
 /** `Server-Timing: target;dur=81.2;desc="edge", target-wait;dur=0.0`, after the app's own. */
-function addServerTiming (reply: FastifyReply, { timing: { duration, waited }, source }: RequestCalls): void {
+function addServerTiming (head: Head, { timing: { duration, waited }, source }: RequestCalls): void {
   const call = duration === undefined ? 'target;desc="pending"' : `target;dur=${duration.toFixed(1)};desc="${source}"`
-  const given = reply.getHeader('server-timing')
+  const given = head.get('server-timing')
   const timing = `${call}, target-wait;dur=${waited.toFixed(1)}`
-  reply.header('server-timing', given === undefined ? timing : `${String(given)}, ${timing}`)
+  head.set('server-timing', given === undefined ? timing : `${String(given)}, ${timing}`)
 }

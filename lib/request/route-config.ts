@@ -217,8 +217,19 @@ export function compileRoute (config: unknown, { request, global }: { request: R
 /** Compiles a request, or a function that makes one for each request. */
 export function compileForm (form: unknown, subject: Subject, report: ReportLimit = () => {}): RoutePlan {
   const { root = '', of } = subject
-  if (typeof form === 'function') return { kind: 'per-request', plan: (request) => compileRequest(form(request), { ...subject, root: `${root}()` }, report) }
+  if (typeof form === 'function') {
+    const result = { ...subject, root: `${root}()` }
+    return { kind: 'per-request', plan: (request) => compileRequest(synchronous(form(request), result), result, report) }
+  }
   // Only a route can be switched off or use the default request.
   if (typeof form !== 'object' || form === null) throw invalid(subject, of === undefined ? FORMS : `${FORMS}, true or false`, form)
   return { kind: 'fixed', plan: compileRequest(form as TargetRequestForm, subject) }
+}
+
+/** The call starts in the hook, so its request must be known there. */
+function synchronous (form: TargetRequestForm | PromiseLike<unknown>, subject: Subject): TargetRequestForm {
+  if (typeof (form as PromiseLike<unknown> | undefined | null)?.then !== 'function') return form as TargetRequestForm
+  // Its error, if it is to have one, is not the point.
+  Promise.resolve(form).catch(() => {})
+  throw failure('FST_TARGET_INVALID_OPTIONS', `${subjectName(subject)} must be the request itself, not a promise; load what it needs in an earlier hook, and register the plugin with \`hook: 'preHandler'\``)
 }

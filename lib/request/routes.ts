@@ -5,17 +5,20 @@
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import type { Log } from '../diagnostics.ts'
 import type { ReportLimit } from '../schema/limits.ts'
+import { mostSimilar } from '../validation.ts'
 import { compileRoute, OFF, ON_DEMAND, type RoutePlan } from './route-config.ts'
 
 /** A route. */
 export interface Route {
+  /** For messages: `GET /`. */
+  readonly name: string
   readonly plan: RoutePlan
   /** Whether it has the hook that comes after all other `onSend` hooks. Routes that were added before the plugin have not. */
   readonly hasLastHook: boolean
+  readonly isNotFound: boolean
+  /** Whether it was seen to write a response without Fastify's hooks. */
+  bypassesFastify: boolean
 }
-
-/** 404s start nothing by themselves, also with `global`. */
-const NOT_FOUND: Route = { plan: ON_DEMAND, hasLastHook: false }
 
 /** Settings of the plugin that concern all routes. */
 export interface RoutesSettings {
@@ -36,6 +39,10 @@ export interface RoutesSettings {
 export class Routes {
   readonly #settings: RoutesSettings
   readonly #ROUTE: symbol
+  /** 404s start nothing by themselves, also with `global`. */
+  readonly #notFound = routeOf('404', ON_DEMAND, { isNotFound: true })
+  /** Members of configs, or options of routes, whose names are not what was meant. */
+  readonly #misplaced: { member: string, warning: string }[] = []
   #misconfigured: Error | undefined
 
   constructor (settings: RoutesSettings) {
@@ -51,18 +58,20 @@ export class Routes {
   /** Compiles the config of a route that is being added, and keeps it there. */
   add (route: RouteOptions): void {
     const config = route.config as Record<string, unknown> | undefined
+    const name = `${String(route.method)} ${route.url}`
     let plan = OFF
+    this.#findMisplaced(route, name)
     try {
       plan = this.#compile(config, route.method, route.url)
     } catch (error) {
       this.#misconfigured ??= error as Error
     }
-    route.config = { ...route.config, [this.#ROUTE]: { plan, hasLastHook: true } } as typeof route.config
+    route.config = { ...route.config, [this.#ROUTE]: routeOf(name, plan, { hasLastHook: true }) } as typeof route.config
   }
 
   /** The route of a request. */
   of (request: FastifyRequest): Route {
-    if (request.is404) return NOT_FOUND
+    if (request.is404) return this.#notFound
     const { config, method, url } = request.routeOptions
     const known = config as unknown as Record<string | symbol, unknown>
     const route = (known[this.#ROUTE] ??= this.#compileLate(known, method, url)) as Route
@@ -70,12 +79,31 @@ export class Routes {
     return request.method === 'HEAD' && isAddedByFastify(request) ? { ...route, plan: OFF } : route
   }
 
+  /** Logs configs that are not where they were meant to be. Names of other decorators are none of this plugin's. */
+  warnOfMisplaced (isDecorator: (name: string) => boolean): void {
+    for (const { member, warning } of this.#misplaced) if (!isDecorator(member)) this.#settings.logger.warnOnce(warning)
+  }
+
+  #findMisplaced (route: RouteOptions, name: string): void {
+    // Fastify adds HEAD with the options of GET.
+    if (route.method === 'HEAD') return
+    const { decorator } = this.#settings
+    const config = (route.config ?? {}) as Record<string, unknown>
+    if (decorator in config) return
+    const similar = Object.keys(config).find((member) => mostSimilar(member, [decorator]) !== undefined)
+    if (similar !== undefined) this.#misplaced.push({ member: similar, warning: `unknown option \`config.${similar}\` of ${name} (did you mean \`config.${decorator}\`?)` })
+    else if ((route as unknown as Record<string, unknown>)[decorator] !== undefined) {
+      this.#misplaced.push({ member: '', warning: `unknown option \`${decorator}\` of ${name}: write \`config: { ${decorator}: … }\`` })
+    }
+  }
+
   #compileLate (config: Record<string, unknown>, method: unknown, url: string | undefined): Route {
+    const name = `${String(method)} ${url}`
     try {
-      return { plan: this.#compile(config, method, url), hasLastHook: false }
+      return routeOf(name, this.#compile(config, method, url))
     } catch (error) {
       this.#settings.logger.error('a route is misconfigured and gets no offers', { err: error })
-      return { plan: OFF, hasLastHook: false }
+      return routeOf(name, OFF)
     }
   }
 
@@ -86,6 +114,8 @@ export class Routes {
     return plan
   }
 }
+
+const routeOf = (name: string, plan: RoutePlan, { hasLastHook = false, isNotFound = false } = {}): Route => ({ name, plan, hasLastHook, isNotFound, bypassesFastify: false })
 
 /**
  * Whether Fastify itself added the route of a request, as it adds HEAD for every GET. Fastify's word for it is not public,

@@ -23,6 +23,8 @@ export interface RequestStateSettings extends RequestCallsSettings, RequestTarge
   /** Target client code. */
   clientCode: string
   identity: VisitorSettings
+  /** Called for `request.target.writeCookies()`. */
+  onWriteCookies (request: FastifyRequest, reply: FastifyReply): void
 }
 
 /** The state of the requests of one plugin instance. */
@@ -57,11 +59,17 @@ export class RequestState {
     app.decorateRequest(this.#ARRIVAL, 0)
   }
 
-  /** Keeps what only a hook knows. */
+  /**
+   * Keeps what only a hook knows. The plugin's `onRequest` hook does not run for a request that an earlier hook refuses, and
+   * such a hook or an error handler may need offers before.
+   */
   arrive (request: FastifyRequest, reply: FastifyReply): void {
     const decorated = request as Decorated
+    if (decorated[this.#REPLY] !== null) return
     decorated[this.#REPLY] = reply
     decorated[this.#ARRIVAL] = performance.now() - reply.elapsedTime
+    const calls = this.existing(request)
+    if (calls !== undefined) calls.arrive(reply, decorated[this.#ARRIVAL] as number)
   }
 
   /** The route of a request, kept from the beginning: `callNotFound()` makes the request a 404, while the reply stays the route's. */
@@ -84,15 +92,25 @@ export class RequestState {
   /** The calls of a request. */
   calls (request: FastifyRequest): RequestCalls {
     const decorated = request as Decorated
-    return (decorated[this.#CALLS] ??= new RequestCalls(
-      this.#settings, request, decorated[this.#REPLY] as FastifyReply, this.route(request).plan, this.visitor(request).visitor, decorated[this.#ARRIVAL] as number
-    )) as RequestCalls
+    const known = decorated[this.#CALLS]
+    if (known !== null) return known as RequestCalls
+    const calls = new RequestCalls(this.#settings, request, this.route(request), this.visitor(request).visitor)
+    decorated[this.#CALLS] = calls
+    const reply = decorated[this.#REPLY]
+    if (reply !== null) calls.arrive(reply as FastifyReply, decorated[this.#ARRIVAL] as number)
+    return calls
+  }
+
+  /** Writes the visitor's cookies to the raw response now. */
+  writeCookies (request: FastifyRequest): void {
+    const reply = (request as Decorated)[this.#REPLY]
+    if (reply !== null) this.#settings.onWriteCookies(request, reply as FastifyReply)
   }
 
   /** `request.target`. */
   target (request: FastifyRequest): RequestTarget {
     const decorated = request as Decorated
-    return (decorated[this.#TARGET] ??= new RequestTarget(this.#settings, this.calls(request))) as RequestTarget
+    return (decorated[this.#TARGET] ??= new RequestTarget(this.#settings, this.calls(request), () => this.writeCookies(request))) as RequestTarget
   }
 
   /** Starts the call of a request's route, if there is one. */

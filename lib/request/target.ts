@@ -21,6 +21,8 @@ import { compileRequest, type TargetRequestForm } from './route-config.ts'
 /** Shared by all requests of a plugin instance. */
 export interface RequestTargetSettings extends MboxSettings {
   logger: Log
+  /** Name of the decorator. */
+  decorator: string
   /** Called with what was cut or left out of a request. */
   report: ReportLimit
 }
@@ -29,13 +31,15 @@ export interface RequestTargetSettings extends MboxSettings {
 export class RequestTarget {
   readonly #settings: RequestTargetSettings
   readonly #calls: RequestCalls
+  readonly #writeCookies: () => void
   #result: TargetResult | undefined
   #pageMboxes: PageMboxes | undefined
 
   /** @internal */
-  constructor (settings: RequestTargetSettings, calls: RequestCalls) {
+  constructor (settings: RequestTargetSettings, calls: RequestCalls, writeCookies: () => void) {
     this.#settings = settings
     this.#calls = calls
+    this.#writeCookies = writeCookies
   }
 
   /**
@@ -54,6 +58,21 @@ export class RequestTarget {
    */
   offer<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxOffer<MboxContent<Name>, Fallback>> {
     return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => ({ mbox, ...this.#mboxOffer(mbox, waited, fallback) })) as Promise<MboxOffer<MboxContent<Name>, Fallback>>
+  }
+
+  /**
+   * Content for HTML: that of an html offer, and the fallback for every other kind (an object, a list of actions, a URL) and
+   * where Target has none. Never rejects.
+   *
+   * @param fallback default: as declared in the option `mboxes` if that is a string, else an empty string
+   */
+  html<Fallback = string> (mbox: MboxName, fallback?: Fallback): Promise<string | Fallback> {
+    return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => {
+      const { type, reason, content } = this.#mboxOffer(mbox, waited, fallback)
+      if (typeof content === 'string' && (type === 'html' || type === undefined)) return content
+      if (reason === 'matched') this.#warn(`html() of mbox '${mbox}': the offer is of type ${type}, so the fallback is used; read it with offer() or attributes()`)
+      return (fallback === undefined ? this.#mboxes.fallbackText(mbox) : fallback) as Fallback | string
+    })
   }
 
   /**
@@ -133,12 +152,12 @@ export class RequestTarget {
    * in `mboxes`, so that the page shows a fallback. Never throws.
    */
   displayed (what: Displayed): void {
-    this.#notifyFrom(what, (response) => typeof what === 'string' && !this.#mboxes.shows(what, response) ? [] : displayNotifications(response, what))
+    this.#notifyFrom('displayed', what, (response, what) => typeof what === 'string' && !this.#mboxes.shows(what, response) ? [] : displayNotifications(response, what))
   }
 
   /** Queues a click, likewise. */
   clicked (what: Displayed): void {
-    this.#notifyFrom(what, clickNotifications)
+    this.#notifyFrom('clicked', what, clickNotifications)
   }
 
   /**
@@ -147,9 +166,22 @@ export class RequestTarget {
    */
   notify (notification: NotificationForm | NotificationForm[]): void {
     const forms = Array.isArray(notification) ? notification : [notification]
-    const valid = forms.filter(isNotificationForm)
-    if (valid.length < forms.length) this.#settings.logger.warn(`ignored ${counted(forms.length - valid.length, 'malformed notification')}`)
-    this.#calls.notify(valid.map((form) => acceptableNotification(form, this.#settings.report)))
+    const valid = forms.map((form) => this.#readNotification(form)).filter((form) => form !== undefined)
+    const ignored = forms.length - valid.length
+    if (ignored > 0) this.#settings.logger.warn(`ignored ${counted(ignored, 'malformed notification')}: \`type\` must be 'display' or 'click', and the rest JSON`)
+    this.#calls.notify(valid)
+  }
+
+  #readNotification (form: unknown): NotificationForm | undefined {
+    try {
+      if (!isNotificationForm(form)) return undefined
+      const accepted = acceptableNotification(form, this.#settings.report)
+      // One that cannot be sent would take others of its batch with it.
+      JSON.stringify(accepted)
+      return accepted
+    } catch {
+      return undefined
+    }
   }
 
   /**
@@ -176,8 +208,31 @@ export class RequestTarget {
    *
    * @throws FST_TARGET_INVALID_OPTIONS at the call, when `nonce` is not of the characters of a nonce
    */
-  script (options: ScriptOptions = {}): string {
-    return createScript(this.#calls.all, this.visitorState(), options)
+  script (options?: ScriptOptions | null): string {
+    const isOptions = typeof options === 'object' && options !== null
+    if (!isOptions && options !== undefined && options !== null) this.#warn(`script() takes { nonce }, got a ${typeof options}`)
+    const script = createScript(this.#calls.all, this.visitorState(), isOptions ? options : {})
+    if (script === '' && this.#calls.all.some(({ outcome }) => outcome === undefined)) {
+      this.#warn('script() was called before the answer, so at.js asks Target itself; await an offer or pageLoad() first')
+    }
+    return script
+  }
+
+  /**
+   * Whether Target may be called for this visitor: the result of the option `enabled`, which is asked now if nothing has
+   * asked it yet. `false` as long as its promise is pending. For templates: without consent, leave at.js out of the page too.
+   */
+  get enabled (): boolean {
+    return this.#calls.enabled
+  }
+
+  /**
+   * Writes the visitor's cookies to the raw response now. Only for an app that writes the response itself, past Fastify
+   * (`reply.hijack()`, `reply.raw`, Next.js, server-sent events): call it after the offers were awaited, before the head is
+   * written. Such a response must not be publicly cacheable. Never throws.
+   */
+  writeCookies (): void {
+    this.#writeCookies()
   }
 
   /**
@@ -216,7 +271,9 @@ export class RequestTarget {
   }
 
   /** Queues the notifications that an answer calls for, as soon as there is one. */
-  #notifyFrom (what: Displayed, read: (response: DeliveryResponse, what: Displayed) => NotificationForm[]): void {
+  #notifyFrom (method: string, given: Displayed, read: (response: DeliveryResponse, what: Displayed) => NotificationForm[]): void {
+    const what = readDisplayed(given)
+    if (what === undefined) return this.#warn(`${method}() takes an mbox name, { view } or { pageLoad: true }, got ${given === null ? 'null' : `a value of type ${typeof given}`}`)
     const call = this.#calls.callWith(what)
     if (!(call instanceof PendingCall)) {
       if (call.kind === 'not-requested') this.#settings.logger.debug('nothing to notify: it was not requested', { what })
@@ -226,6 +283,23 @@ export class RequestTarget {
     if (call.outcome !== undefined) return queue(call.outcome)
     call.needed = true
     call.wait(undefined, queue)
+  }
+
+  /** Names a mistake of the app that cannot be an error, once per route. */
+  #warn (problem: string): void {
+    this.#settings.logger.warnOnce(`${this.#calls.routeName}: request.${this.#settings.decorator}.${problem}`)
+  }
+}
+
+/** What was displayed or clicked; undefined if it is not one of the forms. */
+function readDisplayed (given: unknown): Displayed | undefined {
+  if (typeof given === 'string') return given
+  try {
+    const { view, pageLoad } = given as { view?: unknown, pageLoad?: unknown }
+    if (typeof view === 'string') return { view }
+    return pageLoad === true ? PAGE_LOAD : undefined
+  } catch {
+    return undefined
   }
 }
 

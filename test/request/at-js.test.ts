@@ -181,7 +181,8 @@ t.test('the state is undefined before the response and after a failure', async (
   t.match(before.visitorState, { [organizationId]: {} })
 
   const late = await json(await fetch(`${url}/late`))
-  t.match(late, { reason: 'max-wait', first: empty, later: filled }, 'an answer after maxWait is there when it came')
+  t.match(late, { reason: 'max-wait', first: filled, later: filled }, 'after maxWait an empty page load, so that it counts once; the answer when it came')
+  t.same(late.first.serverState.response.execute.pageLoad, {})
   const timeout = await json(await fetch(`${url}/timeout`))
   t.match(timeout, { reason: 'timeout', first: empty, later: empty }, 'one after the deadline never')
 
