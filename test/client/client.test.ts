@@ -227,7 +227,7 @@ t.test('a thousand visitors in parallel never see each other\'s data', async (t)
     await sleep(Math.random() * 20)
     response.end(JSON.stringify({ status: 200, requestId: body.requestId, id: { tntId: body.id.tntId }, execute: body.execute }))
   })
-  const target = createClient(t, host, { pool: { connections: 16 } })
+  const target = createClient(t, host, { timeout: 30_000, pool: { connections: 16 } })
   const supplementalDataIds = new Set<string>()
   await Promise.all(Array.from({ length: 1000 }, async (_, number) => {
     const { request, response, targetCookie, visitorState } = await target.getOffers({
