@@ -1,11 +1,12 @@
 /** `decide`: what a visitor gets on-device, and why, rule by rule. */
+import { counted } from '../diagnostics.ts'
 import { compileArtifact, type CompiledArtifact } from '../decisioning/compile.ts'
 import { decide } from '../decisioning/decide.ts'
 import { explain, type ExplainedRule, type Explanation } from '../decisioning/explain.ts'
 import type { DeliveryRequest, Geo, VisitorId } from '../schema/index.ts'
 import { artifactOptions, messageOf, readArtifact } from './artifact-input.ts'
 import { type Command, CommandError, integerOf, pairsOf, textOf, textsOf, UsageError, type Values } from './command.ts'
-import { clean, counted, type Terminal } from './terminal.ts'
+import { clean, type Terminal } from './terminal.ts'
 
 const GEO = new Map<string, keyof Geo>([['country', 'countryCode'], ['region', 'stateCode'], ['city', 'city'], ['latitude', 'latitude'], ['longitude', 'longitude']])
 

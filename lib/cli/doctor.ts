@@ -3,11 +3,12 @@ import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { connect } from 'node:tls'
+import { counted } from '../diagnostics.ts'
 import { compileArtifact } from '../decisioning/compile.ts'
 import type { DeliveryRequest, DeliveryResponse } from '../schema/index.ts'
 import { artifactOptions, messageOf, readArtifact } from './artifact-input.ts'
 import { type Command, integerOf, textOf, UsageError, type Values } from './command.ts'
-import { clean, counted, type Terminal } from './terminal.ts'
+import { clean, type Terminal } from './terminal.ts'
 
 const TIMEOUT = 10_000
 const DAY = 86_400_000

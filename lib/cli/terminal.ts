@@ -68,6 +68,3 @@ export const clean = (text: unknown, maxLength = 200): string => {
   const line = String(text).replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim()
   return line.length > maxLength ? `${line.slice(0, maxLength - 1)}…` : line
 }
-
-/** `1 rule`, `2 rules`. */
-export const counted = (count: number, singular: string, plural = `${singular}s`): string => `${count} ${count === 1 ? singular : plural}`

@@ -1,9 +1,10 @@
 /** `types`: what the artifact's offers look like, as TypeScript and TypeBox. */
 import { readFile, writeFile } from 'node:fs/promises'
+import { counted } from '../diagnostics.ts'
 import { compileArtifact, type CompiledArtifact } from '../decisioning/compile.ts'
 import { artifactOptions, messageOf, readArtifact } from './artifact-input.ts'
 import { type Command, CommandError, PROGRAM, textOf, UsageError, type Values } from './command.ts'
-import { counted, type Terminal } from './terminal.ts'
+import type { Terminal } from './terminal.ts'
 
 export const typesCommand: Command = {
   summary: 'Writes types of the artifact\'s mboxes: TargetMboxes, and TypeBox schemas of json offers.',
