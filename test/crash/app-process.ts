@@ -6,18 +6,35 @@
  */
 import { appendFileSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
+import { Redis } from 'ioredis'
+import { createClient } from 'redis'
 import { createTargetClient, fileStore, type OutboxStore } from '../../lib/index.ts'
+import { redisStore } from '../../lib/redis/index.ts'
 
 const [host = '', name = '', place = '', confirmed = '', work = 'queue'] = process.argv.slice(2)
 
-const stores: Record<string, () => OutboxStore | Promise<OutboxStore>> = {
-  file: () => fileStore({ directory: place })
+/** ms after which a killed process counts as dead. */
+const claimAfter = 1000
+
+/** The store, and the end of what the app has lent to it. */
+const stores: Record<string, () => [store: OutboxStore, end: () => unknown]> = {
+  file: () => [fileStore({ directory: place }), () => {}],
+  // Half of the processes have the one client, half the other.
+  redis: () => {
+    if (process.pid % 2 === 0) {
+      const client = new Redis({ path: place, retryStrategy: () => 50 }).on('error', () => {})
+      return [redisStore({ client, claimAfter }), () => client.disconnect()]
+    }
+    const client = createClient({ socket: { path: place, tls: false, reconnectStrategy: () => 50 } }).on('error', () => {})
+    client.connect().catch(() => {})
+    return [redisStore({ client, claimAfter }), () => client.destroy()]
+  }
 }
 
 /** Notifications in a ms. */
 const RATE = 0.5
 
-const inner = await stores[name]!()
+const [inner, end] = stores[name]!()
 const store: OutboxStore = {
   async append (payloads) {
     const ids = await inner.append(payloads)
@@ -49,6 +66,7 @@ process.on('message', async (question) => {
     await client.close()
     process.send!(client.health().outbox)
     process.disconnect()
+    end()
   } else process.send!(client.health().outbox)
 })
 process.send!('ready')

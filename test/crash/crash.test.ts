@@ -1,4 +1,4 @@
-/** A few kills; `npm run test:crash` has 200. */
+/** A few kills; `npm run test:crash` has 200 with each store. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
