@@ -22,7 +22,7 @@ export const channels = {
   callEnd: channel('fastify-adobe-target:call:end'),
   /** It failed: `{ requestId, host, kind, error, attempts, elapsed }`. */
   callError: channel('fastify-adobe-target:call:error'),
-  /** A decision was made on-device: `{ requestId, remoteMboxes, remoteViews, elapsed, request, response }`. */
+  /** A decision was made on-device: `{ requestId, remoteMboxes, remoteViews, startedAt, elapsed, request, response, artifact }`. */
   decision: channel('fastify-adobe-target:decision'),
   /** The rule artifact changed state: `{ state, version?, error? }`. */
   artifact: channel('fastify-adobe-target:artifact'),
@@ -48,6 +48,8 @@ export const calls = tracingChannel<object, CallMessage>('fastify-adobe-target.c
 /** One HTTP request, as the tracing channel's subscribers get it. Times in ms from the start of the call. */
 export interface CallMessage {
   kind: 'page' | 'notification' | 'artifact' | 'geo'
+  /** The start of the call, on the clock of `performance.now()`. */
+  startedAt: number
   /** The `requestId` of the Delivery API; undefined for artifacts and geo lookups. */
   requestId: string | undefined
   /** Host name and port. */
@@ -119,6 +121,8 @@ export interface OfferMessage {
   activity: { id?: string, name?: string } | undefined
   experience: { id?: string, name?: string } | undefined
   error?: TargetError
+  /** When the handler asked, in ms from the request's arrival. */
+  asked: number
   /** ms that the handler waited for it. */
   waited: number
   /** Of the Delivery API request that it was in; undefined where there was none, or not yet. */
@@ -132,12 +136,19 @@ export interface PageMessage {
   /** The route's URL, with its parameters' names; undefined for a 404. */
   route: string | undefined
   statusCode: number
+  /** The request's arrival, on the clock of `performance.now()`. */
+  arrivedAt: number
+  /** ms from the request's arrival to the end of its response. */
+  elapsed: number
   /** As `request.target.timing`. */
   timing: { started: number | undefined, duration: number | undefined, waited: number }
   /** What `fastify-adobe-target:offer` said of this page; empty unless somebody subscribes to it, or to this channel, as the page begins. */
   offers: OfferMessage[]
-  /** The page's calls, the first of them first. `source`: undefined for one that failed or has not ended. */
-  calls: { requestId: string | undefined, source: string | undefined, duration: number | undefined, mboxes: string[], error?: TargetError }[]
+  /**
+   * The page's calls, the first of them first. `source`: undefined for one that failed or has not ended. `started`: when it was
+   * made, in ms from the request's arrival; the app's own functions may delay the sending.
+   */
+  calls: { requestId: string | undefined, source: string | undefined, started: number, duration: number | undefined, mboxes: string[], error?: TargetError }[]
   /** Ids of the notifications queued so far. */
   notifications: string[]
   /** Names of the cookies that were set. */

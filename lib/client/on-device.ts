@@ -75,7 +75,7 @@ export class OnDevice {
         locationHint
       }, notifications)
     }
-    if (watched) channels.decision.publish({ requestId: request.requestId, remoteMboxes, remoteViews, elapsed: performance.now() - started, request, response })
+    if (watched) channels.decision.publish({ requestId: request.requestId, remoteMboxes, remoteViews, startedAt: started, elapsed: performance.now() - started, request, response, artifact })
     return { request, response, source: 'on-device', remoteMboxes, remoteViews }
   }
 }

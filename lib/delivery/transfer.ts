@@ -120,7 +120,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     if (!calls.hasSubscribers) return this.#open()
     const { host: { name: host }, phase, attempts } = this
     const { method, path } = this.#request
-    const message: CallMessage = { requestId: undefined, host, method, path: path.split('?', 1)[0]!, phase, attempts, ...this.describe() }
+    const message: CallMessage = { requestId: undefined, startedAt: this.startedAt, host, method, path: path.split('?', 1)[0]!, phase, attempts, ...this.describe() }
     this.#message = message
     // With what subscribers bind to the start, such as their span: the request is made, queued and repeated in that context.
     calls.start.runStores(message, () => this.#open())

@@ -104,7 +104,7 @@ export class RequestCalls {
   arrive (reply: FastifyReply, arrival: number): void {
     this.#reply = reply
     this.#arrival = arrival
-    this.report = PageReport.for(this.#request, reply, () => ({ calls: this.#calls, timing: this.timing }))
+    this.report = PageReport.for(this.#request, reply, arrival, () => ({ calls: this.#calls, timing: this.timing }))
     if (this.#calls.length > 0) this.#watchResponse(reply)
   }
 

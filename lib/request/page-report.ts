@@ -23,11 +23,13 @@ export type OfferPublisher = (what: Displayed, offer: Offer<unknown, unknown>) =
 /** Publishes the offers of one page, and the page when it ends. */
 export class PageReport {
   readonly #request: FastifyRequest
+  readonly #arrivedAt: number
   readonly #offers: OfferMessage[] = []
   readonly #notifications: string[] = []
 
-  constructor (request: FastifyRequest, reply: FastifyReply, page: () => ReportedPage) {
+  constructor (request: FastifyRequest, reply: FastifyReply, arrivedAt: number, page: () => ReportedPage) {
     this.#request = request
+    this.#arrivedAt = arrivedAt
     const scope = new AsyncResource('FASTIFY_ADOBE_TARGET_PAGE')
     let ended = false
     const end = () => {
@@ -39,8 +41,8 @@ export class PageReport {
   }
 
   /** The report of a page, if anybody subscribes. */
-  static for (request: FastifyRequest, reply: FastifyReply, page: () => ReportedPage): PageReport | undefined {
-    return channels.offer.hasSubscribers || channels.page.hasSubscribers ? new PageReport(request, reply, page) : undefined
+  static for (request: FastifyRequest, reply: FastifyReply, arrivedAt: number, page: () => ReportedPage): PageReport | undefined {
+    return channels.offer.hasSubscribers || channels.page.hasSubscribers ? new PageReport(request, reply, arrivedAt, page) : undefined
   }
 
   /** Notifications were queued. */
@@ -62,6 +64,7 @@ export class PageReport {
         activity: named(responseTokens, 'activity'),
         experience: named(responseTokens, 'experience'),
         ...(error !== undefined && { error }),
+        asked: since - this.#arrivedAt,
         waited: performance.now() - since,
         requestId: call instanceof PendingCall ? call.requestId : undefined
       }
@@ -76,9 +79,11 @@ export class PageReport {
       request: this.#request,
       route: this.#request.routeOptions.url,
       statusCode: reply.raw.statusCode,
+      arrivedAt: this.#arrivedAt,
+      elapsed: performance.now() - this.#arrivedAt,
       timing,
       offers: this.#offers,
-      calls: calls.map(describeCall),
+      calls: calls.map((call) => describeCall(call, this.#arrivedAt)),
       notifications: this.#notifications,
       cookies: cookiesOf(reply)
     }
@@ -86,9 +91,9 @@ export class PageReport {
   }
 }
 
-function describeCall ({ requestId, outcome, startedAt, endedAt, plan }: PendingCall): PageMessage['calls'][number] {
+function describeCall ({ requestId, outcome, startedAt, endedAt, plan }: PendingCall, arrivedAt: number): PageMessage['calls'][number] {
   const duration = endedAt === undefined ? undefined : endedAt - startedAt
-  const call = { requestId, source: outcome?.kind === 'answered' ? outcome.answer.source : undefined, duration, mboxes: [...plan.mboxes] }
+  const call = { requestId, source: outcome?.kind === 'answered' ? outcome.answer.source : undefined, started: startedAt - arrivedAt, duration, mboxes: [...plan.mboxes] }
   return outcome?.kind === 'failed' ? { ...call, error: outcome.error } : call
 }
 

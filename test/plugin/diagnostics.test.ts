@@ -76,7 +76,7 @@ t.test('every channel publishes its documented payload', async (t) => {
 
   const decided = await target.getOffers({ request: { ...hero.request, requestId: 'r-1' } })
   t.equal(decided.meta.decisioningMethod, 'on-device')
-  t.match(heard.decision, [{ requestId: 'r-1', remoteMboxes: [], remoteViews: [], elapsed: Number }])
+  t.match(heard.decision, [{ requestId: 'r-1', remoteMboxes: [], remoteViews: [], startedAt: Number, elapsed: Number, artifact: { version: '1.2', mboxes: Map } }])
   t.ok(heard.decision![0]!.elapsed >= 0)
   t.ok(await until(() => heard['call:end']!.length === 1))
   t.match(heard.outbox, [{ event: 'accepted', count: 1 }, { event: 'sent', count: 1 }], 'the impression')
