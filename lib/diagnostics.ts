@@ -54,6 +54,8 @@ export interface CallMessage {
   requestId: string | undefined
   /** Host name and port. */
   host: string
+  /** Scheme, host name and port. */
+  origin: string
   method: string
   /** Without the query string, which has the visitor's session id. */
   path: string
@@ -88,6 +90,11 @@ export interface CallMessage {
   /** The Delivery API response, or the bytes of a download, by reference. */
   response?: unknown
   error?: TargetError
+  /**
+   * A subscriber of `start` may set it: the call is then made by `send`, which must be called at once and once, in an async
+   * context of the subscriber's. For contexts that no store can be bound for, such as OpenTelemetry's.
+   */
+  run?: (send: () => void) => void
 }
 
 /** A message of `fastify-adobe-target:outbox`. */

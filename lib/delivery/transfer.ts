@@ -118,12 +118,13 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   /** Starts it. Never throws. */
   begin (): void {
     if (!calls.hasSubscribers) return this.#open()
-    const { host: { name: host }, phase, attempts } = this
+    const { host: { name: host, origin }, phase, attempts } = this
     const { method, path } = this.#request
-    const message: CallMessage = { requestId: undefined, startedAt: this.startedAt, host, method, path: path.split('?', 1)[0]!, phase, attempts, ...this.describe() }
+    const message: CallMessage = { requestId: undefined, startedAt: this.startedAt, host, origin, method, path: path.split('?', 1)[0]!, phase, attempts, ...this.describe() }
     this.#message = message
     // With what subscribers bind to the start, such as their span: the request is made, queued and repeated in that context.
-    calls.start.runStores(message, () => this.#open())
+    const open = () => this.#open()
+    calls.start.runStores(message, () => message.run === undefined ? open() : message.run(open))
     calls.end.publish(message)
   }
 

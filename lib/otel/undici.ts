@@ -1,0 +1,26 @@
+/**
+ * Hooks for `@opentelemetry/instrumentation-undici`. The Delivery API wants the visitor's session id in the query string, and
+ * that instrumentation writes whole addresses into its spans.
+ */
+import type { Attributes } from '@opentelemetry/api'
+
+/** What is read of a request of undici's. */
+export interface UndiciRequestLike {
+  origin: string | URL
+  path: string
+}
+
+/**
+ * Whether a request is a call of the Delivery API. As `ignoreRequestHook`, it leaves these calls to `adobe_target.delivery`, and
+ * sends Adobe no `traceparent` and no `baggage`.
+ */
+export const isDeliveryRequest = ({ path }: UndiciRequestLike): boolean => path.startsWith('/rest/v1/delivery')
+
+/**
+ * As `startSpanHook`: attributes in place of those with the query string, for calls of the Delivery API; none for other requests.
+ */
+export function withoutQuery (request: UndiciRequestLike): Attributes {
+  if (!isDeliveryRequest(request)) return {}
+  const { origin, pathname } = new URL(request.path, request.origin)
+  return { 'url.full': origin + pathname, 'url.query': '' }
+}
