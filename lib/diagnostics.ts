@@ -263,7 +263,7 @@ export class Log {
     return (...args) => {
       try {
         const result = callback?.(...args)
-        if (result instanceof Promise) result.catch(threw)
+        if (isThenable(result)) Promise.resolve(result).catch(threw)
       } catch (thrown) {
         threw(thrown)
       }
@@ -279,6 +279,11 @@ export class Log {
       // A logger that throws is treated as absent: there is nowhere left to report it.
     }
   }
+}
+
+/** Whether a value is a promise, of any class and realm: those of query builders and of Jest are not instances of this realm's `Promise`. */
+export function isThenable<Value> (value: Value | PromiseLike<Value>): value is PromiseLike<Value> {
+  return (typeof value === 'object' || typeof value === 'function') && value !== null && typeof (value as PromiseLike<Value>).then === 'function'
 }
 
 /** A number with its noun, for a message: `1 mbox`, `2 mboxes`. */

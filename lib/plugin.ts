@@ -135,7 +135,7 @@ function decorate (app: FastifyInstance, name: string, client: TargetClient, pro
     // The hooks that close it are not there yet.
     client.close()
     if (isTargetError(cause) || (cause as { code?: string }).code !== 'FST_ERR_DEC_ALREADY_PRESENT') throw cause
-    throw failure('FST_TARGET_DECORATOR_PRESENT', `\`${name}\` is taken already; choose another name with the \`decorator\` option`, { cause })
+    throw failure('FST_TARGET_DECORATOR_PRESENT', `\`${name}\` is already in use; choose another name with the \`decorator\` option`, { cause })
   }
 }
 

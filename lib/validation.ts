@@ -107,7 +107,7 @@ export const alternatives = (names: readonly string[]): string => names.length <
 
 function copyOptions (schema: TSchema, given: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(given).filter(([, member]) => member !== undefined).map(([name, member]) => {
-    const nested = objectForm(schema.properties?.[name])
+    const nested = Object.hasOwn(schema.properties, name) ? objectForm(schema.properties[name]) : undefined
     return [name, nested !== undefined && isPlain(member) ? copyOptions(nested, member) : member]
   }))
 }
@@ -164,8 +164,7 @@ function unknownOption (parent: TSchema, path: string[], subject: Subject): stri
   const name = path.at(-1)!
   const known = Object.keys(parent.properties ?? {})
   if (subject.isPrivate === true) return `${nameOf(subject, path.slice(0, -1))} has an unknown member; expected ${alternatives(known)}`
-  const instead = parent.replaced?.[name]
-  if (instead !== undefined) return `${unknownName(subject, path)}: use ${instead}`
+  if (Object.hasOwn(parent.replaced ?? {}, name)) return `${unknownName(subject, path)}: use ${parent.replaced[name]}`
   const similar = mostSimilar(name, known)
   if (similar !== undefined) return `${unknownName(subject, path)} (did you mean \`${similar}\`?)`
   return known.length > MAX_LISTED ? unknownName(subject, path) : `${unknownName(subject, path)}; expected ${alternatives(known)}`

@@ -2,6 +2,7 @@
  * The Target client: `getOffers`, `getAttributes` and `sendNotifications` of the Node SDK, with its options and results.
  * One client serves a whole process: it holds connections, never a visitor.
  */
+import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
 import { createAttributesProvider, type AttributesProvider } from '../offers/attributes.ts'
 import {
@@ -27,6 +28,7 @@ import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split
 import { resolveClientOptions, type TargetClientOptions } from './options.ts'
 import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
 import { TelemetryStore } from './telemetry.ts'
+import { checkOptions, MillisecondsOrZero, strict } from '../validation.ts'
 
 /** A client's options, checked and with their defaults. */
 export interface ClientSettings extends DeliverySettings, OnDeviceSettings, EdgeAddressSettings, CallDefaults {
@@ -157,7 +159,7 @@ export class TargetClient {
     const artifact = call.kind === 'page' ? this.#onDevice.artifact.current : undefined
     if (artifact === undefined) {
       if (decisioningMethod !== 'on-device') return this.#ask(call, NOTHING_REMOTE, settled)
-      settled(undefined, failure('FST_TARGET_NOT_READY', 'there is no rule artifact yet'))
+      settled(undefined, failure('FST_TARGET_NOT_READY', 'no rule artifact has been loaded yet'))
       return NOTHING_TO_ABORT
     }
     if (decisioningMethod !== 'on-device') {
@@ -169,7 +171,7 @@ export class TargetClient {
   }
 
   #decide (call: TargetCall, artifact: CompiledArtifact, settled: Settled<Answer>): void {
-    if (this.#closed) return settled(undefined, failure('FST_TARGET_CLOSED', 'no decision is made any more'))
+    if (this.#closed) return settled(undefined, failure('FST_TARGET_CLOSED', 'no decision was made'))
     const started = performance.now()
     const failed = (thrown: unknown) => settled(undefined, asTargetError(thrown))
     const decided = (answer: Answer) => {
@@ -194,7 +196,7 @@ export class TargetClient {
     try {
       body = JSON.stringify(request)
     } catch (cause) {
-      settled(undefined, failure('FST_TARGET_INVALID_REQUEST', 'the request is not JSON', { cause }))
+      settled(undefined, failure('FST_TARGET_INVALID_REQUEST', '`request` must be data that JSON.stringify() accepts', { cause }))
       return NOTHING_TO_ABORT
     }
     const hint = this.#address.hintFor(call.locationHint)
@@ -298,9 +300,10 @@ export class TargetClient {
    * Resolves when decisions can be made: at once server-side, else when there is a rule artifact.
    *
    * @param options `timeout`: ms. Default: as long as it takes
-   * @throws (rejects) FST_TARGET_NOT_READY at the timeout, or when the client is closed before
+   * @throws (rejects) FST_TARGET_NOT_READY at the timeout, or when the client is closed before; FST_TARGET_INVALID_OPTIONS
    */
   async ready (options: { timeout?: number } = {}): Promise<void> {
+    checkOptions(ReadyOptions, options, { call: 'ready()' })
     if (this.#settings.decisioningMethod !== 'server-side') await this.#onDevice.artifact.ready(options)
   }
 
@@ -360,6 +363,8 @@ function withKnownPlace (request: DeliveryRequest): DeliveryRequest {
   const geo = withoutUnknownAddress(context.geo)
   return geo === context.geo ? request : { ...request, context: { ...context, geo } }
 }
+
+const ReadyOptions = Type.Object({ timeout: Type.Optional(MillisecondsOrZero) }, strict)
 
 const NOTHING_REMOTE = { remoteMboxes: [], remoteViews: [] }
 

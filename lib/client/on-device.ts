@@ -53,7 +53,7 @@ export class OnDevice {
    */
   decide (artifact: CompiledArtifact, call: TargetCall): Answer | Promise<Answer> {
     const { request, timeout, signal } = call
-    if (signal?.aborted === true) throw failure('FST_TARGET_ABORTED', 'the signal had fired before')
+    if (signal?.aborted === true) throw failure('FST_TARGET_ABORTED', 'signal was already aborted')
     const { context } = request
     if (!needsGeo(artifact, context)) return this.#decide(artifact, call, request)
     // A moment is left for the decision itself.

@@ -45,13 +45,13 @@ const hasEntries = <Entry>(value: Entry[] | undefined): value is Entry[] => Arra
  * @throws FST_TARGET_INVALID_REQUEST
  */
 export function checkOffersRequest (request: unknown): asserts request is OffersRequest {
-  if (!hasValues(request)) throw failure('FST_TARGET_INVALID_REQUEST', '`request` is required: an object with at least one member')
+  if (!hasValues(request)) throw failure('FST_TARGET_INVALID_REQUEST', '`request` must be an object with at least one member')
   const { execute, prefetch } = request as OffersRequest
   if (hasValues(execute) && execute.pageLoad === undefined && !hasEntries(execute.mboxes)) {
-    throw failure('FST_TARGET_INVALID_REQUEST', '`request.execute` needs `pageLoad` or `mboxes`')
+    throw failure('FST_TARGET_INVALID_REQUEST', '`request.execute` must have `pageLoad` or `mboxes`')
   }
   if (hasValues(prefetch) && prefetch.pageLoad === undefined && !hasEntries(prefetch.views) && !hasEntries(prefetch.mboxes)) {
-    throw failure('FST_TARGET_INVALID_REQUEST', '`request.prefetch` needs `pageLoad`, `views` or `mboxes`')
+    throw failure('FST_TARGET_INVALID_REQUEST', '`request.prefetch` must have `pageLoad`, `views` or `mboxes`')
   }
 }
 
@@ -61,8 +61,8 @@ export function checkOffersRequest (request: unknown): asserts request is Offers
  * @throws FST_TARGET_INVALID_REQUEST
  */
 export function checkNotificationsRequest (request: unknown): asserts request is OffersRequest {
-  if (!hasValues(request)) throw failure('FST_TARGET_INVALID_REQUEST', '`request` is required: an object with at least one member')
-  if (!hasEntries((request as OffersRequest).notifications)) throw failure('FST_TARGET_INVALID_REQUEST', '`request.notifications` is required: at least one notification')
+  if (!hasValues(request)) throw failure('FST_TARGET_INVALID_REQUEST', '`request` must be an object with at least one member')
+  if (!hasEntries((request as OffersRequest).notifications)) throw failure('FST_TARGET_INVALID_REQUEST', '`request.notifications` must be a list of at least one notification')
 }
 
 // Deeper than the Delivery API goes; what is deeper is no part of it, or a circle.

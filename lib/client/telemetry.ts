@@ -6,7 +6,7 @@
 import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, TelemetryEntry, TelemetryFeatures } from '../schema/index.ts'
 
 /** Entries that are kept while no call goes to the edge; the oldest go first. */
-const MOST_ENTRIES = 100
+const MAX_ENTRIES = 100
 
 /** An answered call, as far as telemetry tells of it. */
 export interface AnsweredCall {
@@ -25,7 +25,7 @@ export class TelemetryStore {
   /** Notes how a call went. */
   add (call: AnsweredCall): void {
     this.#entries.push(createEntry(call))
-    if (this.#entries.length > MOST_ENTRIES) this.#entries.shift()
+    if (this.#entries.length > MAX_ENTRIES) this.#entries.shift()
   }
 
   /** The request with all entries there are, after those it has; they are not sent again. The request itself stays as it is. */

@@ -118,7 +118,7 @@ function compileContent ({ type, content }: ArtifactOption, meta: object): Conte
 }
 
 function compileAction (action: unknown, meta: object): (details: MacroSource) => unknown {
-  if (!isObject(action) || typeof action.content !== 'string') return copier(action)
+  if (!isContainer(action) || typeof action.content !== 'string') return copier(action)
   const nested = nestedMembers(action)
   const makeContent = compileMacros(action.content, meta)
   return (details) => {
@@ -148,7 +148,7 @@ type Copier = () => unknown
 type Nested = ReadonlyArray<readonly [name: string, copy: Copier]>
 
 /** Deeper content cannot be sent as JSON either: `JSON.stringify` fails. */
-const DEEPEST = 512
+const MAX_DEPTH = 512
 
 /**
  * Prepares copying of a JSON value: a flat one costs one spread.
@@ -156,18 +156,18 @@ const DEEPEST = 512
  * @throws Error when it is nested too deep
  */
 function copier (value: unknown, depth = 0): Copier {
-  if (!isObject(value)) return () => value
+  if (!isContainer(value)) return () => value
   const nested = nestedMembers(value, depth)
   return Array.isArray(value) ? () => renew([...value] as any, nested) : () => renew({ ...value }, nested)
 }
 
 /** Members that a spread would share. */
 function nestedMembers (value: object, depth = 0): Nested {
-  if (depth > DEEPEST) throw new Error(`content nested more than ${DEEPEST} deep`)
+  if (depth > MAX_DEPTH) throw new Error(`content is nested more than ${MAX_DEPTH} levels deep`)
   // JSON.parse makes such a member, and an assignment to a copy would take it for the prototype.
-  if (Object.hasOwn(value, '__proto__')) throw new Error('content with a member __proto__')
+  if (Object.hasOwn(value, '__proto__')) throw new Error('content has a member __proto__')
   return Object.entries(value)
-    .filter(([, member]) => isObject(member))
+    .filter(([, member]) => isContainer(member))
     .map(([name, member]) => [name, copier(member, depth + 1)])
 }
 
@@ -176,6 +176,7 @@ function renew<Copy extends object> (copy: Copy, nested: Nested): Copy {
   return copy
 }
 
-function isObject (value: unknown): value is Record<string, unknown> {
+/** Whether a value is an object or a list. */
+function isContainer (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null
 }

@@ -24,7 +24,7 @@ export type ArtifactState = 'loading' | 'ready' | 'stale' | 'failed'
 /** Events as Adobe's Node SDK names them. */
 export type ArtifactEvent = 'clientReady' | 'artifactDownloadSucceeded' | 'artifactDownloadFailed' | 'geoLocationUpdated'
 
-/** What an {@link ArtifactKeeper} works with; options are named as in Adobe's Node SDK. */
+/** Settings of an {@link ArtifactKeeper}; options are named as in Adobe's Node SDK. */
 export interface ArtifactSettings extends ArtifactSourceSettings {
   /** An artifact to start with, parsed JSON; the first look at the origin is then one interval later. It must not be changed. */
   artifactPayload?: unknown
@@ -148,7 +148,7 @@ export class ArtifactKeeper {
    * when there is no usable one, with `FST_TARGET_CLOSED` after `stop()`
    */
   async refresh (): Promise<{ changed: boolean }> {
-    if (this.#stopped) throw failure('FST_TARGET_CLOSED', 'no artifact is fetched any more')
+    if (this.#stopped) throw failure('FST_TARGET_CLOSED', 'the rule artifact was not fetched')
     // What is running may be a look at the store only.
     if (this.#sharing !== undefined) await this.#running?.catch(() => {})
     const { changed } = await this.#run(() => this.#download())
@@ -222,7 +222,7 @@ export class ArtifactKeeper {
       if (!await this.#useStored(stored, wanted)) return
     } catch (thrown) {
       const err = asArtifactError(thrown)
-      if (!this.#stopped) this.#log.error(`${err.message}; the stored one is not used`, { err })
+      if (!this.#stopped) this.#log.error(`${err.message}; the stored artifact was not used`, { err })
       return
     }
     this.#turn('stale', undefined)
@@ -252,7 +252,7 @@ export class ArtifactKeeper {
     // Clocks of two machines are compared only where nothing else is known.
     if (stored !== undefined && known !== undefined && stored.fetchedAt !== known.fetchedAt) this.#confirmedAt = performance.now()
     if (stored !== undefined) sharing.use(stored)
-    if (sharing.isStale(this.#confirmedAt!)) throw failure('FST_TARGET_ARTIFACT', 'the instance that leads has not confirmed it lately')
+    if (sharing.isStale(this.#confirmedAt!)) throw failure('FST_TARGET_ARTIFACT', 'the leading instance has not confirmed it recently')
     return { changed, confirmedAt: this.#confirmedAt }
   }
 
@@ -287,7 +287,7 @@ export class ArtifactKeeper {
   /** @returns whether it is in use now: it may not be `wanted` any more once it is compiled */
   async #use (payload: unknown, wanted: () => boolean = () => true): Promise<boolean> {
     const compiled = await compileArtifact(payload, { report: (problem) => this.#report(problem) })
-    if (this.#stopped) throw failure('FST_TARGET_CLOSED', 'the client was closed meanwhile')
+    if (this.#stopped) throw failure('FST_TARGET_CLOSED', 'the rule artifact was not compiled')
     if (!wanted()) return false
     this.#retrievals += 1
     this.#current = compiled

@@ -5,7 +5,7 @@ import { failure } from '../errors.ts'
 import { CDN, type ArtifactFetch, type FetchedFile } from './artifact-fetch.ts'
 import { deobfuscate } from './obfuscation.ts'
 
-/** What an {@link ArtifactSource} works with; options are named as in Adobe's Node SDK. */
+/** Settings of an {@link ArtifactSource}; options are named as in Adobe's Node SDK. */
 export interface ArtifactSourceSettings {
   client: string
   organizationId: string
@@ -41,7 +41,7 @@ const SLICE = 2 * 1024 * 1024
 /** ms for one download. */
 const TIMEOUT = 30_000
 
-/** See the top of the file. */
+/** Downloads the rule artifact of one client, and knows whether it has changed since. */
 export class ArtifactSource {
   /** Address of the artifact. */
   readonly location: string
@@ -69,7 +69,7 @@ export class ArtifactSource {
       signal
     })
     if (status === 304 && this.#etag !== undefined) return undefined
-    if (status !== 200) throw failure('FST_TARGET_ARTIFACT', `its origin answered ${status}`)
+    if (status !== 200) throw failure('FST_TARGET_ARTIFACT', `the server returned status ${status}`)
     if (body.length > MAX_SIZE) throw failure('FST_TARGET_ARTIFACT', `larger than ${MAX_SIZE} bytes`)
 
     // Not every origin knows ETags, and to compile again what is in use is wasted. In a thread: the file may be large.
@@ -102,7 +102,7 @@ export function parse (json: string): unknown {
   try {
     return JSON.parse(json)
   } catch (cause) {
-    throw failure('FST_TARGET_ARTIFACT', 'it is not JSON: truncated, or obfuscated for another organization', { cause })
+    throw failure('FST_TARGET_ARTIFACT', 'not JSON (truncated, or obfuscated for another organization)', { cause })
   }
 }
 

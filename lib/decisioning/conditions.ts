@@ -11,7 +11,7 @@ import { type Evaluate, type Operator, operators, truthy } from './operators.ts'
 export type Condition = (facts: Facts) => unknown
 
 /** Target's own conditions stay below twenty; a deeper one could exhaust the stack. */
-const DEEPEST = 256
+const MAX_DEPTH = 256
 
 /** What a path is followed in: the facts, or inside `filter` and the like the element. */
 type Scope = 'facts' | 'element'
@@ -37,7 +37,7 @@ function constant (value: unknown): Logic {
 const nothing = constant(undefined)
 
 function compile (logic: unknown, scope: Scope, depth: number): Logic {
-  if (depth > DEEPEST) throw new Error(`nested more than ${DEEPEST} deep`)
+  if (depth > MAX_DEPTH) throw new Error(`nested more than ${MAX_DEPTH} levels deep`)
   if (typeof logic !== 'object' || logic === null) return constant(logic)
   if (Array.isArray(logic)) return fold(list, logic.map((item) => compile(item, scope, depth + 1)))
 

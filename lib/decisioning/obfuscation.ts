@@ -23,7 +23,7 @@ export async function deobfuscate (file: Uint8Array, organizationId: string): Pr
   if (file.length <= TEXT_START) throw failure('FST_TARGET_ARTIFACT', 'the obfuscated file is truncated')
   const header = Buffer.from(file.subarray(0, KEY_START)).toString('latin1')
   if (Number.parseInt(header.split(':')[1] ?? '', 10) !== 1) {
-    throw failure('FST_TARGET_ARTIFACT', 'the file is not obfuscated, or in another way than version 1')
+    throw failure('FST_TARGET_ARTIFACT', 'the file is not obfuscated in format version 1')
   }
 
   const key = Buffer.concat([Buffer.from(organizationId), file.subarray(KEY_START, TEXT_START)])

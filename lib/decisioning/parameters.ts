@@ -4,19 +4,20 @@
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3. Names come from browsers: `__proto__`, `constructor` and
  * `prototype` are names like any other here, at any depth, and reach no prototype.
  */
+import { isObject } from '../validation.ts'
 
 /** Nested parameters; read them by own properties only. */
 export type ParameterFacts = Record<string, unknown>
 
 /** The API's longest parameter name, 128 characters, has no more parts than this; longer ones are not taken apart. */
-const DEEPEST = 64
+const MAX_DEPTH = 64
 
 /** @param parameters what came as `parameters`; anything but an object counts as none */
 export function parameterFacts (parameters: unknown): ParameterFacts {
   const facts: ParameterFacts = {}
-  if (!isPlain(parameters)) return facts
+  if (!isObject(parameters)) return facts
   for (const name of Object.keys(parameters)) {
-    const value = copy(parameters[name], DEEPEST)
+    const value = copy(parameters[name], MAX_DEPTH)
     const parts = partsOf(name)
     if (parts === undefined) put(facts, name, value)
     else nest(facts, parts, value)
@@ -28,7 +29,7 @@ export function parameterFacts (parameters: unknown): ParameterFacts {
 function partsOf (name: string): string[] | undefined {
   if (!name.includes('.')) return undefined
   const parts = name.split('.')
-  return parts.length > DEEPEST || parts.includes('') ? undefined : parts
+  return parts.length > MAX_DEPTH || parts.includes('') ? undefined : parts
 }
 
 /** Where `a` has a value, `a.b` is left out: the SDK fails there, for the whole request. */
@@ -36,7 +37,7 @@ function nest (facts: ParameterFacts, parts: string[], value: unknown): void {
   let place = facts
   for (const part of parts.slice(0, -1)) {
     const next = Object.hasOwn(place, part) ? place[part] : undefined
-    if (isPlain(next)) place = next
+    if (isObject(next)) place = next
     else if (next) return
     else place = put(place, part, {})
   }
@@ -48,14 +49,14 @@ function withTwins (facts: ParameterFacts): ParameterFacts {
   for (const name of Object.keys(facts)) {
     const value = facts[name]
     if (typeof value === 'string') put(facts, `${name}_lc`, value.toLowerCase())
-    else if (isPlain(value)) withTwins(value)
+    else if (isObject(value)) withTwins(value)
   }
   return facts
 }
 
 /** The API's parameters are strings; a caller may still give objects, which must not change. */
 function copy (value: unknown, depth: number): unknown {
-  if (!isPlain(value)) return value
+  if (!isObject(value)) return value
   if (depth === 0) return undefined
   const result: ParameterFacts = {}
   for (const name of Object.keys(value)) put(result, name, copy(value[name], depth - 1))
@@ -66,8 +67,4 @@ function put<Value> (facts: ParameterFacts, name: string, value: Value): Value {
   if (name === '__proto__') Object.defineProperty(facts, name, { value, writable: true, enumerable: true, configurable: true })
   else facts[name] = value
   return value
-}
-
-function isPlain (value: unknown): value is ParameterFacts {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

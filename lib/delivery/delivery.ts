@@ -46,7 +46,7 @@ const MAX_HOSTS = 16
 /** As `fetch` has it. */
 const MAX_REDIRECTS = 20
 
-/** The network of one client. */
+/** The network of one client: its hosts, and the calls and downloads that are running. */
 export class Delivery {
   readonly #settings: HostSettings
   readonly #log: Log
@@ -94,7 +94,7 @@ export class Delivery {
    * OVERLOAD, ABORTED or CLOSED.
    */
   async get (url: string | URL, options: DownloadOptions): Promise<DownloadAnswer> {
-    if (!URL.canParse(String(url))) throw failure('FST_TARGET_INVALID_REQUEST', 'not an http or https URL')
+    if (!URL.canParse(String(url))) throw failure('FST_TARGET_INVALID_REQUEST', 'not an http(s) URL')
     const deadline = performance.now() + options.timeout
     let target = new URL(url)
     let answer = await this.#download(target, options)
@@ -109,7 +109,7 @@ export class Delivery {
 
   #download (target: URL, options: DownloadOptions): Promise<DownloadAnswer> {
     const host = this.#host(target.origin)
-    if (host === undefined) return Promise.reject(failure('FST_TARGET_INVALID_REQUEST', 'not an http or https URL'))
+    if (host === undefined) return Promise.reject(failure('FST_TARGET_INVALID_REQUEST', 'not an http(s) URL'))
     return new Promise((resolve, reject) => {
       const download = new Download(host, target, options, (settled, answer, error) => {
         this.#downloads.delete(settled)

@@ -44,7 +44,7 @@ export class Download extends Transfer<DownloadAnswer> {
 
   /** Ends it because the client is closed. */
   close (): void {
-    this.fail('FST_TARGET_CLOSED', 'the download was given up')
+    this.fail('FST_TARGET_CLOSED', 'the download was cancelled')
     this.cancel()
   }
 

@@ -1,13 +1,13 @@
 /** What an edge says about an error, made fit for a message of ours: short, one line, and without the visitor's data. */
 
-/** Longest message taken over, in characters. */
-const LONGEST = 200
+/** Characters of the edge's message that are kept. */
+const MAX_LENGTH = 200
 
 /** A longer message is not read at all: it is no sentence, and the search for values in it would take time. */
-const READABLE = 20_000
+const MAX_READ = 20_000
 
 /** Values shorter than this are left alone: hiding every `1` or `en` would leave nothing to read. */
-const SHORTEST_SECRET = 4
+const MIN_SECRET = 4
 
 /** Members of a request that name things rather than tell about the visitor, unless they are parameters of that name. */
 const NAMES = new Set(['name', 'type', 'channel', 'requestId', 'impressionId'])
@@ -28,11 +28,11 @@ export function edgeMessage (answer: unknown, request: { body: string, path: str
   const message: unknown = (answer as Record<string, unknown>)['message']
   if (typeof message !== 'string' || message === '') return ''
   // Nor is a part of a value repeated, which is what cutting before the values are found would leave.
-  if (message.length > READABLE) return ''
+  if (message.length > MAX_READ) return ''
   let clean = message
   for (const secret of secretsOf(request)) clean = clean.replaceAll(secret, '…')
   clean = clean.replace(/[\p{C}\p{Z}]+/gu, ' ').trim()
-  return clean.length > LONGEST ? `: ${clean.slice(0, LONGEST)}…` : `: ${clean}`
+  return clean.length > MAX_LENGTH ? `: ${clean.slice(0, MAX_LENGTH)}…` : `: ${clean}`
 }
 
 /** The longest first, so that no part of one is left standing. */
@@ -47,5 +47,5 @@ function secretsOf ({ body, path }: { body: string, path: string }): string[] {
   })
   // An edge may quote a value as JSON has it, or a session id as its URL has it.
   for (const secret of [...secrets]) secrets.add(JSON.stringify(secret).slice(1, -1)).add(new URLSearchParams({ '': secret }).toString().slice(1))
-  return [...secrets].filter((secret) => secret.length >= SHORTEST_SECRET).sort((a, b) => b.length - a.length)
+  return [...secrets].filter((secret) => secret.length >= MIN_SECRET).sort((a, b) => b.length - a.length)
 }

@@ -57,7 +57,7 @@ const HEADERS = Object.freeze({
   'user-agent': 'fastify-adobe-target'
 })
 
-/** A Delivery API call and what its response means. */
+/** One call to the Delivery API, from the breaker to its parsed response. */
 export class DeliveryExchange extends Transfer<DeliveryAnswer> {
   readonly #call: DeliveryCall
   readonly #log: Log
@@ -89,14 +89,14 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
     const { breaker } = this.host
     if (breaker !== undefined) {
       this.#admission = breaker.admit(kind, this.startedAt)
-      if (this.#admission === undefined) return this.fail('FST_TARGET_BREAKER_OPEN', `${this.host.name} failed too often or asked for a pause`)
+      if (this.#admission === undefined) return this.fail('FST_TARGET_BREAKER_OPEN', this.host.name)
     }
     super.open()
   }
 
   /** Ends it because the client is closed. */
   close (): void {
-    this.fail('FST_TARGET_CLOSED', 'no more calls are sent')
+    this.fail('FST_TARGET_CLOSED', 'the call was not sent')
   }
 
   protected override get wantsLate (): boolean {
@@ -111,7 +111,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
     if (status === 204) return this.#answer(status, undefined)
     if (status >= 300) {
       if (status === 429 || status === 503) this.#retryAfter = readRetryAfter(headers['retry-after'], Date.now())
-      throw this.#refused(status, parse(body), headers.location === undefined ? '' : ', a redirect, which is not followed')
+      throw this.#refused(status, parse(body), headers.location === undefined ? '' : ' (redirects are not followed)')
     }
     const answer = parse(body)
     if (answer === undefined) throw this.failure('FST_TARGET_INVALID_RESPONSE', `not JSON${typeOf(headers)}`, undefined, status)

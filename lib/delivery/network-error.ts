@@ -66,6 +66,6 @@ export function describeNetworkError (error: unknown): { code: TargetErrorCode, 
 /** Node tries IPv6 and IPv4 and then fails with an error that has no message but one error for each in it. */
 function messageOf (error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ')
-  if (!(error instanceof Error)) return 'failed without an error'
+  if (!(error instanceof Error)) return 'unknown error'
   return error.message === '' ? codeOf(error) || error.name : error.message
 }

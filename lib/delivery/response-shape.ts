@@ -66,5 +66,5 @@ const response = object({
  */
 export function findFault (value: unknown): string | undefined {
   const wrong = response(value)
-  return wrong && `the answer${wrong}`
+  return wrong && `the response${wrong}`
 }

@@ -138,7 +138,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   protected open (): void {
     const { timeout, signal } = this.#terms
     if (signal?.aborted === true) return this.abort()
-    if (timeout <= 0) return this.fail('FST_TARGET_TIMEOUT', 'no time was left')
+    if (timeout <= 0) return this.fail('FST_TARGET_TIMEOUT', 'no time left')
     if (!this.host.enqueue(this)) return this.fail('FST_TARGET_OVERLOAD', `the queue for ${this.host.name} is full`)
     if (this.#settled) return
     this.#timer = setTimeout(onDeadline, timeout, this)
@@ -147,7 +147,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
 
   /** Gives it up: ends with ABORTED unless it has settled, and nothing goes on. */
   abort (): void {
-    if (!this.#settled) this.fail('FST_TARGET_ABORTED', 'its caller gave up', this.#terms.signal?.reason)
+    if (!this.#settled) this.fail('FST_TARGET_ABORTED', 'the caller aborted it', this.#terms.signal?.reason)
     this.cancel()
   }
 
@@ -240,7 +240,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     if (this.#settled) return
     const { timeout, grace } = this.#terms
     const where = this.phase
-    this.fail('FST_TARGET_TIMEOUT', `no answer within ${timeout} ms (phase: ${where})`)
+    this.fail('FST_TARGET_TIMEOUT', `no response within ${timeout} ms (phase: ${where})`)
     if (where === 'queue' || grace <= 0 || !this.host.extend(this, grace)) this.cancel()
   }
 
@@ -257,7 +257,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   #tooLarge (): void {
     if (!this.#settled) {
       if (this.#status >= 300) this.#readBody()
-      else this.fail('FST_TARGET_INVALID_RESPONSE', `more than ${this.#limit} bytes`)
+      else this.fail('FST_TARGET_INVALID_RESPONSE', `larger than ${this.#limit} bytes`)
     }
     this.cancel()
   }

@@ -147,7 +147,7 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
     reply.code(status).send({ status, message: error.message })
   })
   app.setNotFoundHandler((request, reply) => {
-    reply.code(404).send({ status: 404, message: `there is no ${request.method} ${request.url}` })
+    reply.code(404).send({ status: 404, message: `route ${request.method} ${request.url} not found` })
   })
   // at.js sends its JSON as text/plain, to save the browser a CORS preflight. A member named __proto__ is data like any other.
   app.removeAllContentTypeParsers()

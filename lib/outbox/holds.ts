@@ -3,6 +3,7 @@
  *
  * Of all that wait for a host only one is sent ahead now and then, however many they are; when it gets an answer, all follow.
  */
+import { backoff } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
 import type { Batch } from './batch.ts'
 import { Queue } from './queue.ts'
@@ -14,10 +15,10 @@ interface Hold<Visitor> {
   timer: NodeJS.Timeout | undefined
 }
 
-/** Least and most time between two scouts to a host, in ms. */
-const INTERVAL = { least: 250, most: 1000 }
+/** Time between two scouts to a host: 250 to 1000 ms. */
+const INTERVAL = { first: 1000, max: 1000, jitter: [0.25, 1] } as const
 
-/** See the top of the file. */
+/** The batches that wait for their hosts, and the scouts sent ahead of them. */
 export class Holds<Visitor> {
   readonly #holds = new Map<string, Hold<Visitor>>()
   readonly #random: () => number
@@ -61,7 +62,7 @@ export class Holds<Visitor> {
       scout.scoutOf = hold.batches
       this.#onReady(scout)
       this.#sendScoutLater(host, hold)
-    }, INTERVAL.least + (INTERVAL.most - INTERVAL.least) * this.#random()).unref()
+    }, backoff(1, { ...INTERVAL, random: this.#random })).unref()
   }
 }
 

@@ -24,7 +24,7 @@ export type OnNotificationFailed = (notification: Notification, error: TargetErr
 
 const MINUTE = 60_000
 
-/** See the top of the file. */
+/** Counts, logs and publishes the outcome of every notification. */
 export class OutboxAccount {
   readonly #log: Log
   readonly #onFailed: OnNotificationFailed | undefined

@@ -391,7 +391,7 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
       batch.notifications = batch.notifications.filter(({ id }) => !processed.has(id))
     }
     if (batch.notifications.length === 0) this.#endBatch(batch)
-    else this.#retry(batch, failure('FST_TARGET_INVALID_RESPONSE', 'an answer without the ids of all notifications'))
+    else this.#retry(batch, failure('FST_TARGET_INVALID_RESPONSE', 'the response does not have the ids of all notifications'))
   }
 
   #retry (batch: Batch<Visitor>, error: TargetError): void {

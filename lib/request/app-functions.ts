@@ -4,6 +4,7 @@
  * throws or rejects is logged once and treated as absent, or as `false` in the case of `enabled`.
  */
 import type { FastifyRequest } from 'fastify'
+import { isThenable } from '../diagnostics.ts'
 import type { Parameters } from '../schema/index.ts'
 import { acceptableParameters, type ReportLimit } from '../schema/limits.ts'
 import type { Visitor, VisitorDetails } from '../visitor/visitor.ts'
@@ -31,6 +32,8 @@ export class AppFunctions {
   readonly #visitor: Visitor
   #enabled: Promise<boolean> | boolean | undefined
   #ready: Promise<boolean> | boolean | undefined
+  /** Names of the functions whose promises have not settled. */
+  readonly #pending = new Set<string>()
   contextAdditions: ContextAdditions | undefined
   parameters: Parameters | undefined
   profileParameters: Parameters | undefined
@@ -44,6 +47,11 @@ export class AppFunctions {
   /** Whether Target may be called for this visitor; undefined while that is not known, or was not asked. */
   get consent (): boolean | undefined {
     return typeof this.#enabled === 'boolean' ? this.#enabled : undefined
+  }
+
+  /** The functions that are not done, as names of options. */
+  get pending (): string[] {
+    return this.#enabled instanceof Promise ? ['enabled'] : [...this.#pending]
   }
 
   /** Calls `enabled`, once. A promise only if the app returned one; never rejects. */
@@ -119,7 +127,10 @@ export class AppFunctions {
     const take = (result: Result | undefined | null) => { if (result !== undefined && result !== null) use(result) }
     try {
       const result = ask(this.#request)
-      if (isThenable(result)) return Promise.resolve(result).then(take).catch(failed)
+      if (isThenable(result)) {
+        this.#pending.add(name)
+        return Promise.resolve(result).then(take).catch(failed).finally(() => this.#pending.delete(name))
+      }
       // Within the guard: an app may return anything.
       take(result)
     } catch (error) {
@@ -127,9 +138,4 @@ export class AppFunctions {
     }
     return undefined
   }
-}
-
-/** A promise of any class and realm: those of query builders and of Jest are not instances of this realm's `Promise`. */
-function isThenable<Value> (value: Value | PromiseLike<Value>): value is PromiseLike<Value> {
-  return (typeof value === 'object' || typeof value === 'function') && value !== null && typeof (value as PromiseLike<Value>).then === 'function'
 }

@@ -56,7 +56,7 @@ export function serverStateOf (calls: readonly PendingCall[]): ServerState | und
 export function createScript (calls: readonly PendingCall[], visitorState: VisitorState, { nonce }: ScriptOptions): string {
   const hasNonce = nonce !== undefined
   if (hasNonce && !isNonce(nonce)) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', 'script() option `nonce` must be of the characters of base64 or base64url, as in a Content-Security-Policy')
+    throw failure('FST_TARGET_INVALID_OPTIONS', 'request.target.script(): `nonce` must be a base64 or base64url string, as in a Content-Security-Policy')
   }
   const serverState = serverStateOf(calls)
   if (serverState === undefined && callFor(calls)?.outcome?.kind !== 'answered') return ''

@@ -81,6 +81,6 @@ export class PendingCall {
   abort (): void {
     if (this.outcome !== undefined) return
     this.running?.abort()
-    this.settle({ kind: 'failed', error: failure('FST_TARGET_ABORTED', 'the client left') })
+    this.settle({ kind: 'failed', error: failure('FST_TARGET_ABORTED', 'the browser disconnected') })
   }
 }

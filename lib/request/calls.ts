@@ -347,7 +347,7 @@ export class RequestCalls {
     const deadline = performance.now() + timeout
     const timer = setTimeout(() => call.settle({
       kind: 'failed',
-      error: failure('FST_TARGET_TIMEOUT', `the app's own functions were not done within ${timeout} ms`, { meta: { phase: 'request', attempts: 0, elapsed: timeout } })
+      error: failure('FST_TARGET_TIMEOUT', `${this.#app.pending.map((name) => `\`${name}\``).join(', ')} did not resolve within ${timeout} ms`, { meta: { phase: 'request', attempts: 0, elapsed: timeout } })
     }), timeout)
     ready.then((allowed) => {
       clearTimeout(timer)
@@ -355,7 +355,7 @@ export class RequestCalls {
       if (call.outcome !== undefined) return
       // The cookie can no longer be set, so the call would create a visitor who never comes back.
       if (withoutConsent && !this.#mayStart && !call.needed) {
-        return call.settle({ kind: 'failed', error: failure('FST_TARGET_ABORTED', 'the response was sent before `enabled` had answered') })
+        return call.settle({ kind: 'failed', error: failure('FST_TARGET_ABORTED', 'the response was sent before `enabled` had resolved') })
       }
       this.#sendNow(call, plan, Math.max(1, deadline - performance.now()))
     })

@@ -10,6 +10,7 @@ import { decodePlaceName } from '../decisioning/place-name.ts'
 import { ipOf } from './ip-address.ts'
 import type { ClientHints, Context, Geo } from '../schema/index.ts'
 import { acceptablePlace, cut, MAX_ADDRESS } from '../schema/limits.ts'
+import { isObject } from '../validation.ts'
 
 /** Additions of the app: any part of the Delivery API's context; `null` removes a part. */
 export type ContextAdditions = { [Key in keyof Context]?: Context[Key] | null }
@@ -56,13 +57,11 @@ export function mergeContext (context: Context, additions: ContextAdditions): Co
     // JSON of a browser may have it as an own member; assigning it would set the prototype.
     if (value === undefined || key === '__proto__') continue
     if (value === null) delete merged[key]
-    else if (isSection(value) && isSection(merged[key])) merged[key] = { ...merged[key], ...value }
+    else if (isObject(value) && isObject(merged[key])) merged[key] = { ...merged[key], ...value }
     else merged[key] = value
   }
   return merged as Context
 }
-
-const isSection = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const HINT_HEADERS = [
   ['model', 'sec-ch-ua-model'],

@@ -127,7 +127,7 @@ export class RequestTarget {
   async result (): Promise<TargetResult> {
     const outcome = await this.#calls.wait(this.#calls.start().first, undefined, (ended) => ended)
     if (outcome.kind === 'failed') throw outcome.error
-    if (outcome.kind === 'opted-out') throw failure('FST_TARGET_INVALID_REQUEST', 'Target may not be asked for this visitor: the option `enabled` says so')
+    if (outcome.kind === 'opted-out') throw failure('FST_TARGET_INVALID_REQUEST', 'the `enabled` option does not allow Target calls for this visitor')
     if (outcome.kind !== 'answered') throw failure('FST_TARGET_INVALID_REQUEST', 'nothing was requested for this page')
     const { sessionId, locationHint, visitorState } = this.#calls.visitor
     this.#result ??= createResult(outcome.answer, sessionId, locationHint, visitorState)

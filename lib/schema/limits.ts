@@ -9,6 +9,7 @@
  * that, although another section says 5000.
  */
 import { isIP } from 'node:net'
+import { isObject } from '../validation.ts'
 import type { Address, Context, CustomerId, Geo, MboxRequest, Notification, Order, Parameters, Product, RequestDetails, VisitorId } from './index.ts'
 
 /** Mbox parameters of one mbox, page load, view or notification. */
@@ -66,7 +67,6 @@ export function idText (id: unknown): string | undefined {
 /** A name for a message: it may come from a browser. */
 const quoted = (name: unknown): string => JSON.stringify(cut(String(name), 80))
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
 const isBlank = (text: string): boolean => text.trim() === ''
 
 /** Whether the edge accepts a name for an mbox. */

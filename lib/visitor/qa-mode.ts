@@ -28,9 +28,9 @@ const TOKEN_PARAMETER = 'at_preview_token'
 const TOKEN = /^[!-~]{1,512}$/
 const ID = /^\d{1,16}$/
 const INDEX = /^\d{1,4}$/
-const LONGEST_LIST = 50
+const MAX_LIST = 50
 /** Browsers keep cookies of 4096 bytes, attributes and name included. */
-const LONGEST_COOKIE = 3500
+const MAX_COOKIE = 3500
 
 /** Whether an address may be a QA link. All that pages without one pay for the feature, so it only looks. */
 export const mayBeQaLink = (url: string): boolean => url.includes(TOKEN_PARAMETER)
@@ -61,7 +61,7 @@ function readLink (url: string): QaVisit | undefined {
   const token = values.get(TOKEN_PARAMETER)?.at(-1)
   if (token === undefined) return undefined
   if (token.trim() === '') return QA_ENDED
-  const listOf = (name: string, separator: RegExp) => values.get(PREFIX + name)?.flatMap((value) => value.split(separator, LONGEST_LIST))
+  const listOf = (name: string, separator: RegExp) => values.get(PREFIX + name)?.flatMap((value) => value.split(separator, MAX_LIST))
   return visitOf({
     token,
     listedActivitiesOnly: values.get(`${PREFIX}listed_activities_only`)?.at(-1) === 'true',
@@ -103,13 +103,13 @@ function visitOf (given: Record<keyof QAMode, unknown>): QaVisit | undefined {
   // The Delivery API refuses an empty list.
   if (indexes.length > 0) mode.previewIndexes = indexes
   const value = encodeURIComponent(JSON.stringify(mode))
-  if (value.length > LONGEST_COOKIE) return undefined
+  if (value.length > MAX_COOKIE) return undefined
   return { mode: freezeQaMode(mode), cookie: { name: QA_MODE_COOKIE, value, maxAge: QA_MODE_MAX_AGE } }
 }
 
 function listed<Entry> (given: unknown, read: (entry: unknown) => Entry | undefined): Entry[] {
   if (!Array.isArray(given)) return []
-  return given.slice(0, LONGEST_LIST).map(read).filter((entry) => entry !== undefined)
+  return given.slice(0, MAX_LIST).map(read).filter((entry) => entry !== undefined)
 }
 
 /** Ids beyond `Number.MAX_SAFE_INTEGER` would arrive at the edge as other ids. */

@@ -172,7 +172,13 @@ t.test('a call ends with its timeout or its signal', async (t) => {
   t.match(await errorOf(target.getOffers(hero)), { code: 'FST_TARGET_TIMEOUT', statusCode: 504, meta: { phase: 'headers' } })
   const elapsed = performance.now() - start
   t.ok(elapsed >= 145 && elapsed < 150 + 20 + 180, `after ${elapsed} ms`)
-  t.match(await errorOf(target.getOffers({ ...hero, timeout: 30 })), { code: 'FST_TARGET_TIMEOUT', message: /30 ms/ })
+  t.match(await errorOf(target.getOffers({ ...hero, timeout: 30 })), { code: 'FST_TARGET_TIMEOUT', message: /^Target call timed out: no response within 30 ms \(phase: headers\)$/ })
+  for (const timeout of [0, -1, NaN, '30', 2 ** 31, 1e10, Infinity]) {
+    const error = await errorOf(target.getOffers({ ...hero, timeout: timeout as number }))
+    t.match(error, { code: 'FST_TARGET_INVALID_OPTIONS', message: /`timeout` must be a number of ms > 0 and ≤ 2147483647, got / }, `timeout: ${timeout}`)
+  }
+  t.match(await errorOf(target.ready({ timeout: 1e10 })), { code: 'FST_TARGET_INVALID_OPTIONS', message: /ready\(\): `timeout` must be a number of ms ≥ 0 and ≤ 2147483647, got 10000000000/ })
+  t.match(await errorOf(target.ready({ tiemout: 10 } as object)), { code: 'FST_TARGET_INVALID_OPTIONS', message: /ready\(\): unknown option `tiemout` \(did you mean `timeout`\?\)/ })
 
   const controller = new AbortController()
   const aborted = errorOf(target.getOffers({ ...hero, signal: controller.signal }))

@@ -930,8 +930,8 @@ t.test('observability', async (t) => {
     for (let i = 0; i < 20; i++) await endingOf(delivery, callTo(origin))
     send(delivery, callTo(origin)).abort()
     t.match(lines, [
-      [{ err: { code: 'FST_TARGET_HTTP' } }, 'Target answered with an error: 500: broken'],
-      [{ err: { code: 'FST_TARGET_HTTP' } }, 'Target answered with an error: 502']
+      [{ err: { code: 'FST_TARGET_HTTP' } }, 'Target returned an error: 500: broken'],
+      [{ err: { code: 'FST_TARGET_HTTP' } }, 'Target returned an error: 502']
     ])
     t.equal(lines.length, 2)
   })
@@ -978,7 +978,7 @@ t.test('the response is checked and normalised', async (t) => {
     [{ notifications: [[]] }, '.notifications[0] is not an object'], [{ edgeHost: 1 }, '.edgeHost is not a string'],
     [{ status: '200' }, '.status is not a number']
   ]
-  for (const [answer, fault] of faulty) t.equal(findFault(answer), `the answer${fault}`)
+  for (const [answer, fault] of faulty) t.equal(findFault(answer), `the response${fault}`)
 
   const withNulls = { execute: null, prefetch: { mboxes: [{ name: 'a', options: null }] } }
   t.equal(findFault(withNulls), undefined)

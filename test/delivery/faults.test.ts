@@ -93,15 +93,15 @@ const faults: Fault[] = [
   { name: '200 without a body', behave: bytes(http('200 OK', '')), code: 'FST_TARGET_INVALID_RESPONSE' },
   { name: 'HTML', behave: bytes(http('200 OK', HTML, { 'content-type': 'text/html' })), code: 'FST_TARGET_INVALID_RESPONSE', status: 200, says: /not JSON but text\/html/ },
   { name: 'truncated JSON', behave: bytes(http('200 OK', '{"status":200,"execute":{"mbo')), code: 'FST_TARGET_INVALID_RESPONSE' },
-  { name: 'JSON array', behave: bytes(http('200 OK', '[1,2]')), code: 'FST_TARGET_INVALID_RESPONSE', says: /answer is not an object/ },
+  { name: 'JSON array', behave: bytes(http('200 OK', '[1,2]')), code: 'FST_TARGET_INVALID_RESPONSE', says: /response is not an object/ },
   { name: 'JSON null', behave: bytes(http('200 OK', 'null')), code: 'FST_TARGET_INVALID_RESPONSE' },
   { name: 'wrong shape', behave: bytes(http('200 OK', '{"execute":{"mboxes":[{"options":[7]}]}}')), code: 'FST_TARGET_INVALID_RESPONSE', says: /execute\.mboxes\[0\]\.options\[0\] is not an object/ },
-  { name: '100 MB, announced', behave: (socket) => { socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n'); flood(socket, 1e8, { bytes: 0 }) }, code: 'FST_TARGET_INVALID_RESPONSE', says: /more than 1048576 bytes/ },
+  { name: '100 MB, announced', behave: (socket) => { socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n'); flood(socket, 1e8, { bytes: 0 }) }, code: 'FST_TARGET_INVALID_RESPONSE', says: /larger than 1048576 bytes/ },
   {
     name: '100 MB, not announced',
     behave: (socket) => { socket.write('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n'); flood(socket, 1e8, flooded) },
     code: 'FST_TARGET_INVALID_RESPONSE',
-    says: /more than 1048576 bytes/
+    says: /larger than 1048576 bytes/
   },
   {
     name: 'gzip bomb (nothing is unpacked)',

@@ -153,9 +153,9 @@ t.test('artifacts', async (t) => {
     t.match(await ready(t, `http://${await to('ftp://127.0.0.1/rules.json')}/rules.json`), /302, a redirect to another scheme is not followed/)
     t.match(await ready(t, `http://${await to('file:///etc/hosts')}/rules.json`), /another scheme/)
     t.match(await ready(t, `http://${await to('http://[/')}/rules.json`), /a redirect to an invalid URL/)
-    t.match(await ready(t, `http://${await to(undefined)}/rules.json`), /answered 302/)
-    t.match(await ready(t, `http://${await to('/other', 300)}/rules.json`), /answered 300/)
-    t.match(await ready(t, `http://${await to('/other', 304)}/rules.json`), /answered 304/)
+    t.match(await ready(t, `http://${await to(undefined)}/rules.json`), /the server returned status 302/)
+    t.match(await ready(t, `http://${await to('/other', 300)}/rules.json`), /the server returned status 300/)
+    t.match(await ready(t, `http://${await to('/other', 304)}/rules.json`), /the server returned status 304/)
   })
 
   await t.test('redirects lead from http to https, but never back', async (t) => {

@@ -20,7 +20,7 @@ t.test('findings in single functions', async (t) => {
   const codes = { code: 'FST_TARGET_INVALID_OPTIONS' }
   t.throws(() => compileRequest({ prefetch: { views: ['v'.repeat(129)] } }, { root: 'x' }), codes, 'a view name that the edge refuses')
   t.throws(() => compileRequest({ execute: { pageLoad: { parameters: { ['\r\n\u2028\u0000' + 'x'.repeat(5000)]: 'v' } } } }, { root: 'x' }), { ...codes, message: /^[^\r\n\u2028\0]{1,1100}$/ }, 'a name in a message')
-  t.match(failure('FST_TARGET_HTTP', '500: a\r\nb\u2029c'), { message: 'Target answered with an error: 500: a b c' })
+  t.match(failure('FST_TARGET_HTTP', '500: a\r\nb\u2029c'), { message: 'Target returned an error: 500: a b c' })
   t.ok(failure('FST_TARGET_HTTP', 'x') instanceof errors.FST_TARGET_HTTP)
 
   const quoted = (message: string, parameters: object, id = {}) => edgeMessage({ message }, { body: JSON.stringify({ id, execute: { mboxes: [{ name: 'hero', parameters }] } }), path: '/?sessionId=a%7Cb%7Cc' })

@@ -223,8 +223,8 @@ t.test('mboxes: hostile content', async (t) => {
     own: [true, true, false],
     polluted: false
   })
-  t.equal(logged.length, 3)
-  for (const { msg, err } of logged) t.notMatch(`${msg}${(err as Error).message}`, /[\r\n]/, 'a member forges no log line')
+  t.equal(logged.length, 4, 'the last one names `valueOf`, which the route does not declare')
+  for (const { msg, err } of logged) t.notMatch(`${msg}${(err as Error | undefined)?.message}`, /[\r\n]/, 'a member forges no log line')
 })
 
 t.test('mboxes: arbitrary names fill neither log nor memory', async (t) => {

@@ -85,7 +85,7 @@ t.test('enabled: false sends no call, cookie or notification, whatever the handl
             content: 'fallback',
             attributes: { express: 'fallback' },
             views: [],
-            result: ['FST_TARGET_INVALID_REQUEST', 'Invalid Target request: Target may not be asked for this visitor: the option `enabled` says so'],
+            result: ['FST_TARGET_INVALID_REQUEST', 'Invalid Target request: the `enabled` option does not allow Target calls for this visitor'],
             timing: ['waited']
           }, `${what} ${path}`)
         }
@@ -153,7 +153,7 @@ t.test('enabled: a slow function delays only the offers, at most for the timeout
       const held = performance.now() - asked
       answer(true)
       await sleep(20)
-      return { reason, content, code: error?.code, held, later: (await request.target.offer('banner')).reason }
+      return { reason, content, code: error?.code, message: error?.message, held, later: (await request.target.offer('banner')).reason }
     })
     app.get('/unread', { config: { target: { prefetch: { mboxes: ['hero'] } } } }, async (request) => {
       if (displayed) request.target.displayed('hero')
@@ -162,7 +162,7 @@ t.test('enabled: a slow function delays only the offers, at most for the timeout
     app.get('/max-wait', { config: { target: { execute: { mboxes: ['hero'] }, maxWait: 20 } } }, async (request) => (await request.target.offer('hero')).reason)
   })
   const page = await json(await fetch(url))
-  t.match(page, { reason: 'timeout', content: 'fallback', code: 'FST_TARGET_TIMEOUT', later: 'matched' })
+  t.match(page, { reason: 'timeout', content: 'fallback', code: 'FST_TARGET_TIMEOUT', message: 'Target call timed out: `enabled` did not resolve within 500 ms', later: 'matched' })
   t.ok(page.held >= 480 && page.held < 2000, `held ${page.held} ms`)
   t.equal(edge.requests.length, 1, 'what was given up is not sent')
 
@@ -193,6 +193,15 @@ t.test('enabled: a slow function delays only the offers, at most for the timeout
   answer(true)
   await sleep(30)
   t.equal(edge.requests.length, 0, 'nor for a client that left')
+})
+
+t.test('a call that times out before it is sent names the functions that are pending', async (t) => {
+  const edge = await startEdge(t)
+  const never = () => new Promise<undefined>(() => {})
+  const { url } = await startApp(t, edge.host, { timeout: 50, visitor: async () => undefined, context: never, parameters: never }, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => (await request.target.offer('hero')).error?.message)
+  })
+  t.equal(await (await fetch(url)).text(), 'Target call timed out: `context`, `parameters` did not resolve within 50 ms')
 })
 
 t.test('enabled: neither a logger that throws nor a trap of a promise fails the page', async (t) => {
