@@ -1,5 +1,6 @@
 /** What a command of the command line is: its options, its help, and how its arguments are read. */
 import { parseArgs } from 'node:util'
+import { mostSimilar } from '../validation.ts'
 import type { Terminal } from './terminal.ts'
 
 /** An option of a command, as `parseArgs` of `node:util` takes it, with its line of the help. */
@@ -58,7 +59,7 @@ export function readArguments ({ options }: Command, args: string[]): Values {
 
 function unknownOption (given: string, names: string[]): string {
   const name = given.replace(/^-+/, '')
-  const similar = names.find((known) => isSimilar(name, known))
+  const similar = mostSimilar(name, names)
   return `unknown option \`${given}\`${similar === undefined ? '' : ` (did you mean \`--${similar}\`?)`}`
 }
 
@@ -102,18 +103,4 @@ export function pairsOf (values: Values, name: string): Array<[string, string]> 
     if (at < 1) throw new UsageError(`\`--${name}\` must be NAME=VALUE, got ${JSON.stringify(text)}`)
     return [text.slice(0, at), text.slice(at + 1)]
   })
-}
-
-/** Whether one name is the other but for two typing errors. */
-function isSimilar (given: string, known: string): boolean {
-  if (given.length > 40) return false
-  let previous = Array.from({ length: known.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= given.length; i++) {
-    const current = [i]
-    for (let j = 1; j <= known.length; j++) {
-      current[j] = Math.min(previous[j]! + 1, current[j - 1]! + 1, previous[j - 1]! + (given[i - 1] === known[j - 1] ? 0 : 1))
-    }
-    previous = current
-  }
-  return previous[known.length]! <= Math.min(2, Math.floor(known.length / 2))
 }

@@ -4,6 +4,8 @@ import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { runCommandLine } from '../../lib/cli/run.ts'
+import { Terminal } from '../../lib/cli/terminal.ts'
 import { createEdge } from '../../lib/edge/index.ts'
 import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
 import { client, json, organizationId, startEdge, startServer } from '../support/helper.ts'
@@ -11,7 +13,15 @@ import { bin, environment, startProject } from '../support/project.ts'
 
 const project = await startProject({ teardown: (fn) => t.teardown(fn) })
 const main = join(project.folder, 'node_modules/fastify-adobe-target/dist/cli/main.js')
-const command = (...args: string[]) => project.run([main, ...args])
+/** A process of its own: what a person at a terminal has. */
+const execute = (...args: string[]) => project.run([main, ...args])
+/** The same without a process, which takes half a second of CPU. */
+async function command (...args: string[]): Promise<{ code: number, stdout: string, output: string }> {
+  let stdout = ''
+  let output = ''
+  const code = await runCommandLine(args, new Terminal({ write (text) { stdout += text; output += text } }, { write (text) { output += text } }, {}))
+  return { code, stdout, output }
+}
 const artifactFile = join(project.folder, 'rules.json')
 writeFileSync(artifactFile, JSON.stringify(sampleArtifact))
 
@@ -37,11 +47,11 @@ function start (t: { teardown (fn: () => unknown): void }, ...args: string[]): {
 }
 
 t.test('help and mistakes: what can be called is listed, what is wrong is named, with an exit code of its own', async (t) => {
-  const help = await command('--help')
+  const help = await execute('--help')
   t.equal(help.code, 0)
   for (const name of ['edge', 'decide', 'doctor', 'types']) t.match(help.stdout, new RegExp(`^ {2}${name} `, 'm'))
   t.match((await command('decide', '--help')).stdout, /--mbox NAME/)
-  t.match((await command('--version')).stdout, /^\d+\.\d+\.\d+/)
+  t.match((await execute('--version')).stdout, /^\d+\.\d+\.\d+/)
   t.equal((await command()).code, 2)
   const cases: Array<[string[], RegExp]> = [
     [['frobnicate'], /unknown command `frobnicate`; commands are edge, decide, doctor, types/],
@@ -63,13 +73,15 @@ t.test('help and mistakes: what can be called is listed, what is wrong is named,
     t.equal(code, 2, args.join(' '))
     t.notMatch(output, /\n {4}at /, 'no stack')
   }
-  const { code, output } = await command('decide', '--artifact', 'nowhere.json')
+  const { code, output } = await execute('decide', '--artifact', 'nowhere.json')
   t.equal(code, 1)
+  t.notMatch(output, /\n {4}at /, 'no stack')
+  t.equal((await execute('frobnicate')).code, 2)
   t.match(output, /cannot read the rule artifact nowhere\.json/)
 })
 
 t.test('decide: names the experience, the bucket and the reason of every rule; --json and --visitors', async (t) => {
-  const plain = await command('decide', '--artifact', artifactFile, '--mbox', 'hero', '--mbox', 'banner', '--visitor', 'visitor-1', '--user-agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0', '--parameter', 'member=silver')
+  const plain = await execute('decide', '--artifact', artifactFile, '--mbox', 'hero', '--mbox', 'banner', '--visitor', 'visitor-1', '--user-agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0', '--parameter', 'member=silver')
   t.equal(plain.code, 0, plain.output)
   t.match(plain.stdout, /mbox hero: (Layers|Night) in activity Winter hero \(410001\), bucket [\d.]+/)
   t.match(plain.stdout, /mbox banner: Firefox in activity Banner/)
@@ -143,7 +155,7 @@ t.test('edge: serves deliveries, fixed offers, faults and a watched artifact, pr
 t.test('doctor: a healthy edge is well, prefetched only, and called as often as announced', async (t) => {
   const edge = await startEdge(t)
   const args = ['doctor', '--client', client, '--organization-id', organizationId, '--host', edge.host, '--http', '--calls', '5', '--artifact', `http://${edge.host}/${client}/production/v1/rules.json`]
-  const { code, stdout, output } = await command(...args)
+  const { code, stdout, output } = await execute(...args)
   t.equal(code, 0, output)
   t.match(stdout, /5 prefetches of the page load for a visitor made up here/)
   for (const text of [/✓ delivery +answered for client acmeclient/, /✓ offers +1 offer/, /[✓!] latency +p50 \d+ ms, p99 \d+ ms over 5 calls/, /✓ clock/, /✓ artifact .*version 1\.0\.0, .* 4 mboxes/]) t.match(stdout, text)
@@ -199,7 +211,7 @@ t.test('types: the same file for the same offers, which compiles; --check tells 
   artifact.rules.mboxes['checkout-flags'][1].consequence.options[0].content = { express: true, freeShippingFrom: null, steps: [{ id: 1 }, { id: '2', label: 'x' }] }
   const file = join(project.folder, 'typed.json')
   writeFileSync(file, JSON.stringify(artifact))
-  t.match((await command('types', '--artifact', file, '--out', out)).stdout, /Wrote 4 mboxes/)
+  t.match((await execute('types', '--artifact', file, '--out', out)).stdout, /Wrote 4 mboxes/)
   const text = readFileSync(out, 'utf8')
   t.match(text, /freeShippingFrom: Type\.Union\(\[Type\.Null\(\), Type\.Number\(\)\]\)/)
   t.match(text, /label: Type\.Optional\(Type\.String\(\)\)/)
