@@ -1,14 +1,16 @@
 /**
- * The local edge: a Fastify app that speaks the Delivery API from a rule artifact, for development and tests.
+ * The local edge: a Fastify app that speaks the Delivery API and the Edge Network from a rule artifact, for development and
+ * tests.
  */
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
-import type { Notification } from '../schema/index.ts'
+import type { Notification, VisitorId } from '../schema/index.ts'
 import { checkOptions, isObject, MAX_MILLISECONDS, MillisecondsOrZero, passing, strict } from '../validation.ts'
 import { artifactRoutes } from './artifact-route.ts'
 import { allowBrowsers } from './cors.ts'
 import { deliveryRoute } from './delivery-route.ts'
+import { edgeNetworkRoutes } from './edge-network/routes.ts'
 import { Faults, type FaultKind, type FaultOptions } from './testing/faults.ts'
 import type { FixedContent, FixedOfferOptions } from './testing/offer-input.ts'
 import { hostOf } from './host.ts'
@@ -30,7 +32,10 @@ export interface EdgeOptions {
   artifact?: object
   /** Client code to answer with and to split visitors by; artifacts of others are not found. Default: the artifact's own, and any artifact path. */
   client?: string
-  /** IMS organization id; requests for another one are refused, and `rules.bin` is served. Default: any, and no `rules.bin`. */
+  /**
+   * IMS organization id; requests for another one are refused, `rules.bin` is served, and Web SDK's cookies are named after it.
+   * Default: any, no `rules.bin`, and for the Edge Network only callers that name it.
+   */
   organizationId?: string
   /** Milliseconds that a delivery takes, or a function that gives them for each. Default 0. */
   latency?: number | (() => number)
@@ -155,10 +160,9 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
 
   const qa = new Qa(client, () => compiled)
   allowBrowsers(app)
-  deliveryRoute(app, {
+  const shared = {
     client,
-    callers: { client: options.client, organizationId },
-    artifactFor: (id) => rules.compiledFor(id),
+    artifactFor: (id: VisitorId) => rules.compiledFor(id),
     responseTokens: () => rules.responseTokens,
     tokens,
     qa,
@@ -166,7 +170,9 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
     watch,
     faults,
     delay: () => pauses.wait(typeof latency === 'function' ? Math.min(latency(), MAX_MILLISECONDS) : latency)
-  })
+  }
+  deliveryRoute(app, { ...shared, callers: { client: options.client, organizationId } })
+  edgeNetworkRoutes(app, { ...shared, organizationId })
   artifactRoutes(app, { artifact: () => rules.served, client: options.client, organizationId, faults })
 
   const located = (place: Place, method: string) => locationOf(place, rules.globalMbox, method)

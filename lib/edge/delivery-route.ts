@@ -1,5 +1,5 @@
 /** `POST /rest/v1/delivery`: decides, counts and answers as the real edge does. */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { decide } from '../decisioning/decide.ts'
@@ -13,9 +13,8 @@ import type { Recorder } from './testing/recorder.ts'
 import { refusal } from './refusal.ts'
 import type { EventTokens } from './tokens.ts'
 import type { Watch } from './testing/waits.ts'
+import { cluster, visitorId } from './visitor-id.ts'
 
-/** The cluster this edge claims to be: the suffix of the `tntId`s it gives, and its host name. */
-const cluster = '35'
 const edgeHost = `mboxedge${cluster}.tt.omtrdc.net`
 
 export interface DeliveryRouteOptions {
@@ -41,8 +40,8 @@ export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptio
   app.post<{ Body: DeliveryRequest, Querystring: EdgeQuery }>('/rest/v1/delivery', {
     schema: { querystring: EdgeQuery, body: DeliveryRequest },
     preValidation: [
-      async ({ body, query, headers }) => {
-        recorder.record({ body, query: { ...query }, headers, time: Date.now() })
+      async ({ body, query, headers, url }) => {
+        recorder.record({ path: url.split('?', 1)[0]!, body, query: { ...query }, headers, time: Date.now() })
         watch.check()
       },
       fault.preValidation
@@ -112,22 +111,4 @@ function withKnownViews<Body extends DeliveryRequest> (body: Body, { views }: Co
   const byLowerCase = new Map([...views.keys()].map((name) => [name.toLowerCase(), name]))
   const known = prefetch.views.map((view) => view.name === undefined ? view : { ...view, name: byLowerCase.get(view.name.toLowerCase()) ?? view.name })
   return { ...body, prefetch: { ...prefetch, views: known } }
-}
-
-/**
- * The ids that were given; a `tntId` gets a location hint. A visitor without ids gets a `tntId`, and so does one known by
- * the ECID alone: the same each time, as Target keeps it in the profile.
- */
-function visitorId (given: VisitorId = {}): VisitorId {
-  const { tntId, marketingCloudVisitorId, thirdPartyId } = given
-  // By the ECID the visitor stays in the same experience; with a tntId, one known by the thirdPartyId might not.
-  if (!tntId && !marketingCloudVisitorId && thirdPartyId) return given
-  const own = tntId || (marketingCloudVisitorId ? idFor(marketingCloudVisitorId) : randomUUID())
-  return { ...given, tntId: own.includes('.') ? own : `${own}.${cluster}_0` }
-}
-
-/** A tntId in the form of a UUID. */
-function idFor (ecid: string): string {
-  const digits = createHash('sha256').update(ecid).digest('hex')
-  return [digits.slice(0, 8), digits.slice(8, 12), digits.slice(12, 16), digits.slice(16, 20), digits.slice(20, 32)].join('-')
 }

@@ -8,14 +8,14 @@ import type { Pauses } from './pauses.ts'
 /**
  * | kind | what the client sees |
  * |---|---|
- * | `status:<n>` | this status, 300 to 599, with `{ status, message }` |
+ * | `status:<n>` | this status, 300 to 599, with `{ status, message }`, or the Edge Network's `{ type, status, title }` |
  * | `hang` | nothing, ever |
  * | `stall-body` | headers and half of the body, then nothing |
  * | `drip` | the body, one byte every 50 ms |
  * | `reset` | the connection reset before any byte |
  * | `reset-mid-body` | the connection reset after half of the body |
  * | `bad-json` | status 200 and the first half of the body as if it were all |
- * | `status-in-body` | status 200 and `{ status: 400, message }` |
+ * | `status-in-body` | status 200 and `{ status: 400, message }`; from the Edge Network status 207 with an error of Target's |
  * | `huge-body` | the body with 100 MiB of white space after it |
  * | `slow:<ms>` | the answer, that much later |
  *
@@ -25,7 +25,7 @@ import type { Pauses } from './pauses.ts'
 export type FaultKind = `status:${number}` | 'hang' | 'stall-body' | 'drip' | 'reset' | 'reset-mid-body' | 'bad-json' |
   'status-in-body' | 'huge-body' | `slow:${number}`
 
-/** Which requests a fault is for. */
+/** Which requests a fault is for; `delivery` are those of the Edge Network too. */
 export type FaultRoute = 'delivery' | 'artifact' | 'geo'
 
 export interface FaultOptions {
@@ -139,14 +139,22 @@ function parse (kind: unknown): { kind: string, value: number } | undefined {
   return undefined
 }
 
+const isEdgeNetwork = ({ url }: FastifyRequest): boolean => url.startsWith('/ee')
+
+/** An error in the words of the API that was called. */
+function errorFor (request: FastifyRequest, status: number): object {
+  if (!isEdgeNetwork(request)) return { status, message: 'A fault was requested' }
+  return { type: `https://ns.adobe.com/aep/errors/EXEG-0201-${status}`, status, title: "A fault was requested of the 'com.adobe.target' service" }
+}
+
 /** The faults that leave the request unprocessed. */
 function before (fault: Fault, request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
   switch (fault.kind) {
     case 'status':
       if (fault.value < 400) reply.header('location', request.url)
-      return reply.code(fault.value).send({ status: fault.value, message: 'A fault was requested' })
+      return reply.code(fault.value).send(errorFor(request, fault.value))
     case 'status-in-body':
-      return reply.send({ status: 400, message: 'A fault was requested' })
+      return isEdgeNetwork(request) ? reply.code(207).send({ handle: [], errors: [errorFor(request, 400)] }) : reply.send(errorFor(request, 400))
     case 'hang':
       return reply.hijack()
     case 'reset':

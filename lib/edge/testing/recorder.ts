@@ -3,8 +3,10 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Notification, Order, RequestDetails } from '../../schema/index.ts'
 import type { Location } from './place.ts'
 
-/** A delivery request that reached the edge with a JSON body, answered or not. */
+/** A request to the Delivery API or the Edge Network that reached the edge with a JSON body, answered or not. */
 export interface RecordedRequest {
+  /** Without the query string: `/rest/v1/delivery`, `/ee/v2/interact`, … */
+  path: string
   /** The body as it came: valid or not. */
   body: any
   /** The query string. */

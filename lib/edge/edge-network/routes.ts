@@ -1,0 +1,234 @@
+/**
+ * The Edge Network: `interact`, `collect`, `privacy/set-consent` and `identity/acquire`, for Web SDK in a browser and for a
+ * server, from the same artifact and with the same counts as the Delivery API.
+ *
+ * What a datastream says in Adobe's user interface is not known here: every datastream exists, has Target, and is of the
+ * organization of this edge.
+ */
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { CompiledArtifact } from '../../decisioning/compile.ts'
+import { decide } from '../../decisioning/decide.ts'
+import type { DeliveryRequest, VisitorId } from '../../schema/index.ts'
+import { isObject } from '../../validation.ts'
+import { completeAnswer } from '../answer.ts'
+import type { Qa } from '../qa.ts'
+import type { Faults } from '../testing/faults.ts'
+import { notifiedLocation } from '../testing/place.ts'
+import type { Recorder } from '../testing/recorder.ts'
+import type { Watch } from '../testing/waits.ts'
+import type { EventTokens } from '../tokens.ts'
+import { cluster, visitorId } from '../visitor-id.ts'
+import { tokenFor, tokenRefusal } from './authorization.ts'
+import { ecidOf, ecidOfDevice, identityCookie, newEcid } from './identity.ts'
+import { at, contextOf, detailsOf, eventsOf, identityOf, pageScope, qaModeOf, stateOf, textAt, wantsEcid, type EdgeEvent } from './payload.ts'
+import { notificationsOf, propositionsOf } from './propositions.ts'
+
+export interface EdgeNetworkOptions {
+  client: string
+  /** Without it, that of the visitor's state entries or of the caller's headers. */
+  organizationId: string | undefined
+  artifactFor: (id: VisitorId) => Promise<CompiledArtifact>
+  responseTokens: () => ReadonlySet<string>
+  tokens: EventTokens
+  qa: Qa
+  recorder: Recorder
+  watch: Watch
+  faults: Faults
+  /** Waits as long as the edge is to take. */
+  delay: () => Promise<void>
+}
+
+interface Query { configId?: string, datastreamId?: string, dataStreamId?: string, requestId?: string, silent?: string }
+interface Handle { type: string, payload: object[], eventIndex?: number }
+
+/** Adobe's own numbers: 13 months for the identity, 30 minutes for the cluster, 180 days for the consent. */
+const maxAge = { identity: 34_128_000, cluster: 1800, consent: 15_552_000 }
+const maxBody = 64 * 1024
+const maxScopes = 30
+const region = 'or2'
+/** Hints in the path; Web SDK also makes one of at.js's cluster cookie. */
+const hints = /^(?:or2|va6|irl1|ind1|jpn3|sgp3|aus3|t\d{1,4})$/
+
+export function edgeNetworkRoutes (app: FastifyInstance, options: EdgeNetworkOptions) {
+  const { recorder, watch } = options
+  const fault = options.faults.hooks('delivery')
+  const hooks = {
+    bodyLimit: maxBody,
+    preValidation: [
+      async ({ body, query, headers, url }: FastifyRequest) => {
+        recorder.record({ path: url.split('?', 1)[0]!, body, query: { ...query as Record<string, string> }, headers, time: Date.now() })
+        watch.check()
+      },
+      fault.preValidation
+    ],
+    onSend: fault.onSend,
+    onResponse: async () => watch.check()
+  }
+  for (const base of ['/ee', '/ee/:hint', '/ee-pre-prd', '/ee-pre-prd/:hint']) {
+    for (const version of ['v1', 'v2']) {
+      for (const [action, answer] of Object.entries({ interact, collect, 'privacy/set-consent': setConsent, 'identity/acquire': interact })) {
+        app.post(`${base}/${version}/${action}`, hooks, async (request, reply) => await respond(request, reply, answer, options))
+      }
+    }
+  }
+  app.options('/ee/*', async (_request, reply) => {
+    reply.headers({ 'access-control-allow-methods': 'POST', 'access-control-allow-headers': 'content-type' })
+    return reply.code(204).send()
+  })
+  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) => done(null, new URLSearchParams(String(body))))
+  app.post('/ims/token/v3', async ({ body }, reply) => {
+    const token = body instanceof URLSearchParams ? tokenFor(body) : undefined
+    return token ?? reply.code(400).send({ error: 'invalid_client', error_description: 'invalid client_id, client_secret or grant_type' })
+  })
+}
+
+/** Adobe's form of an error (RFC 7807). */
+function refuse (reply: FastifyReply, code: string, title: string, detail = title): FastifyReply {
+  const status = Number(code.slice(-3))
+  return reply.code(status).type('application/problem+json').send(JSON.stringify({ type: `https://ns.adobe.com/aep/errors/${code}`, status, title, detail, report: {} }))
+}
+
+/** One call, once it is known who asks. */
+interface Call {
+  body: unknown
+  headers: FastifyRequest['headers']
+  query: Query
+  requestId: string
+  state: ReadonlyMap<string, string>
+  /** Of a state entry, by what it is for. */
+  key: (name: string) => string
+  ecid: string
+  options: EdgeNetworkOptions
+}
+
+type Respond = (call: Call, reply: FastifyReply) => Promise<unknown>
+
+async function respond ({ body, headers, ...request }: FastifyRequest, reply: FastifyReply, answer: Respond, options: EdgeNetworkOptions) {
+  const query = request.query as Query
+  const { hint } = request.params as { hint?: string }
+  const requestId = query.requestId || randomUUID()
+  reply.header('x-request-id', requestId)
+  if (!isObject(body)) return refuse(reply, 'EXEG-0100-400', 'Invalid request', 'The body is not a JSON object.')
+  if (!(query.configId ?? query.datastreamId ?? query.dataStreamId)) return refuse(reply, 'EXEG-0003-400', 'Invalid datastream ID', 'The datastream ID is missing.')
+  if (hint !== undefined && !hints.test(hint)) return refuse(reply, 'EXEG-0001-404', 'Not found', `There is no location ${JSON.stringify(hint.slice(0, 40))}.`)
+  const refusal = tokenRefusal(headers)
+  if (refusal !== undefined) return refuse(reply, refusal.code, refusal.title)
+  const state = stateOf(body)
+  const organization = options.organizationId?.replaceAll('@', '_') ?? organizationIn(state) ?? headers['x-gw-ims-org-id']?.toString().replaceAll('@', '_')
+  if (organization === undefined) return refuse(reply, 'EXEG-0003-422', 'Invalid datastream ID', 'This edge does not know the organization: createEdge({ organizationId }).')
+  if (options.organizationId !== undefined && headers['x-gw-ims-org-id'] !== undefined && headers['x-gw-ims-org-id'] !== options.organizationId) {
+    return refuse(reply, 'EXEG-0501-401', 'Invalid authorization token', 'The organization is another one.')
+  }
+  const key = (name: string) => `kndctr_${organization}_${name}`
+  const [first] = eventsOf(body)
+  const device = identityOf(body, first, 'FPID')
+  const ecid = identityOf(body, first, 'ECID') ?? ecidOf(state.get(key('identity'))) ??
+    (device === undefined ? undefined : ecidOfDevice(organization.replace(/_(?=AdobeOrg$)/, '@'), device))
+  // Adobe: without a primary identity an authenticated call is refused.
+  if (ecid === undefined && headers.authorization !== undefined) return refuse(reply, 'EXEG-0306-400', 'No primary identity set in request (event)')
+  return await answer({ body, headers, query, requestId, state, key, ecid: ecid ?? newEcid(), options }, reply)
+}
+
+/** The organization in the name of the visitor's state. */
+function organizationIn (state: ReadonlyMap<string, string>): string | undefined {
+  for (const key of state.keys()) {
+    const [, organization] = /^kndctr_(.+_AdobeOrg)_[a-z]/i.exec(key) ?? []
+    if (organization !== undefined) return organization
+  }
+}
+
+async function interact (call: Call, reply: FastifyReply) {
+  const { body, options, ecid, state } = call
+  const events = eventsOf(body)
+  const tooMany = events.find(({ scopes = [] }) => scopes.length > maxScopes)
+  if (tooMany !== undefined) return refuse(reply, 'EXEG-0104-422', 'Unprocessable entity', `There are more than ${maxScopes} decision scopes.`)
+  const qaMode = qaModeOf(state)
+  const handle: Handle[] = []
+  if (wantsEcid(body)) handle.push({ type: 'identity:result', payload: [{ id: ecid, namespace: { code: 'ECID' } }] })
+  if (!isOptedOut(call)) {
+    for (const [eventIndex, event] of events.entries()) {
+      report(event, call, qaMode?.token !== undefined)
+      if (event.scopes !== undefined) handle.push({ type: 'personalization:decisions', payload: await decisions(event, call), eventIndex })
+    }
+  }
+  handle.push({
+    type: 'locationHint:result',
+    payload: [{ scope: 'Target', hint: cluster, ttlSeconds: maxAge.cluster }, { scope: 'AAM', hint: '9', ttlSeconds: maxAge.cluster }, { scope: 'EdgeNetwork', hint: region, ttlSeconds: maxAge.cluster }]
+  }, {
+    type: 'state:store',
+    payload: [entry(call, 'identity', identityCookie(ecid)), entry(call, 'cluster', region)]
+  })
+  await options.delay()
+  reply.header('x-adobe-edge', 'OR2;9')
+  return { requestId: call.requestId, handle }
+}
+
+async function collect (call: Call, reply: FastifyReply) {
+  if (!isOptedOut(call)) for (const event of eventsOf(call.body)) report(event, call, qaModeOf(call.state)?.token !== undefined)
+  await call.options.delay()
+  if (call.query.silent === 'true') return reply.code(204).send()
+  return reply.code(202).send({ requestId: call.requestId })
+}
+
+async function setConsent (call: Call, reply: FastifyReply) {
+  const { body, requestId, ecid, options } = call
+  const [consent] = [at(body, 'consent')].flat()
+  const general = textAt(consent, 'value', 'general') ?? textAt(consent, 'value', 'collect', 'val')
+  if (general === undefined) return refuse(reply, 'EXEG-0104-422', 'Unprocessable entity', 'Consent must have a value.')
+  await options.delay()
+  return {
+    requestId,
+    handle: [{
+      type: 'state:store',
+      payload: [entry(call, 'consent', `general=${general === 'in' || general === 'y' ? 'in' : 'out'}`), entry(call, 'identity', identityCookie(ecid))]
+    }]
+  }
+}
+
+/** A part of the visitor's state. Adobe adds `SameSite` for pages on https alone: it requires `Secure`. */
+function entry ({ key, headers: { origin, referer } }: Call, name: keyof typeof maxAge, value: string): object {
+  return { key: key(name), value, maxAge: maxAge[name], ...((origin ?? referer)?.startsWith('https:') === true && { attrs: { SameSite: 'None' } }) }
+}
+
+const isOptedOut = ({ state, key }: Call): boolean => state.get(key('consent'))?.split(';').includes('general=out') === true
+
+/** The propositions of an event's scopes. The Edge Network counts nothing by answering. */
+async function decisions (event: EdgeEvent, { body, headers, state, ecid, options }: Call): Promise<object[]> {
+  const { client, artifactFor, qa, tokens, responseTokens } = options
+  const id = visitorId({ marketingCloudVisitorId: ecid })
+  const asked = qaModeOf(state)
+  const compiled = qa.apply(await artifactFor(id), qa.refusal(asked) === undefined ? asked : undefined)
+  const { order, ...details } = detailsOf(event)
+  const token = textAt(body, 'meta', 'configOverrides', 'com_adobe_target', 'propertyToken')
+  const scopes = [...new Set(event.scopes)]
+  const mboxes = scopes.filter((scope) => scope !== pageScope).map((name, index) => ({ name, index, ...details }))
+  const request: DeliveryRequest = {
+    id,
+    context: contextOf(event, headers),
+    experienceCloud: { analytics: { logging: 'server_side' } },
+    ...(token !== undefined && { property: { token } }),
+    prefetch: { mboxes, ...(scopes.includes(pageScope) && { pageLoad: details, views: [details] }) }
+  }
+  const { response } = decide(compiled, request, { client })
+  completeAnswer(response, request, tokens, responseTokens(), compiled.globalMbox)
+  options.recorder.order({ ...details, ...(order !== undefined && { order }) }, mboxes[0]?.name, textAt(event.xdm, '_id'))
+  return propositionsOf(response, tokens, event.schemas)
+}
+
+/** Counts what an event reports. What it names and this edge has not handed out is not counted, as Target does it. */
+function report (event: EdgeEvent, { options: { recorder, tokens } }: Call, isQa: boolean): void {
+  const globalMbox = (tokens.artifact as { globalMbox?: string }).globalMbox ?? 'target-global-mbox'
+  for (const notification of notificationsOf(event, tokens)) {
+    const facts = notification.tokens?.map((token) => tokens.facts(token))
+    if (facts?.includes(undefined) === true) continue
+    const isNew = recorder.accept(notification)
+    if (isNew) recorder.order(notification, notification.mbox?.name)
+    if (!isNew || isQa) continue
+    const location = notifiedLocation(notification, globalMbox, tokens)
+    if (notification.type === 'click' && location !== undefined) recorder.click(location)
+    if (notification.type !== 'display') continue
+    if (location !== undefined) recorder.display(notification.impressionId ?? notification.id, location)
+    for (const fact of facts ?? []) if (fact?.kind === 'display') recorder.count(notification.impressionId ?? notification.id, fact.activityId)
+  }
+}
