@@ -104,11 +104,12 @@ function named (tokens: ResponseTokens, what: 'activity' | 'experience'): { id?:
   return { ...(id !== undefined && { id: String(id) }), ...(name !== undefined && { name: String(name) }) }
 }
 
-const COOKIES = [TARGET_COOKIE, LOCATION_HINT_COOKIE, QA_MODE_COOKIE]
+/** A second client of an app has its client code behind the name. */
+const isTargetCookie = (name: string) => name === QA_MODE_COOKIE ||
+  [TARGET_COOKIE, LOCATION_HINT_COOKIE].some((own) => name === own || name.startsWith(`${own}_`))
 
 /** Names of Target's cookies in a response; they may be on the reply or on the raw response. */
 function cookiesOf (reply: FastifyReply): string[] {
   const set = [reply.getHeader('set-cookie') ?? [], reply.raw.getHeader('set-cookie') ?? []].flat()
-  const names = new Set(set.map((cookie) => String(cookie).split('=', 1)[0]!))
-  return COOKIES.filter((name) => names.has(name))
+  return [...new Set(set.map((cookie) => String(cookie).split('=', 1)[0]!))].filter(isTargetCookie)
 }

@@ -27,11 +27,14 @@ t.test('every block of code compiles', async (t) => {
 })
 
 t.test('a mistake in a block is found', async (t) => {
-  const broken = (code: string, language = 'js') => compile(project, [{ place: 'a:1', heading: '', language, code, file: undefined, inPage: false }]).get('a:1')
-  t.match(broken('await app.register(fastifyAdobeTarget, { ...account, tiemout: 1 })'), [/tiemout/])
-  t.match(broken('app.get(\'/\', async (request) => request.target.contents(\'hero\'))'), [/contents/])
-  t.match(broken('app.target.close('), [/expected/])
-  t.match(broken('const twice = (a) => a', 'ts'), [/implicitly/])
+  const mistakes: Array<[code: string, language: string, problem: RegExp]> = [
+    ['await app.register(fastifyAdobeTarget, { ...account, tiemout: 1 })', 'js', /tiemout/],
+    ["app.get('/', async (request) => request.target.contents('hero'))", 'js', /contents/],
+    ['app.target.close(', 'js', /expected/],
+    ['const twice = (a) => a', 'ts', /implicitly/]
+  ]
+  const compiled = compile(project, mistakes.map(([code, language], index) => ({ place: `mistake:${index}`, heading: '', language, code, file: undefined, inPage: false })))
+  for (const [index, [, , problem]] of mistakes.entries()) t.match(compiled.get(`mistake:${index}`), [problem])
 })
 
 t.test('every other block is of a kind that is checked here', async (t) => {

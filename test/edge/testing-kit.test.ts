@@ -10,6 +10,7 @@ import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
 import fastifyAdobeTarget, { createTargetClient, type FastifyAdobeTargetOptions } from '../../lib/index.ts'
 import { blocksOf } from '../docs/documents.ts'
 import { executablePath, withoutBrowser } from '../support/chromium.ts'
+import { FULL } from '../support/full.ts'
 import { client, json, optionsFor, organizationId, startApp, startEdge } from '../support/helper.ts'
 import { bin, startProject } from '../support/project.ts'
 import '../support/no-unhandled-rejections.ts'
@@ -498,7 +499,7 @@ t.test('docs/testing.md', { timeout: 240_000 }, async (t) => {
   const failed = (output: string) => new Set([...output.matchAll(/^\s*not ok \d+ - (?:.* > )?((?:gold members|the impression|without Target)[^#\n]*?)\s*(?:#.*)?$/gm)].map(([, name]) => name))
 
   for (const { heading, code } of examples) {
-    await t.test(heading, async (t) => {
+    await t.test(heading, { skip: !FULL && heading !== 'node:test' && 'only in npm run test:full' }, async (t) => {
       // What each test expects, and something else.
       const wrong = code
         .replace(/('|")<h1>Free repairs<\/h1>\1\)$/m, "'<h1>Free tea</h1>')")
@@ -547,7 +548,7 @@ t.test('docs/testing.md', { timeout: 240_000 }, async (t) => {
   }
 })
 
-t.test('docs/testing.md: Playwright', { skip: withoutBrowser, timeout: 240_000 }, async (t) => {
+t.test('docs/testing.md: Playwright', { skip: FULL ? withoutBrowser : 'only in npm run test:full', timeout: 240_000 }, async (t) => {
   const { folder, run, write } = await startProject(t)
   const codeOf = (name: string) => blocksOf('docs/testing.md').find(({ file }) => file === name)!.code
   // Containers run as root.

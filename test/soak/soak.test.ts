@@ -7,7 +7,7 @@ import t from 'tap'
 
 t.test('some seconds of load: nothing grows, the outbox balances, no rejection is unhandled', async (t) => {
   const script = fileURLToPath(new URL('soak.ts', import.meta.url))
-  const child = spawn(process.execPath, [...process.execArgv, '--expose-gc', '--unhandled-rejections=strict', script, '0.3'])
+  const child = spawn(process.execPath, [...process.execArgv, '--expose-gc', '--unhandled-rejections=strict', script, '0.1'])
   t.teardown(() => child.kill())
   const [said, complained, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
   for (const line of `${said}${complained}`.split('\n')) t.comment(line)

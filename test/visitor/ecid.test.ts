@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import Fastify from 'fastify'
 import t from 'tap'
+import { channels, type PageMessage } from '../../lib/diagnostics.ts'
 import fastifyAdobeTarget from '../../lib/index.ts'
 import { ecidOfCname, ecidOfFirstPartyId, ecidOfWebSdk, isFirstPartyId } from '../../lib/visitor/ecid.ts'
 import { client, cookiesOf, json, organizationId, startApp, startEdge } from '../support/helper.ts'
@@ -130,6 +131,10 @@ t.test('two client codes in one app keep two visitors', async (t) => {
     await scope.register(fastifyAdobeTarget, { client, organizationId, serverDomain: one.host, secure: false, decorator: 'again' })
     scope.get('/again', { config: { again: ['hero'] } }, async (request) => await (request as any).again.content('hero'))
   })
+  const written: string[][] = []
+  const look = (message: unknown) => { written.push((message as PageMessage).cookies.slice().sort()) }
+  channels.page.subscribe(look)
+  t.teardown(() => channels.page.unsubscribe(look))
   const jar = new Map<string, string>()
   const visit = async (url: string, edge: typeof one) => {
     const { cookies } = await app.inject({ url, headers: { cookie: [...jar].map(([name, value]) => `${name}=${value}`).join('; ') } })
@@ -140,6 +145,7 @@ t.test('two client codes in one app keep two visitors', async (t) => {
   t.not(ids[0], ids[1])
   t.same([await visit('/one', one), await visit('/two', two), await visit('/again', one)], [...ids, ids[0]])
   t.same([...jar.keys()].sort(), ['mbox', 'mboxEdgeCluster', 'mboxEdgeCluster_otherclient', 'mbox_otherclient'])
+  t.same(written.slice(0, 2), [['mbox', 'mboxEdgeCluster'], ['mboxEdgeCluster_otherclient', 'mbox_otherclient']], 'the page channel names them')
 })
 
 t.test('an organization id without its domain gets it', async (t) => {
