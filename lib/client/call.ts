@@ -6,41 +6,13 @@ import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
 import { isLocationHint, locationHintOf, parseTargetCookie } from '../visitor/cookies.ts'
 import { createDeliveryRequest, type OffersRequest } from './sdk-request.ts'
-import type { DecisioningMethod, DeliveryRequest } from '../schema/index.ts'
+import type { DecisioningMethod } from '../schema/index.ts'
 import { idText, SESSION_ID, type ReportLimit } from '../schema/limits.ts'
 import type { Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { check, Milliseconds, oneOf, passing, withMethods } from '../validation.ts'
 import { ExperienceCloudVisitor, type CustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
-import type { Answer } from '../offers/offer.ts'
-
-/** A complete call. */
-export interface TargetCall {
-  request: DeliveryRequest
-  sessionId: string
-  locationHint: string | undefined
-  decisioningMethod: DecisioningMethod
-  kind: 'page' | 'notification'
-  /** On connections that pages do not use; the caller limits the number of such calls. */
-  background?: boolean
-  /** ms, from now. */
-  timeout: number
-  /** ms the call may go on after its deadline. */
-  grace: number
-  signal?: AbortSignal
-  /** Called if the answer arrives after the deadline, within `grace`. */
-  onLate?: (answer: Answer) => void
-}
-
-/** The visitor that a batch of notifications belongs to. */
-export interface NotificationSender {
-  /** Unique per visitor. */
-  readonly key: string
-  /** `id`, `context`, `experienceCloud`, `property`: everything but the notifications. */
-  readonly request: DeliveryRequest
-  readonly sessionId: string
-  readonly locationHint: string | undefined
-}
+import type { TargetCall } from '../transport/transport.ts'
 
 /** Options of one call, the Node SDK's, plus `timeout` and `signal`. */
 export interface GetOffersOptions {

@@ -7,31 +7,30 @@ import { randomUUID } from 'node:crypto'
 import { createAttributesProvider, type AttributesProvider } from '../offers/attributes.ts'
 import {
   addMboxes, checkCallOptions, createCall,
-  type CallDefaults, type GetOffersOptions, type NotificationSender, type TargetCall
+  type CallDefaults, type GetOffersOptions
 } from './call.ts'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
-import { withoutUnknownAddress } from '../decisioning/geo.ts'
 import { remoteDependencies } from '../decisioning/remote.ts'
 import { checkNotificationsRequest, checkOffersRequest } from './sdk-request.ts'
 import { NOTHING_TO_ABORT, type Abortable } from '../delivery/abort-listeners.ts'
-import { Delivery, type DeliveryAnswer, type DeliveryCall, type DeliverySettings, type Settled } from '../delivery/delivery.ts'
-import { isUnknownHost } from '../delivery/network-error.ts'
-import type { DecisioningMethod, DeliveryRequest, Notification } from '../schema/index.ts'
-import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
+import { Delivery, type DeliverySettings, type Settled } from '../delivery/delivery.ts'
+import type { DecisioningMethod, Notification } from '../schema/index.ts'
 import { asTargetError, failure, type TargetError } from '../errors.ts'
 import type { Log } from '../diagnostics.ts'
 import { emitterOf, type TargetEvents } from './events.ts'
 import { createHealth, type TargetHealth } from './health.ts'
-import { createResult, emptyResponse, type Answer, type TargetResult } from '../offers/offer.ts'
+import { createResult, type Answer, type TargetResult } from '../offers/offer.ts'
 import { OnDevice, type OnDeviceSettings } from './on-device.ts'
 import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split-call.ts'
 import { resolveClientOptions, type TargetClientOptions } from './options.ts'
 import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
+import { DeliveryApi, type DeliveryApiSettings } from '../transport/delivery-api.ts'
+import type { NotificationSender, Reply, TargetCall, Transport } from '../transport/transport.ts'
 import { TelemetryStore } from './telemetry.ts'
 import { checkOptions, MillisecondsOrZero, strict } from '../validation.ts'
 
 /** A client's options, checked and with their defaults. */
-export interface ClientSettings extends DeliverySettings, OnDeviceSettings, EdgeAddressSettings, CallDefaults {
+export interface ClientSettings extends DeliverySettings, OnDeviceSettings, DeliveryApiSettings, CallDefaults {
   decisioningMethod: DecisioningMethod
   telemetryEnabled: boolean
   notifications: OutboxSettings
@@ -46,7 +45,7 @@ export type TargetCallback<Result> = (error: TargetError | null, result?: Result
 export class TargetClient {
   readonly #settings: ClientSettings
   readonly #delivery: Delivery
-  readonly #address: EdgeAddress
+  readonly #transport: Transport
   readonly #telemetry: TelemetryStore | undefined
   readonly #outbox: Outbox<NotificationSender>
   readonly #onDevice: OnDevice
@@ -56,7 +55,7 @@ export class TargetClient {
   constructor (settings: ClientSettings) {
     this.#settings = settings
     this.#delivery = new Delivery(settings)
-    this.#address = new EdgeAddress(settings)
+    this.#transport = new DeliveryApi(settings, this.#delivery)
     if (settings.telemetryEnabled) this.#telemetry = new TelemetryStore()
     const emit = emitterOf(settings.events, settings.logger)
     this.#outbox = new Outbox(settings.notifications, (sender, notifications) => this.#sendQueued(sender, notifications), {
@@ -189,67 +188,25 @@ export class TargetClient {
   }
 
   #ask (call: TargetCall, { remoteMboxes, remoteViews }: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): Abortable {
-    if (isTooLarge(call.request)) return this.#askInParts(call, { remoteMboxes, remoteViews }, settled)
-    const sendable = withKnownPlace(call.request)
-    const request = this.#telemetry?.ride(sendable) ?? sendable
-    let body: string
-    try {
-      body = JSON.stringify(request)
-    } catch (cause) {
-      settled(undefined, failure('FST_TARGET_INVALID_REQUEST', '`request` must be data that JSON.stringify() accepts', { cause }))
-      return NOTHING_TO_ABORT
-    }
-    const hint = this.#address.hintFor(call.locationHint)
-    const toAnswer = ({ body, elapsed }: DeliveryAnswer): Answer => {
-      const response = body ?? emptyResponse()
+    if (isTooLarge(call.request, this.#transport.limits)) return this.#askInParts(call, { remoteMboxes, remoteViews }, settled)
+    const toAnswer = ({ request, response, elapsed, hintIsDead }: Reply): Answer => {
       this.#telemetry?.add({ request, response, decisioningMethod: 'server-side', execution: elapsed })
       const answer: Answer = { request, response, source: 'edge', remoteMboxes, remoteViews }
-      if (hint !== call.locationHint) answer.hintIsDead = true
+      if (hintIsDead === true) answer.hintIsDead = true
       return answer
     }
     const { onLate } = call
-    const delivery: DeliveryCall = {
-      origin: this.#address.origin(hint),
-      path: this.#address.path(call.sessionId),
-      body,
-      request,
-      decisioningMethod: call.decisioningMethod,
-      requestId: request.requestId ?? '',
-      kind: call.kind,
-      background: call.background,
-      timeout: call.timeout,
-      breakerTimeout: this.#settings.timeout,
-      grace: call.grace,
-      retryable: true,
-      signal: call.signal,
+    return this.#transport.ask({
+      ...call,
+      request: this.#telemetry?.ride(call.request) ?? call.request,
       onLate: onLate === undefined ? undefined : (late) => onLate(toAnswer(late))
-    }
-    const ended: Settled<DeliveryAnswer> = (answer, error) => answer === undefined ? settled(undefined, error) : settled(toAnswer(answer), undefined)
-    return hint === undefined || !this.#address.usesHints
-      ? this.#delivery.send(delivery, ended)
-      : this.#sendToCluster(hint, delivery, ended, (answer) => settled({ ...toAnswer(answer), hintIsDead: true }, undefined))
-  }
-
-  /** Sends a call to the visitor's cluster; where that no longer exists, to the client's own host within the same deadline. */
-  #sendToCluster (hint: string, call: DeliveryCall, ended: Settled<DeliveryAnswer>, moved: (answer: DeliveryAnswer) => void): Abortable {
-    const started = performance.now()
-    let again: Abortable | undefined
-    const first = this.#delivery.send(call, (answer, error) => {
-      if (error?.code !== 'FST_TARGET_CONNECTION' || !isUnknownHost(error.cause)) return ended(answer, error)
-      const timeout = call.timeout - (performance.now() - started)
-      again = this.#delivery.send({ ...call, origin: this.#address.origin(undefined), timeout }, (answer, error) => {
-        if (answer === undefined) return ended(undefined, error)
-        this.#address.markDead(hint)
-        moved(answer)
-      })
-    })
-    return { abort: () => (again ?? first).abort() }
+    }, (reply, error) => reply === undefined ? settled(undefined, error) : settled(toAnswer(reply), undefined))
   }
 
   /** Sends a request that is too large for one call, as several at the same time. */
   #askInParts (call: TargetCall, remote: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): Abortable {
     const outcomes: PartOutcome[] = []
-    const requests = splitRequest(call.request)
+    const requests = splitRequest(call.request, this.#transport.limits)
     let waiting = requests.length
     const running = requests.map((request, index) => this.#ask({ ...call, request }, remote, (answer, error) => {
       outcomes[index] = answer === undefined ? { error: error! } : { answer }
@@ -354,14 +311,6 @@ export class TargetClient {
     await this.#outbox.close()
     await this.#delivery.close()
   }
-}
-
-/** The edge looks up the sender's own address where it gets none. */
-function withKnownPlace (request: DeliveryRequest): DeliveryRequest {
-  const { context } = request
-  if (context.geo === undefined) return request
-  const geo = withoutUnknownAddress(context.geo)
-  return geo === context.geo ? request : { ...request, context: { ...context, geo } }
 }
 
 const ReadyOptions = Type.Object({ timeout: Type.Optional(MillisecondsOrZero) }, strict)

@@ -12,7 +12,7 @@ import { channels, type Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import type { Emit, TargetEventDetails } from './events.ts'
 import type { Answer } from '../offers/offer.ts'
-import type { NotificationSender, TargetCall } from './call.ts'
+import type { NotificationSender, TargetCall } from '../transport/transport.ts'
 
 /** Where rules come from; named as in the Node SDK. */
 export interface OnDeviceSettings {

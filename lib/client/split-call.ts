@@ -1,23 +1,24 @@
 /**
- * A request with more than the edge takes in one call (50 mboxes, 50 notifications), as several requests, and their
- * responses as one.
+ * A request with more than one call takes, as several requests, and their responses as one.
  */
 import { randomUUID } from 'node:crypto'
 import type { DeliveryRequest, DeliveryResponse, MboxRequest } from '../schema/index.ts'
-import { MAX_MBOXES, MAX_NOTIFICATIONS } from '../schema/limits.ts'
 import type { TargetError } from '../errors.ts'
 import type { Answer } from '../offers/offer.ts'
+import type { Transport } from '../transport/transport.ts'
+
+type Limits = Transport['limits']
 
 /** Whether a request must be split. Runs for every call. */
-export function isTooLarge ({ execute, prefetch, notifications }: DeliveryRequest): boolean {
-  return (execute?.mboxes?.length ?? 0) + (prefetch?.mboxes?.length ?? 0) > MAX_MBOXES || (notifications?.length ?? 0) > MAX_NOTIFICATIONS
+export function isTooLarge ({ execute, prefetch, notifications }: DeliveryRequest, limits: Limits): boolean {
+  return (execute?.mboxes?.length ?? 0) + (prefetch?.mboxes?.length ?? 0) > limits.mboxes || (notifications?.length ?? 0) > limits.notifications
 }
 
 /**
  * Splits a request. The first part keeps everything that is asked for once: page load, views, telemetry. Each part is an
  * impression of its own: the edge would not count the activities of a second request with the first one's id.
  */
-export function splitRequest (request: DeliveryRequest): DeliveryRequest[] {
+export function splitRequest (request: DeliveryRequest, limits: Limits): DeliveryRequest[] {
   const { execute, prefetch, notifications = [], telemetry, ...common } = request
   // Without an id, the edge would make a visitor for each part.
   if (Object.keys(common.id ?? {}).length === 0) common.id = { tntId: randomUUID() }
@@ -25,10 +26,10 @@ export function splitRequest (request: DeliveryRequest): DeliveryRequest[] {
     ...(execute?.mboxes ?? []).map((mbox) => ({ part: 'execute' as const, mbox })),
     ...(prefetch?.mboxes ?? []).map((mbox) => ({ part: 'prefetch' as const, mbox }))
   ]
-  const count = Math.max(Math.ceil(mboxes.length / MAX_MBOXES), Math.ceil(notifications.length / MAX_NOTIFICATIONS))
+  const count = Math.max(Math.ceil(mboxes.length / limits.mboxes), Math.ceil(notifications.length / limits.notifications))
   return Array.from({ length: count }, (_, index) => {
     const first = index === 0
-    const some = mboxes.slice(index * MAX_MBOXES, (index + 1) * MAX_MBOXES)
+    const some = mboxes.slice(index * limits.mboxes, (index + 1) * limits.mboxes)
     const of = (part: 'execute' | 'prefetch'): { mboxes?: MboxRequest[] } => {
       const list = some.filter((entry) => entry.part === part).map(({ mbox }) => mbox)
       return list.length === 0 ? {} : { mboxes: list }
@@ -36,7 +37,7 @@ export function splitRequest (request: DeliveryRequest): DeliveryRequest[] {
     const { mboxes: _executed, ...executeRest } = execute ?? {}
     const { mboxes: _prefetched, ...prefetchRest } = prefetch ?? {}
     const parts = { execute: { ...(first && executeRest), ...of('execute') }, prefetch: { ...(first && prefetchRest), ...of('prefetch') } }
-    const told = notifications.slice(index * MAX_NOTIFICATIONS, (index + 1) * MAX_NOTIFICATIONS)
+    const told = notifications.slice(index * limits.notifications, (index + 1) * limits.notifications)
     const requestId = first ? request.requestId : randomUUID()
     return {
       ...common,
