@@ -13,6 +13,7 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { startBrowser, withoutBrowser } from '../support/chromium.ts'
 import { builtPackage } from '../support/project.ts'
+import { withoutRedis } from '../support/redis-server.ts'
 import { sleep, until } from '../support/wait.ts'
 
 const run = promisify(execFile)
@@ -337,6 +338,16 @@ t.test('--once reports and ends', async (t) => {
   t.match(stdout, /^banner +Gold members +10 +20 %/m)
   for (const label of ['own work', 'Target\'s call', 'waited', 'effective Target time']) t.match(stdout, new RegExp(`${label}.* \\d+\\.\\d ms +\\d+\\.\\d ms$`, 'm'))
   t.notMatch(stderr, 'Off:')
+})
+
+t.test('a fleet whose servers are killed loses no impression', { skip: withoutRedis, timeout: 120_000 }, async (t) => {
+  const { stdout } = await run(process.execPath, [example('fleet.js'), '--seconds', '2', '--rate', '50'])
+  const count = (row: string) => Number(new RegExp(`^${row} +(\\d+)$`, 'm').exec(stdout)?.[1])
+  t.ok(count('servers killed') >= 1)
+  t.ok(count('pages served') >= 50)
+  t.ok(count('impressions taken') >= 0.5 * count('pages served'), 'all but those of the last moment of a server')
+  t.equal(count('counted once at the edge'), count('impressions taken'))
+  t.equal(count('lost'), 0)
 })
 
 t.test('Ctrl-C closes the shop', async (t) => {
