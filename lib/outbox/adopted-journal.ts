@@ -1,18 +1,18 @@
-/** A journal that another instance has left behind: read once, and deleted when all of it is settled. */
+/** A journal that another instance left behind: read once, and deleted when all its records are settled. */
 import { appendFile, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readFrames, settleFrame } from './frames.ts'
 import { SEGMENT } from './journal-writer.ts'
 
-/** Sorted behind the segments. */
+/** The name sorts after those of the segments. */
 const SETTLED = `settled${SEGMENT}`
 
-/** Records of a journal that were read, and those that are left. */
+/** Tracks which records of such a journal were read and which are still unsettled. */
 export class AdoptedJournal {
   readonly #folder: string
   readonly #live = new Set<number>()
   #settled: Set<number> | undefined
-  /** Bytes of each file that are whole. */
+  /** Bytes of whole frames in each file. */
   readonly #whole = new Map<string, number>()
   #read = false
 
@@ -20,12 +20,12 @@ export class AdoptedJournal {
     this.#folder = folder
   }
 
-  /** Whether all of it was read. */
+  /** Whether the whole journal was read. */
   get wasRead (): boolean {
     return this.#read
   }
 
-  /** Yields the records that are not settled and were not taken before, file by file. Those of a file are not taken until {@link take} says so. */
+  /** Yields the unsettled records that were not taken before, file by file. A yielded record counts as taken only after {@link take}. */
   async * files (): AsyncGenerator<{ number: number, payload: string }[]> {
     const paths = (await readdir(this.#folder)).filter((name) => name.endsWith(SEGMENT)).sort().map((name) => join(this.#folder, name))
     this.#settled ??= await this.#findSettled(paths)
@@ -42,7 +42,7 @@ export class AdoptedJournal {
     await this.#deleteIfDone()
   }
 
-  /** A record is the caller's from here on; a second copy of it, or a second reading, does not give it again. `false`: it was taken before. */
+  /** Makes a record the caller's: no copy of it and no second reading yields it again. Returns `false` if it was taken before. */
   take (number: number): boolean {
     if (this.#settled?.has(number) === true) return false
     this.#settled?.add(number)
@@ -53,7 +53,7 @@ export class AdoptedJournal {
   async settle (numbers: readonly number[]): Promise<void> {
     const known = numbers.filter((number) => this.#live.has(number))
     if (known.length === 0) return
-    // Nothing needs to be written about a journal that goes.
+    // A journal that is about to be deleted needs no more frames.
     if (!this.#read || known.length < this.#live.size) await appendFile(join(this.#folder, SETTLED), settleFrame(known), { mode: 0o600 })
     for (const number of known) this.#live.delete(number)
     await this.#deleteIfDone()
@@ -63,7 +63,7 @@ export class AdoptedJournal {
     if (this.done) await rm(this.#folder, { recursive: true, force: true })
   }
 
-  /** Whether nothing of it is left. */
+  /** Whether the journal was read and all its records are settled. */
   get done (): boolean {
     return this.#read && this.#live.size === 0
   }
@@ -80,7 +80,7 @@ export class AdoptedJournal {
   }
 }
 
-/** Reads files one after the other into the same memory: what it gives is good until the next. */
+/** Reads files into one shared buffer: a result is valid until the next call. */
 function fileReader (): (path: string) => Promise<Buffer> {
   let memory = Buffer.alloc(0)
   return async (path) => {

@@ -1,28 +1,28 @@
-/** Whether notifications come in faster than they go out, and what to change then. */
+/** Detects that notifications come in faster than they go out, and says what to change. */
 import { failure, type TargetError } from '../errors.ts'
 import type { CallWindow } from './call-window.ts'
 
-/** Looks that a judgement needs; the outbox looks once a second. */
+/** Number of samples to compare; the outbox takes one a second. */
 const LOOKS = 5
 
-/** Share of the queue below which a backlog is no news. */
+/** Share of the queue below which a backlog is not worth reporting. */
 const MIN_SHARE = 0.1
 
-/** Room for what the numbers do not show. */
+/** Safety factor on the suggested concurrency. */
 const MARGIN = 1.25
 
-/** What is seen at a look. */
+/** One sample. */
 export interface BacklogLook {
   /** `performance.now()` */
   now: number
   pending: number
   /** Notifications accepted since the start. */
   accepted: number
-  /** Batches formed since the start: a call each, more or less. */
+  /** Batches formed since the start, roughly one call each. */
   batches: number
 }
 
-/** Compares the last few looks. */
+/** Compares the last few samples. */
 export class Backlog {
   readonly #maxQueue: number
   readonly #looks: BacklogLook[] = []
@@ -31,7 +31,7 @@ export class Backlog {
     this.#maxQueue = maxQueue
   }
 
-  /** Whether the backlog has grown from look to look, and is no longer small. */
+  /** Whether the backlog has grown from sample to sample, and is no longer small. */
   get growing (): boolean {
     const last = this.#looks.at(-1)
     if (this.#looks.length < LOOKS || last === undefined || last.pending < this.#maxQueue * MIN_SHARE) return false
@@ -43,7 +43,7 @@ export class Backlog {
     if (this.#looks.length > LOOKS) this.#looks.shift()
   }
 
-  /** What to write in the log while it is growing. */
+  /** The warning to log while the backlog is growing. */
   describe (window: CallWindow, concurrency: number): TargetError {
     const first = this.#looks[0]!
     const last = this.#looks.at(-1)!

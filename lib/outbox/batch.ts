@@ -1,26 +1,26 @@
-/** The unit of work of the outbox: notifications of one visitor that are sent in one call. */
+/** The outbox's unit of work: notifications of one visitor that are sent in one call. */
 import type { Notification } from '../schema/index.ts'
 import type { Place, Queue } from './queue.ts'
 
 /** Notifications that are sent together, and what they are waiting for. */
 export class Batch<Visitor> {
   readonly visitor: Visitor
-  /** Those that are neither sent nor failed nor dropped. */
+  /** Notifications that are neither sent nor failed nor dropped. */
   notifications: Notification[]
-  /** When they were accepted, on the clock of `performance.now()`: the system's clock may jump. */
+  /** When they were accepted, by `performance.now()`: the system clock may jump. */
   readonly acceptedAt: number
-  /** Tries that failed and count. */
+  /** Failed tries that count towards `retries`. */
   tries = 0
-  /** Whether it was split off, or was cut in two, because the edge refused the whole. */
+  /** Whether this is one of the halves of a batch that the edge refused. */
   isPart = false
   /** Estimated bytes of memory; 0 until it has to wait. */
   bytes = 0
-  /** Its place among all batches, which are in the order of their age. */
+  /** Its place in the queue of all batches, which is ordered by age. */
   age: Place<Batch<Visitor>> | undefined
-  /** Whether a call with it is under way. */
+  /** Whether a call with it is in flight. */
   onItsWay = false
   ended = false
-  /** The batches it is sent ahead of, to see whether their host may be asked again. */
+  /** The batches it is sent ahead of, to probe whether their host accepts calls again. */
   scoutOf: Queue<Batch<Visitor>> | undefined
   #place: Place<Batch<Visitor>> | undefined
   #timer: NodeJS.Timeout | undefined
@@ -32,7 +32,7 @@ export class Batch<Visitor> {
     this.acceptedAt = acceptedAt
   }
 
-  /** The visitor's own data as JSON, made once and only when it is asked for; undefined if it is not JSON. */
+  /** The visitor's data as JSON, serialized once on first use; undefined if it cannot be serialized. */
   get senderJson (): string | undefined {
     if (this.#senderJson === undefined) {
       try {
@@ -44,7 +44,7 @@ export class Batch<Visitor> {
     return this.#senderJson ?? undefined
   }
 
-  /** Splits off what is behind the first `count` notifications. */
+  /** Splits off everything after the first `count` notifications. */
   split (count: number): Batch<Visitor> {
     const rest = new Batch(this.visitor, this.notifications.slice(count), this.acceptedAt)
     rest.tries = this.tries
@@ -56,26 +56,26 @@ export class Batch<Visitor> {
     return rest
   }
 
-  /** Stops waiting for one thing and starts waiting for another. */
+  /** Leaves its current queue, if any, and joins another. */
   moveTo (queue: Queue<Batch<Visitor>>): void {
     this.stopWaiting()
     this.#place = queue.push(this)
   }
 
-  /** Waits in a queue for some ms, unless it is moved or ended before. */
+  /** Waits in a queue for `wait` ms, unless it is moved or ended earlier. */
   restIn (queue: Queue<Batch<Visitor>>, wait: number, onRested: () => void): void {
     this.moveTo(queue)
     this.#timer = setTimeout(onRested, wait).unref()
   }
 
-  /** Leaves what it is waiting in, if anything. */
+  /** Leaves its current queue, if any. */
   stopWaiting (): void {
     this.#place?.leave()
     this.#place = undefined
     clearTimeout(this.#timer)
   }
 
-  /** Is done with. */
+  /** Marks the batch as finished and removes it from all queues. */
   end (): void {
     this.ended = true
     this.stopWaiting()

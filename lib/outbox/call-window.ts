@@ -1,64 +1,64 @@
 /**
- * How many calls may be on their way at a time: as many as are needed and as the edge bears, found by trying.
+ * How many calls may be in flight: as many as are needed and as the edge can handle, found by trial.
  *
  * The window doubles from round to round while calls succeed in steady time and more are waiting, then grows by an eighth. It
  * is halved when calls fail or the edge pushes back (420, 429, 503, timeouts), and cut by three tenths when they take longer
- * than they do on an edge at rest. If the next calls fare no better, fewer calls are no help: the edge, the network or this
- * process is bad for another reason, the cut is taken back, and how they fare is what is usual. Otherwise the window would fall
- * to nothing at an edge that fails every third call, or on a machine with too much to do. Only where most calls fail nothing is
- * lost by making fewer.
+ * than on an idle edge. If the next calls do no better, load is not the cause: the edge, the network or this process is slow or
+ * failing for another reason. The cut is then undone and the new rate becomes the baseline. Otherwise the window would shrink
+ * to nothing on an edge that fails every third call, or on an overloaded machine. Only if most calls fail does the cut stay:
+ * there, making fewer calls costs nothing.
  */
 
-/** How a call ended, for the load that it shows: `bad` is any failure, and an edge that pushes back. */
+/** A call's outcome as a sign of load: `bad` is any failure, and an edge that pushes back. */
 export type CallOutcome = 'answered' | 'bad'
 
-/** Calls at a time before anything is known. */
+/** Initial number of concurrent calls. */
 const FIRST = 8
 
-/** Rising latency alone never makes it smaller. So few calls are no load, so this is also where the latency at rest is measured. */
+/** Rising latency never shrinks the window below this. So few calls are no load, so the idle latency is measured here too. */
 const MIN_FOR_LATENCY = 4
 
-/** Calls may take this many times the time at rest, and some ms for the event loop at both ends. */
+/** Calls are slow beyond `times` the idle latency plus some ms for the event loops at both ends. */
 const SLOW = { times: 2, plus: 25 }
 
-/** What is left of the window after a cut for that. */
+/** Factor by which slow calls cut the window. */
 const CUT = 0.7
 
-/** A share of bad calls above the usual that leads to a cut, and a share that does in any case. */
+/** Share of bad calls above the baseline that causes a cut, and the share that causes one in any case. */
 const MORE_BAD = 0.15
 const MOST_BAD = 0.75
 
-/** A cut has helped if this is left of the share of bad calls, at most. */
+/** A cut has helped if the share of bad calls falls to this fraction or less. */
 const HELPED = 0.75
 
-/** Calls of which the share of bad ones is taken, at least: in a handful it is chance. */
+/** Minimum number of calls to compute the share of bad ones from: in a handful it is chance. */
 const MIN_SAMPLE = 50
 
-/** What there was before a cut. */
+/** The state before a cut. */
 interface Cut {
   size: number
   elapsed?: number
   bad?: number
 }
 
-/** Finds the number of calls that are sent at a time. */
+/** Finds the number of concurrent calls. */
 export class CallWindow {
   readonly #max: number
   #size: number
-  /** Doubles in the present round; over with the first setback. */
+  /** Whether the window still doubles; ends with the first setback. */
   #doubling = true
-  /** ms that a call takes on an edge at rest. */
+  /** ms that a call takes on an idle edge. */
   #atRest = Infinity
-  /** The share of bad calls that has nothing to do with how many there are at a time. */
+  /** The baseline: the share of bad calls that does not depend on the number of concurrent calls. */
   #usual = 0
-  /** The window before the last cut, the time of a call and the share of bad ones, until it is known whether it helped. */
+  /** Window, latency or share of bad calls before the last cut, until it is known whether the cut helped. */
   #cut: Cut | undefined
   #elapsed: number[] = []
-  /** Calls since the share of bad ones was last looked at. */
+  /** Calls since the share of bad ones was last evaluated. */
   #calls = 0
   #bad = 0
   #full = false
-  /** Calls that were sent before the window last shrank: they tell about the load before. */
+  /** Calls still in flight from before the window last shrank: they reflect the earlier load. */
   #outdated = 0
   #underWay = 0
   #typical = 0
@@ -69,12 +69,12 @@ export class CallWindow {
     this.#size = Math.min(FIRST, max)
   }
 
-  /** Calls that may be on their way now, a whole number from 1. */
+  /** Calls that may be in flight now, an integer from 1. */
   get size (): number {
     return Math.floor(this.#size)
   }
 
-  /** Calls on their way. */
+  /** Calls in flight. */
   get underWay (): number {
     return this.#underWay
   }
@@ -89,22 +89,22 @@ export class CallWindow {
     return this.size >= this.#max
   }
 
-  /** ms that a call took in the last round, typically; 0 before the first. */
+  /** Typical latency of the last round in ms; 0 before the first. */
   get typical (): number {
     return this.#typical
   }
 
-  /** A call is sent. */
+  /** To be called when a call is sent. */
   begin (): void {
     this.#underWay += 1
   }
 
-  /** More calls are waiting than the window lets through. */
+  /** Notes that more calls are waiting than the window lets through. */
   markFull (): void {
     this.#full = true
   }
 
-  /** A call ended. @param outcome undefined if it was not sent at all */
+  /** To be called when a call ended. @param outcome undefined if it was never sent */
   end (outcome: CallOutcome | undefined, elapsed: number): void {
     this.#underWay -= 1
     if (outcome === undefined) return
@@ -119,7 +119,7 @@ export class CallWindow {
     if (this.#elapsed.length >= this.size) this.#endRound()
   }
 
-  /** Looks at the calls that failed. */
+  /** Evaluates the share of bad calls. */
   #endSample (): void {
     const bad = this.#bad / this.#calls
     this.#calls = this.#bad = 0
@@ -132,9 +132,9 @@ export class CallWindow {
     }
   }
 
-  /** Looks at the time of those that were answered, and lets the window grow. */
+  /** Evaluates the latency of answered calls, and lets the window grow. */
   #endRound (): void {
-    // The lower quartile: calls that had to open their connection are not what is looked for.
+    // The lower quartile leaves out calls that had to open a connection.
     const elapsed = this.#elapsed.sort((a, b) => a - b)[this.#elapsed.length >> 2]!
     this.#elapsed = []
     this.#typical = elapsed
@@ -158,7 +158,7 @@ export class CallWindow {
   }
 
   #onSlow (elapsed: number, cut: Cut | undefined): void {
-    // If the calls were in each other's way, they now take less time in the same proportion; half of that is enough.
+    // If the load was the cause, latency falls in proportion to the cut; half of that proves it.
     if (cut?.elapsed !== undefined && elapsed > cut.elapsed * (1 + CUT) / 2) {
       this.#atRest = elapsed
       this.#size = Math.max(this.#size, cut.size)

@@ -1,9 +1,9 @@
 /**
  * `fileStore()`: keeps notifications in a directory of this machine.
  *
- * Every store object writes a journal of its own, in a folder of its own, so any number of processes and worker threads share
- * a directory without waiting for each other. A folder whose owner has died is taken over with one `rename`, which only one
- * of the others can do. Nothing here blocks the event loop.
+ * Every store object writes its own journal in its own folder, so any number of processes and worker threads share a directory
+ * without waiting for each other. A folder whose owner has died is taken over with one `rename`, at which only one process can
+ * succeed. Nothing here blocks the event loop.
  */
 import { randomBytes } from 'node:crypto'
 import { access, mkdir, readdir, rename, rm } from 'node:fs/promises'
@@ -18,15 +18,15 @@ import type { OutboxStore, StoredRecord } from './store.ts'
 
 /** Options of {@link fileStore}. */
 export interface FileStoreOptions {
-  /** Where the journals are; made when it is not there. On a local disk, shared by all processes of one app on this machine. */
+  /** Directory of the journals, created if missing. On a local disk, shared by all processes of one app on this machine. */
   directory: string
   /**
-   * When written data is forced to the disk (`fdatasync`), against a crash of the machine; a crash of the process loses
-   * nothing that was written. `always`: before it counts as stored. `batch`: within a second. `never`: when the system does
-   * it. Default `batch`.
+   * When written data is forced to the disk (`fdatasync`), to survive a crash of the machine; a crash of the process alone
+   * loses nothing that was written. `always`: before it counts as stored. `batch`: within a second. `never`: left to the
+   * operating system. Default `batch`.
    */
   sync?: SyncPolicy
-  /** Bytes after which a journal goes on in a new file, so that the old one can be deleted. Default 8 MiB. */
+  /** Bytes after which a journal continues in a new file, so that the old one can be deleted. Default 8 MiB. */
   segmentSize?: number
 }
 
@@ -36,17 +36,17 @@ const FileStoreOptionsSchema = Type.Object({
   segmentSize: Type.Optional(Type.Integer({ minimum: 1024, expected: 'a number of bytes, an integer ≥ 1024' }))
 }, strict)
 
-/** ms between two looks whether a store's folder is still there. */
+/** ms between checks that the store's folder still exists. */
 const LOOK_INTERVAL = 1000
 
-/** Folders of journals begin with this; those that are being made with a dot before it. */
+/** Prefix of journal folders; while being created, they have a dot before it. */
 const PREFIX = 'outbox-'
 
 /**
  * A store in a directory, for the option `notifications.store`.
  *
- * @throws FST_TARGET_INVALID_OPTIONS naming the option. A directory that cannot be used is not an error: the outbox logs it,
- *   goes on in memory and tries again
+ * @throws FST_TARGET_INVALID_OPTIONS naming the option. An unusable directory is not an error: the outbox logs it, keeps
+ *   notifications in memory and tries again
  */
 export function fileStore (options: FileStoreOptions): OutboxStore {
   const { directory, sync = 'batch', segmentSize = 8 * 1024 * 1024 } = checkOptions<FileStoreOptions>(FileStoreOptionsSchema, options, { call: 'fileStore()' })
@@ -61,7 +61,7 @@ class FileStore implements OutboxStore {
   readonly #adopted = new Map<string, AdoptedJournal>()
   #own: Promise<{ token: string, folder: string, lock: OwnerLock, writer: JournalWriter }> | undefined
   #lookedAt = 0
-  /** Writes follow each other. */
+  /** The last write: writes run one after the other. */
   #last: Promise<unknown> = Promise.resolve()
 
   constructor (directory: string, sync: SyncPolicy, segmentSize: number) {
@@ -125,7 +125,7 @@ class FileStore implements OutboxStore {
     return result
   }
 
-  /** The folder of this store, made when it is first needed; after a failure the next call tries again. */
+  /** Opens this store's folder, created on first use; after a failure the next call tries again. */
   #open () {
     this.#own ??= this.#makeFolder().catch((error) => {
       this.#own = undefined
@@ -134,7 +134,7 @@ class FileStore implements OutboxStore {
     return this.#own
   }
 
-  /** Somebody may have deleted it, or have taken this process for dead. What is written there then is found by nobody. */
+  /** Checks that the folder still exists: if it was deleted or taken over, writes to it would be lost. */
   async #look (folder: string): Promise<void> {
     const now = performance.now()
     if (now - this.#lookedAt < LOOK_INTERVAL) return
@@ -153,7 +153,7 @@ class FileStore implements OutboxStore {
   async #makeFolder () {
     const token = `${PREFIX}${process.pid}-${threadId}-${randomBytes(6).toString('hex')}`
     const folder = join(this.#directory, token)
-    // Under another name until it is locked: without a lock it would be anybody's.
+    // Hidden until it is locked: without a lock, any process could take it over.
     const hidden = join(this.#directory, `.${token}`)
     await mkdir(this.#directory, { recursive: true })
     await mkdir(hidden, { mode: 0o700 })
@@ -162,7 +162,7 @@ class FileStore implements OutboxStore {
     return { token, folder, lock, writer: new JournalWriter(folder, this.#sync, this.#segmentSize) }
   }
 
-  /** Takes over the journals of the dead, and those that they had taken over. */
+  /** Takes over the journals of dead owners, including those they had taken over themselves. */
   async #adoptDead (own: string): Promise<void> {
     for (const token of await foldersIn(this.#directory)) {
       const folder = join(this.#directory, token)
@@ -178,7 +178,7 @@ class FileStore implements OutboxStore {
     try {
       await rename(folder, here)
     } catch (error) {
-      // Another instance was faster.
+      // Another process was faster.
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
       throw error
     }

@@ -1,16 +1,16 @@
 /**
- * The form of a journal on disk: frames, one after the other, of length, checksum and body.
+ * The format of a journal on disk: a sequence of frames, each of length, checksum and body.
  *
- * A body is text: `A<number> <payload>` for a record, `S<number>,<number>…` for records that are settled. A process may die in
- * the middle of a write and a disk may fill up, so a journal may end in a part of a frame, or in rubbish. It is read up to the
- * first frame that is not whole.
+ * A body is text: `A<number> <payload>` for a record, `S<number>,<number>…` for settled records. A process may die in the
+ * middle of a write and a disk may fill up, so a journal may end in a partial frame or in garbage. It is read up to the first
+ * invalid frame.
  */
 import { crc32 } from 'node:zlib'
 
-/** Bytes before a body: its length and its CRC-32, each an unsigned integer of 4 bytes, little-endian. */
+/** Bytes before a body: its length and its CRC-32, each an unsigned 32-bit little-endian integer. */
 const HEADER = 8
 
-/** A longer body is not a body. */
+/** A greater length means garbage, not a body. */
 const MAX_BODY = 64 * 1024 * 1024
 
 /** Frames of records, as one buffer. */
@@ -32,9 +32,9 @@ function frame (body: string): Buffer {
   return buffer
 }
 
-/** What is told of a journal's frames. */
+/** Callbacks of {@link readFrames}. */
 export interface FrameReader {
-  /** A record. @param read returns its payload; costs time, so only where that is wanted */
+  /** Called for each record. @param read returns its payload; decoding costs time, so call it only where needed */
   record?: (number: number, read: () => string) => void
   settled?: (numbers: number[]) => void
 }
@@ -42,8 +42,8 @@ export interface FrameReader {
 /**
  * Reads a journal.
  *
- * @param checked bytes that are known to be whole frames: their checksums are not looked at again
- * @returns the number of bytes that are whole frames
+ * @param checked bytes already known to be valid frames: their checksums are not verified again
+ * @returns the number of bytes in valid frames
  */
 export function readFrames (journal: Buffer, reader: FrameReader, checked = 0): number {
   let at = 0

@@ -1,7 +1,7 @@
 /**
- * Batches that wait because their host is not to be asked for now: its breaker is open, or too many calls wait for it.
+ * Batches that wait because their host must not be called for now: its breaker is open, or too many calls wait for it.
  *
- * Of all that wait for a host only one is sent ahead now and then, however many they are; when it gets an answer, all follow.
+ * However many wait for a host, only one scout is sent ahead now and then; when it is answered, the rest follow.
  */
 import { backoff } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
@@ -15,7 +15,7 @@ interface Hold<Visitor> {
   timer: NodeJS.Timeout | undefined
 }
 
-/** Time between two scouts to a host: 250 to 1000 ms. */
+/** Time between scouts to a host: 250 to 1000 ms. */
 const INTERVAL = { first: 1000, max: 1000, jitter: [0.25, 1] } as const
 
 /** The batches that wait for their hosts, and the scouts sent ahead of them. */
@@ -24,7 +24,7 @@ export class Holds<Visitor> {
   readonly #random: () => number
   readonly #onReady: (batch: Batch<Visitor>) => void
 
-  /** @param onReady takes a batch that is to be sent */
+  /** @param onReady called with a batch that is to be sent */
   constructor (random: () => number, onReady: (batch: Batch<Visitor>) => void) {
     this.#random = random
     this.#onReady = onReady
@@ -42,7 +42,7 @@ export class Holds<Visitor> {
     batch.moveTo(hold.batches)
   }
 
-  /** The host of these batches answers again. */
+  /** Releases batches whose host answers again. */
   release (batches: Queue<Batch<Visitor>>): void {
     for (const batch of batches) this.#onReady(batch)
   }
@@ -66,7 +66,7 @@ export class Holds<Visitor> {
   }
 }
 
-/** Whether the call was not sent, because its host is not to be asked for now. */
+/** Whether the call was not sent because its host must not be called for now. */
 export function isPause ({ code }: TargetError): boolean {
   return code === 'FST_TARGET_BREAKER_OPEN' || code === 'FST_TARGET_OVERLOAD'
 }

@@ -1,8 +1,8 @@
 /**
- * The journal that a store writes: segments in its own folder, the last of which grows.
+ * A store's own journal: segments in its folder, of which only the last grows.
  *
- * The oldest segment is deleted when nothing in it is left, so that what is settled never comes back. If something in it is
- * left for long while most of the journal is settled, that is written anew at the end, and the segment deleted.
+ * The oldest segment is deleted once all its records are settled, so settled records never come back. If a few records keep an
+ * old segment while most of the journal is settled, they are rewritten at the end and the segment is deleted.
  */
 import { open, readFile, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,23 +11,23 @@ import { readFrames, recordFrames, settleFrame } from './frames.ts'
 /** When written data is forced to the disk. */
 export type SyncPolicy = 'always' | 'batch' | 'never'
 
-/** ms between two syncs with the policy `batch`. */
+/** ms between syncs with the policy `batch`. */
 const SYNC_INTERVAL = 1000
 
-/** Segments from which on it is worth while to look for a way to have fewer. */
+/** Number of segments from which compaction is considered. */
 const MANY_SEGMENTS = 4
 
 interface Segment {
   readonly path: string
   bytes: number
-  /** Bytes of records, by number, that are not settled. */
+  /** Bytes of each unsettled record, by its number. */
   readonly live: Map<number, number>
 }
 
-/** Ending of a segment's name. */
+/** File extension of segments. */
 export const SEGMENT = '.journal'
 
-/** Writes one journal. Its methods are not to be called before the last one has ended, but {@link close}. */
+/** Writes one journal. Calls must not overlap, except {@link close}. */
 export class JournalWriter {
   readonly #folder: string
   readonly #sync: SyncPolicy
@@ -46,7 +46,7 @@ export class JournalWriter {
     this.#segmentSize = segmentSize
   }
 
-  /** Whether no record is left. */
+  /** Whether all records are settled. */
   get empty (): boolean {
     return this.#segments.every(({ live }) => live.size === 0)
   }
@@ -56,10 +56,10 @@ export class JournalWriter {
     return this.#segments.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
-  /** @returns the number of the first record; the others follow it */
+  /** @returns the number of the first record; the others are numbered consecutively */
   async append (payloads: readonly string[]): Promise<number> {
     const first = this.#numbers + 1
-    // Numbers of a failed write are not used again: what it left may yet be found whole.
+    // Numbers of a failed write are not reused: its frames may turn out to be complete on disk.
     this.#numbers += payloads.length
     const segment = await this.#write(recordFrames(first, payloads))
     payloads.forEach((payload, index) => segment.live.set(first + index, payload.length + 24))
@@ -70,7 +70,7 @@ export class JournalWriter {
   async settle (numbers: readonly number[]): Promise<void> {
     const known = numbers.filter((number) => this.#segments.some(({ live }) => live.has(number)))
     if (known.length === 0) return
-    // First on disk: if that fails, it will be asked again.
+    // Write to disk first: if that fails, the outbox settles them again.
     await this.#write(settleFrame(known))
     for (const number of known) for (const { live } of this.#segments) live.delete(number)
     await this.#clean()
@@ -88,7 +88,7 @@ export class JournalWriter {
     }
   }
 
-  /** Deletes what is settled; the segments are not to be used after that. */
+  /** Deletes settled segments, and compacts the oldest if there are many. */
   async #clean (): Promise<void> {
     while (this.#segments.length > 1 && this.#segments[0]!.live.size === 0) await this.#deleteOldest()
     if (this.#segments.length <= MANY_SEGMENTS) return
@@ -132,7 +132,7 @@ export class JournalWriter {
         done += bytesWritten
       }
     } catch (error) {
-      // A part of it may be there: nothing may follow that, or it would not be found.
+      // The write may be partial: frames after a partial frame could never be read.
       await this.#handle?.truncate(segment.bytes).catch(ignore)
       await this.#abandon()
       throw error
@@ -142,7 +142,7 @@ export class JournalWriter {
     return segment
   }
 
-  /** The segment to write to, a new one if the last is large enough. */
+  /** The segment to write to: the last one, or a new one if that is full. */
   async #segment (): Promise<Segment> {
     const last = this.#segments.at(-1)
     if (this.#handle !== undefined && last !== undefined && last.bytes < this.#segmentSize) return last
@@ -173,7 +173,7 @@ export class JournalWriter {
   }
 }
 
-/** So that a new file in it survives a loss of power. Not every system can do that. */
+/** Syncs the directory entry, so that a new file survives a power loss. Not every system supports it. */
 async function syncFolder (folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(ignore)
   await handle?.sync().catch(ignore)

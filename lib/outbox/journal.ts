@@ -1,9 +1,9 @@
 /**
- * The journal: writes notifications to a store behind the outbox, and brings back what other instances left there.
+ * The journal: writes notifications to a store behind the outbox, and recovers those that other instances left there.
  *
- * Nothing waits for it. It makes one `append` and one `settle` at a time, each with everything that has come together
- * meanwhile, so a slow store gets larger groups and not more calls. A store that throws, rejects or never answers leaves the
- * notifications in memory; what is still unsent when it works again is written then.
+ * Nothing waits for it. It makes one `append` and one `settle` call at a time, each with everything that has accumulated
+ * meanwhile, so a slow store gets larger groups, not more calls. If a store throws, rejects or never answers, notifications
+ * stay in memory; those still unsent when it works again are written then.
  */
 import type { Notification } from '../schema/index.ts'
 import { backoff, Log, type TargetLogger } from '../diagnostics.ts'
@@ -11,19 +11,19 @@ import { failure } from '../errors.ts'
 import { readRecord, writeRecord, type OutboxRecord } from './record.ts'
 import type { OutboxStore, OutboxTransform, StoredRecord } from './store.ts'
 
-/** A record on its way into the store, or in it. */
+/** A record that is in the store or being written to it. */
 interface Entry {
-  /** Notifications in it that are not settled. */
+  /** Number of its notifications that are not settled. */
   left: number
-  /** Its text, until it is written. */
+  /** Its text; undefined once written. */
   text: string | undefined
-  /** By which the store knows it: more than one if a write was repeated. */
+  /** Its ids in the store: more than one if a write was repeated. */
   readonly ids: string[]
 }
 
-/** What the journal works with, beside the store. */
+/** What the journal needs besides the store. */
 export interface JournalOptions<Visitor> {
-  /** Target client code, written into each record: a store of another client is not emptied. */
+  /** Target client code, written into each record so that records of another client are left alone. */
   client: string
   transform: OutboxTransform | undefined
   logger: TargetLogger
@@ -31,37 +31,37 @@ export interface JournalOptions<Visitor> {
   outside: { runInAsyncScope: (work: () => void) => void }
   /** Whether the outbox has room for recovered notifications. */
   hasRoom: () => boolean
-  /** Takes a recovered record; its notifications are to be settled like any other. */
+  /** Called with a recovered record; its notifications must be settled like any others. */
   onRecovered: (record: OutboxRecord<Visitor>) => void
-  /** A record cannot be read and is removed. */
+  /** Called when a record cannot be read and is removed. */
   onUnreadable: () => void
 }
 
 type Step = 'append' | 'settle' | 'recover' | 'close'
 
-/** ms until a call of the store counts as failed; whatever it does later is taken into account then. */
+/** ms until a call to the store counts as failed; if it succeeds later, the result is still used. */
 const PATIENCE = { append: 2000, settle: 2000, recover: 10_000, close: 1000 }
 
-/** Waits until a failed step is tried again, in ms. */
+/** Delays before a failed step is tried again, in ms. */
 const RETRY = { first: 1000, max: 30_000, jitter: [0.8, 1] } as const
 
 /** ms from the end of one recovery to the next. */
 const RECOVERY_INTERVAL = 30_000
 
-/** ms between two looks whether the outbox has room again. */
+/** ms between checks whether the outbox has room again. */
 const ROOM_INTERVAL = 20
 
-/** Records in one call of the store, so that its memory and time are bounded. */
+/** Maximum number of records in one call to the store, to bound its memory and time. */
 const MAX_APPEND = 1000
 const MAX_SETTLE = 5000
 
-/** Ids that are kept for a store that does not settle them. Beyond that they are forgotten, and their records sent again some day. */
+/** Maximum number of ids kept for a store that fails to settle them. Beyond that the oldest are dropped, and their records sent again later. */
 const MAX_UNSETTLED = 200_000
 
-/** Recovered records between two turns of the event loop. */
+/** Recovered records per turn of the event loop. */
 const RECORDS_PER_TURN = 100
 
-/** Writes behind one outbox. */
+/** The journal behind one outbox. */
 export class Journal<Visitor> {
   readonly #store: OutboxStore
   readonly #options: JournalOptions<Visitor>
@@ -78,26 +78,26 @@ export class Journal<Visitor> {
     this.#store = store
     this.#options = options
     this.#log = Log.of(options.logger)
-    // Not at once: what the store does first is not a part of the registration.
+    // Deferred, so that the store's first work does not delay registration.
     options.outside.runInAsyncScope(() => setImmediate(() => this.#recover()))
   }
 
-  /** Whether the store has done all that was asked of it lately. */
+  /** Whether no step of the store is currently failing. */
   get durable (): boolean {
     return this.#failing.size === 0
   }
 
-  /** Writes notifications of one visitor; returns at once. */
+  /** Queues notifications of one visitor for writing; returns immediately. */
   write (senderJson: string | undefined, notifications: readonly Notification[], age: number): void {
     const text = senderJson === undefined ? undefined : writeRecord(this.#options.client, senderJson, notifications, Date.now() - age)
-    // What is not JSON cannot be sent either, and will be reported for that.
+    // A notification that cannot be serialized cannot be sent either, and is reported then.
     if (text === undefined) return
     const entry: Entry = { left: notifications.length, text, ids: [] }
     for (const notification of notifications) this.#entries.set(notification, entry)
     this.#unwritten.add(entry)
   }
 
-  /** Notifications are sent, given up or dropped: their record goes when all of it are. */
+  /** Settles notifications that were sent, given up or dropped: a record is removed when all of its notifications are settled. */
   settle (notifications: readonly Notification[]): void {
     for (const notification of notifications) {
       const entry = this.#entries.get(notification)
@@ -116,13 +116,13 @@ export class Journal<Visitor> {
     return (this.#entries.get(notification)?.ids.length ?? 0) > 0
   }
 
-  /** Starts what there is to do. To be called after a series of {@link write} and {@link settle}. */
+  /** Starts pending writes and settlements. To be called after a series of {@link write} and {@link settle}. */
   flush (): void {
     if (this.#unwritten.size > 0) this.#run('append', () => this.#append())
     if (this.#unsettled.length > 0) this.#run('settle', () => this.#settle())
   }
 
-  /** Waits until all is written and settled, unless the store fails or the time is over. */
+  /** Waits until everything is written and settled, the store fails, or `ms` have passed. */
   async drain (ms: number): Promise<void> {
     this.flush()
     if (!this.#busy) return
@@ -133,15 +133,15 @@ export class Journal<Visitor> {
     this.#onIdle = undefined
   }
 
-  /** Takes nothing more out of the store. */
+  /** Stops recovering records. */
   stop (): void {
     this.#closing = true
   }
 
-  /** Closes the store; never rejects, and waits for at most a second. */
+  /** Closes the store; never rejects, and waits at most one second. */
   async close (): Promise<void> {
     this.stop()
-    // The shutdown waits for it, unlike all that is done in the background.
+    // A ref'd timer: unlike background work, this must keep the process alive.
     const alive = setTimeout(ignore, PATIENCE.close + 1)
     try {
       await within(PATIENCE.close, async () => await this.#store.close())
@@ -156,7 +156,7 @@ export class Journal<Visitor> {
       this.#working.has('append') || this.#working.has('settle')
   }
 
-  /** One step at a time of its kind, and not before a failed one may be tried again. */
+  /** Runs one step of a kind at a time; after a failure, only once its delay is over. */
   async #run (step: 'append' | 'settle', work: () => Promise<void>): Promise<void> {
     if (this.#working.has(step) || performance.now() < (this.#failing.get(step)?.until ?? 0)) return
     this.#working.add(step)
@@ -233,7 +233,7 @@ export class Journal<Visitor> {
       count += 1
       if (count % RECORDS_PER_TURN === 0) await new Promise((resolve) => { setImmediate(resolve) })
     }
-    // Without waiting for it: the outbox is closing.
+    // Not awaited: the outbox is closing.
     Promise.resolve(records.return?.()).catch(ignore)
   }
 
@@ -243,7 +243,7 @@ export class Journal<Visitor> {
     try {
       record = readRecord<Visitor>(client, transform === undefined ? payload : await transform.decode(payload))
     } catch {
-      // The function's own error may hold what it could not read.
+      // The error is discarded: it may contain the payload.
     }
     if (record === 'foreign') return this.#reportForeign()
     if (record === undefined) {
@@ -261,7 +261,7 @@ export class Journal<Visitor> {
     this.#log.debug('`notifications.store` works again')
   }
 
-  /** One line when it begins to fail, however many steps fail and however often. */
+  /** Logs one line when the store begins to fail, however many steps fail and however often. */
   #failed (step: Step, thrown: unknown): void {
     const times = (this.#failing.get(step)?.times ?? 0) + 1
     const wait = backoff(times, RETRY)
@@ -281,9 +281,9 @@ export class Journal<Visitor> {
 }
 
 /**
- * The result of a call that may never end.
+ * The result of a call that may never settle; rejects after `ms`.
  *
- * @param onResult called with the result, also if it comes too late
+ * @param onResult called with the result, even if it comes too late
  */
 async function within<Result> (ms: number, call: () => Promise<Result>, onResult: (result: Result) => void = ignore): Promise<Result> {
   return await new Promise((resolve, reject) => {
@@ -308,7 +308,7 @@ function * take<Value> (values: Iterable<Value>, most: number): Generator<Value>
   }
 }
 
-/** Short, because some databases repeat the beginning of a command's arguments in their errors. */
+/** Kept short, because some databases quote the beginning of a command's arguments in their errors. */
 function describe (thrown: unknown): string {
   if (!(thrown instanceof Error)) return 'unknown reason'
   const { code } = thrown as { code?: unknown }

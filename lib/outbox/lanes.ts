@@ -1,33 +1,33 @@
 /**
- * The order of one session's calls: a batch is sent when the batches before it in the same session are done with.
+ * The order of one session's calls: a batch is sent once the earlier batches of the same session are finished.
  *
- * A click never overtakes its display. And Target, which answers 420 to more than 100 calls of one session at a time, gets
- * few from here, whatever a load test or a shared cookie does. Batches that wait are joined: a session that notifies faster
- * than the edge answers needs fewer calls, not more. Only a session that no person could keep so busy, with full calls or many
- * of them waiting, gets a few at a time, which still begin in order.
+ * A click never overtakes its display. And Target, which answers 420 to more than 100 concurrent calls of one session, gets only
+ * a few from here, even under a load test or with a shared cookie. Waiting batches are joined: a session that notifies faster
+ * than the edge answers needs fewer calls, not more. Only a session busier than any person could keep it, with full or many
+ * batches waiting, gets a few concurrent calls, which still start in order.
  */
 import type { Batch } from './batch.ts'
 
-/** Most notifications in a call. */
+/** Maximum number of notifications in a call. */
 export const MAX_PER_CALL = 50
 
-/** Most calls of a busy session at a time. */
+/** Maximum number of concurrent calls of a busy session. */
 const MAX_PER_SESSION = 4
 
-/** Batches that wait in a busy session, unless the first of them is full. */
+/** Number of waiting batches from which a session counts as busy; a full first batch also makes it so. */
 const MANY_WAITING = 8
 
-/** ms between two batches that are joined: the whole has the age of the older. */
+/** Maximum age difference of joined batches in ms: the result has the age of the older. */
 const MAX_SPREAD = 10_000
 
 interface Lane<Visitor> {
   /** In order. */
   readonly batches: Batch<Visitor>[]
-  /** How many of them, from the front, may be sent. */
+  /** How many of them, from the front, have been released to be sent. */
   released: number
 }
 
-/** The batches of each session that has any. */
+/** The batches of each active session. */
 export class Lanes<Visitor extends { readonly key: string, readonly sessionId?: string }> {
   readonly #lanes = new Map<string, Lane<Visitor>>()
   readonly #onReleased: (batch: Batch<Visitor>) => void
@@ -37,7 +37,7 @@ export class Lanes<Visitor extends { readonly key: string, readonly sessionId?: 
     this.#onReleased = onReleased
   }
 
-  /** Puts a batch behind those of its session. */
+  /** Adds a batch behind the others of its session. */
   enter (batch: Batch<Visitor>): void {
     const session = sessionOf(batch)
     const lane = this.#lanes.get(session)
@@ -49,7 +49,7 @@ export class Lanes<Visitor extends { readonly key: string, readonly sessionId?: 
     this.#onReleased(batch)
   }
 
-  /** The batch that a new one of the same visitor can be joined to, instead of entering. */
+  /** The waiting batch that a new one of the same visitor can be joined to, if any. */
   joinable (batch: Batch<Visitor>): Batch<Visitor> | undefined {
     const last = this.#lanes.get(sessionOf(batch))?.batches.at(-1)
     if (last === undefined || last.onItsWay || last.tries > 0 || last.isPart) return undefined
@@ -58,7 +58,7 @@ export class Lanes<Visitor extends { readonly key: string, readonly sessionId?: 
     return last.visitor.key === batch.visitor.key && last.senderJson !== undefined && last.senderJson === batch.senderJson ? last : undefined
   }
 
-  /** Puts the second half of a batch directly behind the first. */
+  /** Inserts the second half of a batch directly behind the first. */
   insertBehind (batch: Batch<Visitor>, half: Batch<Visitor>): void {
     const lane = this.#lanes.get(sessionOf(batch))
     if (lane === undefined) return
@@ -69,7 +69,7 @@ export class Lanes<Visitor extends { readonly key: string, readonly sessionId?: 
     this.#onReleased(half)
   }
 
-  /** A batch is done with: others of its session may be sent. */
+  /** Removes a finished batch, so that the next of its session may be sent. */
   leave (batch: Batch<Visitor>): void {
     const session = sessionOf(batch)
     const lane = this.#lanes.get(session)

@@ -1,25 +1,25 @@
-/** What became of the notifications: counted one by one, logged a line per kind and interval, published, told to the user. */
+/** The outcome of notifications: counted individually, logged once per kind and interval, published, reported to the app. */
 import type { Notification } from '../schema/index.ts'
 import { counted, Log, publishOutbox, type TargetLogger } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
 
-/** Counts of notifications since the start: `accepted = pending + sent + failed + dropped`, at every moment. */
+/** Counts of notifications since the start; `accepted = pending + sent + failed + dropped` always holds. */
 export interface OutboxCounts {
-  /** Taken from pages, or recovered from the store. */
+  /** Accepted from pages, or recovered from the store. */
   accepted: number
-  /** Those of `accepted` that came from the store: left there by instances that ended. */
+  /** The part of `accepted` that was recovered from the store, where ended instances had left it. */
   recovered: number
-  /** Waiting or on their way. After the end: left in the store for the next start. */
+  /** Waiting or in flight. After closing: left in the store for the next start. */
   pending: number
-  /** The edge said that it has processed them. */
+  /** Confirmed by the edge as processed. */
   sent: number
   /** Refused by the edge, out of retries, or older than `maxAge`. */
   failed: number
-  /** The outbox was full or closed, or `closeTimeout` was over. */
+  /** The outbox was full or closed, or `closeTimeout` had passed. */
   dropped: number
 }
 
-/** Told of a notification that is given up, and why. */
+/** Called with a notification that is given up, and the reason. */
 export type OnNotificationFailed = (notification: Notification, error: TargetError) => void
 
 const MINUTE = 60_000
@@ -47,7 +47,7 @@ export class OutboxAccount {
     publishOutbox('accepted', notifications)
   }
 
-  /** Accepts notifications that come from the store. */
+  /** Counts notifications recovered from the store. */
   recover (notifications: readonly Notification[]): void {
     this.#counts.recovered += notifications.length
     this.accept(notifications)
@@ -63,7 +63,7 @@ export class OutboxAccount {
     this.#giveUp('failed', notifications, error)
   }
 
-  /** Only counts: the time and the async context are those of a request. To be followed by {@link reportDropped}. */
+  /** Only counts, since it runs in a request's time and async context. {@link reportDropped} must follow. */
   markDropped (notification: Notification): void {
     this.#settle('dropped', 1)
     this.#droppedAt = performance.now()
@@ -79,7 +79,7 @@ export class OutboxAccount {
     this.#giveUp('dropped', dropped, failure(code, why))
   }
 
-  /** A record of the store cannot be read. What it held is not known, so it counts as one. */
+  /** Counts a record of the store that cannot be read as one notification, since its contents are unknown. */
   markUnreadable (): void {
     this.#counts.accepted += 1
     this.#counts.recovered += 1
@@ -88,7 +88,7 @@ export class OutboxAccount {
     this.#log.failure(error, { kind: 'unreadable' })
   }
 
-  /** A warning about the whole, a line per kind and interval. */
+  /** Logs a warning about the outbox as a whole, one line per kind and interval. */
   warn (error: TargetError, kind: string): void {
     this.#log.failure(error, { kind, level: 'warn' })
   }
@@ -102,7 +102,7 @@ export class OutboxAccount {
     return performance.now() - this.#droppedAt < MINUTE
   }
 
-  /** The last line. It has the exact counts, whatever the lines before it left out. */
+  /** Logs the final line with the exact counts, including losses that earlier lines left out. */
   logEnd (): void {
     const { failed, dropped, pending } = this.#counts
     const kept = pending > 0 ? `; ${counted(pending, 'notification')} left in the store for the next start` : ''

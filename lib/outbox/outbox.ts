@@ -1,14 +1,14 @@
 /**
- * Notifications in the background: taken at once, sent after the response, at least once each, and never silently dropped.
+ * Background notifications: accepted immediately, sent after the response, at least once each, and never silently dropped.
  *
- * A notification is gathered with the others of its visitor in the same tick (one Delivery API call carries one visitor),
- * takes its place in its session's lane, stands in the ready queue when it is first there, and is sent when the call window
- * lets it through. If that fails it rests for a while, or is held while its host is not to be asked; if the edge refuses it,
- * its batch is halved. It ends as sent, failed or dropped, and at every moment `accepted = pending + sent + failed + dropped`.
- * With a store, the journal writes beside all this what would be lost with the process.
+ * A notification is batched with the others of its visitor in the same tick (one Delivery API call carries one visitor), queued
+ * in its session's lane, moved to the ready queue when it is first there, and sent when the call window lets it through. If that
+ * fails it is retried after a delay, or held while its host must not be called; if the edge refuses it, its batch is halved. It
+ * ends as sent, failed or dropped, and `accepted = pending + sent + failed + dropped` always holds. With a store, the journal
+ * also writes everything that would be lost with the process.
  *
- * The timers are unref'd: a process lives on for its server, its other work, and for `close()`, which waits for the rest.
- * A script that ends without `close()` loses what is still waiting; one that cannot end during an outage would be worse.
+ * The timers are unref'd: the server, other work, and `close()`, which waits for the rest, keep a process alive. A script that
+ * ends without `close()` loses what is still waiting; a script that cannot end during an outage would be worse.
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { Notification } from '../schema/index.ts'
@@ -30,17 +30,17 @@ export type { OnNotificationFailed, OutboxCounts } from './ledger.ts'
 
 /** The option `notifications`; its defaults are with the other options. */
 export interface OutboxSettings {
-  /** Most calls at a time; how many there are is found out, see {@link CallWindow}. */
+  /** Maximum number of concurrent calls; the actual number adapts, see {@link CallWindow}. */
   concurrency: number
-  /** Most notifications kept, those on their way included; past that the oldest waiting one is dropped. */
+  /** Maximum number of notifications kept, including those in flight; beyond that the oldest waiting one is dropped. */
   maxQueue: number
-  /** Most memory of notifications that wait, in bytes, estimated; past that the oldest waiting ones are dropped. */
+  /** Maximum memory of waiting notifications in bytes, estimated; beyond that the oldest waiting ones are dropped. */
   maxBytes: number
-  /** Most tries after the first; only those count that end in a 5xx, a temporary 4xx, a useless answer, or a lost connection. */
+  /** Maximum number of retries; only tries that end in a 5xx, a temporary 4xx, an invalid response or a lost connection count. */
   retries: number
-  /** ms after which a notification that could not be sent counts as failed. */
+  /** ms after which an unsent notification counts as failed. */
   maxAge: number
-  /** ms from `beginClose()` until what is left is given up. */
+  /** ms from `beginClose()` until remaining notifications are given up. */
   closeTimeout: number
   /** Keeps notifications beyond the process. */
   store?: OutboxStore | undefined
@@ -51,50 +51,50 @@ export interface OutboxSettings {
 /**
  * Sends the notifications of one visitor in one call.
  *
- * Resolves with the ids that the edge says it has processed; rejects with one of this package's errors.
+ * Resolves with the ids that the edge reports as processed; rejects with one of this package's errors.
  */
 export type OutboxSend<Visitor> = (visitor: Visitor, notifications: Notification[]) => Promise<ReadonlySet<string>>
 
-/** What the outbox works with, beside the settings. */
+/** What the outbox needs besides the settings. */
 export interface OutboxOptions {
   /** Target client code, written into the records of a store. */
   client: string
-  /** Gets one line per kind of loss and interval, and one with the counts at the end. */
+  /** Receives one line per kind of loss and interval, and one with the counts at the end. */
   logger: TargetLogger
   /**
-   * Told of each notification that is given up, outside any request's async context: a failed one with its last error, a
-   * dropped one with OVERLOAD (the outbox was full) or CLOSED (`closeTimeout` was over).
+   * Called with each notification that is given up, outside any request's async context: a failed one with its last error, a
+   * dropped one with OVERLOAD (the outbox was full) or CLOSED (`closeTimeout` had passed).
    */
   onFailed?: OnNotificationFailed | undefined
   /** From 0 to below 1, for the jitter. Default: `Math.random`. */
   random?: (() => number) | undefined
 }
 
-/** How the outbox is. */
+/** The state of the outbox. */
 export interface OutboxReport extends OutboxCounts {
-  /** Estimated bytes of the notifications that wait. */
+  /** Estimated bytes of the waiting notifications. */
   bytes: number
-  /** Calls that may be on their way at a time, as found out so far. */
+  /** Number of calls that may currently be in flight. */
   concurrency: number
   /** Whether the backlog has grown for five seconds, and is more than a tenth of `maxQueue`. */
   growing: boolean
-  /** Whether what is accepted survives the process: there is a store, and it has done all that was asked of it lately. */
+  /** Whether accepted notifications survive the process: there is a store and none of its operations is failing. */
   durable: boolean
 }
 
-/** Waits between tries, in ms. Ten retries take about a minute and a half. */
+/** Delays between tries, in ms. Ten retries take about a minute and a half. */
 const RETRY = { first: 250, max: 30_000, jitter: [0.5, 1] } as const
 
-/** ms between two looks at the backlog and at what is too old. */
+/** ms between checks of the backlog and for notifications beyond `maxAge`. */
 const LOOK_INTERVAL = 1000
 
-/** ms that the store has, past `closeTimeout`, to write what was accepted last. */
+/** ms beyond `closeTimeout` for the store to write what was accepted last. */
 const LAST_WRITES = 1000
 
 /** Recovered notifications leave this share of the queue to those of pages. */
 const RECOVERY_SHARE = 0.8
 
-/** Takes notifications and sends them. */
+/** Accepts notifications and sends them. */
 export class Outbox<Visitor extends { readonly key: string, readonly sessionId?: string }> {
   readonly #settings: OutboxSettings
   readonly #send: OutboxSend<Visitor>
@@ -116,7 +116,7 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
   #bytes = 0
   #workIsScheduled = false
   #looking: NodeJS.Timeout | undefined
-  /** When to give up, by `performance.now()`; finite once the outbox is closing. */
+  /** When to give up, by `performance.now()`; finite only while closing. */
   #deadline = Infinity
   #end: Promise<void> | undefined
   #closed = false
@@ -144,10 +144,10 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
   }
 
   /**
-   * Takes notifications and returns at once; never throws. After `close()` they are counted as accepted and dropped.
+   * Accepts notifications and returns immediately; never throws. After `close()` they are counted as accepted and dropped.
    *
-   * @param visitor whose they are; of the objects that come with one `key` in one tick, the first is used
-   * @param notifications each is sent as it is, the same object on every try, and must not be changed any more
+   * @param visitor their visitor; if several objects have the same `key` in one tick, the first is used
+   * @param notifications sent as they are, the same objects on every try; they must not be changed afterwards
    */
   add (visitor: Visitor, notifications: readonly Notification[]): void {
     if (notifications.length === 0) return
@@ -159,7 +159,7 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
     this.#schedule()
   }
 
-  /** How it is now; no I/O. */
+  /** The current state; no I/O. */
   report (): OutboxReport {
     return {
       ...this.#account.counts,
@@ -170,14 +170,14 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
     }
   }
 
-  /** Whether something is wrong: dropped in the last minute, nearly full, growing, or a store that fails. */
+  /** Whether something is wrong: notifications dropped in the last minute, a nearly full or growing queue, or a failing store. */
   get degraded (): boolean {
     const { maxQueue, maxBytes } = this.#settings
     return this.#account.droppedLastMinute || this.#account.pending > 0.8 * maxQueue || this.#bytes > 0.8 * maxBytes ||
       this.#backlog.growing || this.#journal?.durable === false
   }
 
-  /** Starts the clock of `closeTimeout` and sends at once what was resting; still takes notifications. */
+  /** Starts the clock of `closeTimeout` and sends delayed batches immediately; still accepts notifications. */
   beginClose (): void {
     if (this.#deadline < Infinity) return
     this.#deadline = performance.now() + this.#settings.closeTimeout
@@ -187,7 +187,7 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
 
   /**
    * Sends the rest until `closeTimeout` has passed since `beginClose()`; never rejects. What is left then stays in the store;
-   * without one it counts as dropped, also what is on its way: an answer would come too late to be counted.
+   * without one it counts as dropped, even if in flight: a response would come too late to be counted.
    */
   close (): Promise<void> {
     this.#end ??= this.#close()
@@ -243,10 +243,10 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
     if (this.#account.pending > this.#settings.maxQueue) this.#dropOldest(1)
   }
 
-  /** A record of the store that belongs to nobody else. */
+  /** Queues a record that this instance has recovered from the store. */
   #recover ({ visitor, notifications, acceptedAt }: OutboxRecord<Visitor>): void {
     this.#account.recover(notifications)
-    // A clock that was set back must not make it younger than new.
+    // Never negative, even if the clock was set back.
     const age = Math.max(0, Date.now() - acceptedAt)
     const batch = new Batch(visitor, notifications, performance.now() - age)
     batch.age = this.#byAge.push(batch)
@@ -255,7 +255,7 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
     this.#schedule()
   }
 
-  /** What is on its way may well be processed, so the oldest is looked for behind that: at most `concurrency` steps. `false`: there is none. */
+  /** Skips batches in flight, which may well be processed: at most `concurrency` steps. Returns `false` if none is waiting. */
   #dropOldest (most: number): boolean {
     for (const batch of this.#byAge) {
       if (batch.onItsWay) continue
@@ -282,7 +282,7 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
     this.#schedule()
   }
 
-  /** All work begins here, at most once per turn of the event loop: after all of a tick's promise jobs have added theirs. */
+  /** Starts all work, at most once per turn of the event loop, after all promise jobs of the tick have added their notifications. */
   #schedule (): void {
     if (this.#workIsScheduled) return
     this.#workIsScheduled = true
@@ -304,13 +304,13 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
       this.#try(batch)
     }
     if (this.#ready.first !== undefined) this.#window.markFull()
-    // Only what has to wait is measured: most batches are on their way by now.
+    // Only batches that have to wait are measured: most are in flight by now.
     for (const batch of gathered) this.#measure(batch)
     this.#reportDropped()
     this.#journal?.flush()
   }
 
-  /** A batch of this tick: cut to calls, written to the journal, put in its lane or joined to what waits there. */
+  /** Splits a batch of this tick into calls, writes them to the journal, and queues or joins them in their lane. */
   #takeIn (batch: Batch<Visitor>): void {
     for (let part = batch; ;) {
       const rest = part.notifications.length > MAX_PER_CALL ? part.split(MAX_PER_CALL) : undefined
@@ -343,7 +343,7 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
     while (this.#bytes > this.#settings.maxBytes && this.#dropOldest(MAX_PER_CALL)) this.#schedule()
   }
 
-  /** Nothing is left of a batch: the next one of its session may be sent. */
+  /** Ends a batch, so that the next one of its session may be sent. */
   #endBatch (batch: Batch<Visitor>): void {
     batch.end()
     this.#bytes -= batch.bytes
@@ -397,7 +397,7 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
   #retry (batch: Batch<Visitor>, error: TargetError): void {
     batch.tries += 1
     if (batch.tries > this.#settings.retries) return this.#fail(batch, error)
-    // While closing, the tries that are left are spread over the time that is left: an outage must not use them up too early.
+    // While closing, spread the remaining tries over the remaining time: an outage must not use them up too early.
     const triesLeft = this.#settings.retries - batch.tries + 1
     const max = Math.min(RETRY.max, this.#timeLeft / (triesLeft + 1))
     const wait = backoff(batch.tries, { ...RETRY, max, random: this.#random })
@@ -405,7 +405,7 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
     this.#measure(batch)
   }
 
-  /** The edge refuses a request as a whole: halving finds the notification it means, and the others get through. */
+  /** The edge refuses a request as a whole: halving isolates the notification at fault and lets the others through. */
   #halve (batch: Batch<Visitor>, error: TargetError): void {
     if (batch.notifications.length === 1) return this.#fail(batch, error)
     const half = batch.split(Math.ceil(batch.notifications.length / 2))
@@ -429,7 +429,7 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
     return failure('FST_TARGET_TIMEOUT', `not delivered within \`notifications.maxAge\`, ${this.#settings.maxAge} ms`)
   }
 
-  /** Once a second. */
+  /** Runs once a second. */
   #look (): void {
     const { accepted, pending } = this.#account.counts
     this.#backlog.look({ now: performance.now(), accepted, pending, batches: this.#batches })
@@ -439,12 +439,12 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
   }
 }
 
-/** The same request would be refused again: by the Delivery API itself, or already here, since it cannot be written as JSON. */
+/** Whether the same request would be refused again: by the Delivery API, or here, since it cannot be serialized. */
 function isRefusal ({ code, meta }: TargetError): boolean {
   return code === 'FST_TARGET_HTTP' ? meta?.refused === true : code === 'FST_TARGET_INVALID_REQUEST'
 }
 
-/** What a call's end says about load; undefined for one that was not sent. */
+/** A call's outcome as a sign of load; undefined if it was not sent. */
 function outcomeOf (result: ReadonlySet<string> | TargetError): CallOutcome | undefined {
   if (!(result instanceof Error) || result.meta?.refused === true) return 'answered'
   if (isPause(result) || result.code === 'FST_TARGET_INVALID_REQUEST') return undefined

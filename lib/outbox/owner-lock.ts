@@ -1,10 +1,10 @@
 /**
- * Who owns a journal, and whether that owner lives.
+ * Who owns a journal, and whether that owner is alive.
  *
- * Node has no `flock`. An owner keeps the file `lock` in its folder open, and on Linux `/proc` says who has it open: that
- * sees a process that was killed, a worker thread that ended in a process that lives, and a process number that was given
- * anew, and it does not take a process for dead that is only stopped. Where `/proc` cannot tell (another system, another
- * container), the owner's heartbeat does: the time of the file, of which only the change counts, so no clock matters.
+ * Node has no `flock`. An owner keeps the file `lock` in its folder open, and on Linux `/proc` shows who has it open: that
+ * detects a killed process, a worker thread that ended while its process lives on, and a reused process id, and does not take
+ * a stopped process for dead. Where `/proc` cannot show it (another system, another container), the owner's heartbeat does:
+ * the file's modification time, of which only changes count, so clocks need not agree.
  */
 import { open, readdir, readFile, readlink, rm, stat, writeFile, type FileHandle } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -12,19 +12,19 @@ import { join } from 'node:path'
 
 const LOCK = 'lock'
 
-/** ms between two heartbeats. */
+/** ms between heartbeats. */
 const HEARTBEAT = 5000
 
-/** ms without a heartbeat after which an owner is dead. */
+/** ms without a heartbeat after which an owner counts as dead. */
 const SILENCE = 25_000
 
 interface Owner {
   pid: number
-  /** Where the number means this process. */
+  /** The machine or container in which the process id is valid. */
   place: string
 }
 
-/** The lock of a folder of one's own. */
+/** The lock of a store's own folder. */
 export class OwnerLock {
   readonly #handle: FileHandle
   readonly #timer: NodeJS.Timeout
@@ -43,7 +43,7 @@ export class OwnerLock {
     return new OwnerLock(await open(join(folder, LOCK), 'r+'))
   }
 
-  /** @param folder where it is now: without a lock in it, it is anybody's */
+  /** @param folder its current path; without a lock, any process may take it over */
   async release (folder: string): Promise<void> {
     clearInterval(this.#timer)
     await this.#handle.close()
@@ -56,7 +56,7 @@ export class OwnerWatch {
   /** The last heartbeat of an owner, and when it was seen. */
   readonly #heartbeats = new Map<string, { time: number, seen: number }>()
 
-  /** Whether the owner of a folder lives; `false` also for a folder that nobody has locked. */
+  /** Whether the owner of a folder is alive; `false` if nobody has locked it. */
   async lives (folder: string): Promise<boolean> {
     const lock = join(folder, LOCK)
     let owner: Partial<Owner> | null
@@ -65,7 +65,7 @@ export class OwnerWatch {
       time = (await stat(lock)).mtimeMs
       owner = JSON.parse(await readFile(lock, 'utf8'))
     } catch (error) {
-      // A lock that cannot be read for another reason says nothing.
+      // Any other read error proves nothing, so the owner counts as alive.
       return !(error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT')
     }
     if (owner?.pid !== undefined && owner.place === await placeOfProcess()) {
@@ -96,7 +96,7 @@ function exists (pid: number): boolean {
   }
 }
 
-/** Whether a process has the lock of a folder open; undefined where that cannot be seen. */
+/** Whether a process has the lock of a folder open; undefined if that cannot be determined. */
 async function hasOpen (pid: number, folder: string): Promise<boolean | undefined> {
   const files = `/proc/${pid}/fd`
   let names: string[]
@@ -105,7 +105,7 @@ async function hasOpen (pid: number, folder: string): Promise<boolean | undefine
   } catch {
     return undefined
   }
-  // The folder's own name is unique, and what is before it may differ from here.
+  // Compare by the folder's unique name: the path before it may differ between processes.
   const wanted = `/${folder.split(/[\\/]/).at(-1)}/${LOCK}`
   for (const name of names) {
     const path = await readlink(`${files}/${name}`).catch(ignore)
@@ -116,7 +116,7 @@ async function hasOpen (pid: number, folder: string): Promise<boolean | undefine
 
 let place: string | undefined
 
-/** The machine and, in a container, the container: where a process number is unique. */
+/** The machine and, in a container, the container: the scope in which a process id is unique. */
 async function placeOfProcess (): Promise<string> {
   place ??= `${hostname()} ${await readlink('/proc/self/ns/pid').catch(ignore) ?? ''}`
   return place

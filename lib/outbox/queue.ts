@@ -1,10 +1,10 @@
 /**
- * A queue from which anything can leave at any time, in constant time: a doubly linked list, closed to a ring.
+ * A queue from which any value can be removed in constant time: a circular doubly linked list.
  *
- * An array would have to be searched, and a `Set` that loses its oldest members steps over the holes they leave.
+ * An array would have to be searched, and iterating a `Set` whose oldest members were deleted steps over their holes.
  */
 
-/** Where a value stands in a queue. */
+/** A value's place in a queue. */
 export class Place<Value> {
   readonly value: Value
   #previous: Place<Value> = this
@@ -14,12 +14,12 @@ export class Place<Value> {
     this.value = value
   }
 
-  /** The place behind this one. */
+  /** The next place. */
   get next (): Place<Value> {
     return this.#next
   }
 
-  /** Puts a value directly behind this one. */
+  /** Inserts a value directly after this one. */
   append (value: Value): Place<Value> {
     const place = new Place(value)
     place.#previous = this
@@ -29,12 +29,12 @@ export class Place<Value> {
     return place
   }
 
-  /** Puts a value directly before this one. */
+  /** Inserts a value directly before this one. */
   prepend (value: Value): Place<Value> {
     return this.#previous.append(value)
   }
 
-  /** Leaves the queue; once more does nothing. */
+  /** Leaves the queue; repeated calls do nothing. */
   leave (): void {
     this.#previous.#next = this.#next
     this.#next.#previous = this.#previous
@@ -44,7 +44,7 @@ export class Place<Value> {
 
 /** First in, first out. */
 export class Queue<Value> {
-  /** Where the ring is closed: behind the last value, before the first, and holding none. */
+  /** Sentinel that closes the ring: after the last value, before the first. */
   readonly #end = new Place(undefined as Value)
 
   /** The value at the front. */
@@ -57,7 +57,7 @@ export class Queue<Value> {
     return this.#end.prepend(value)
   }
 
-  /** Every value from the front; the one at hand may leave meanwhile. */
+  /** Iterates from the front; the current value may leave during the iteration. */
   * [Symbol.iterator] (): Generator<Value, void> {
     for (let place = this.#end.next, next = place.next; place !== this.#end; place = next, next = place.next) yield place.value
   }

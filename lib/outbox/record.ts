@@ -1,11 +1,11 @@
 /**
  * The text of a record: the notifications of one visitor, and the rest of the call that carries them.
  *
- * It holds what the call to Target holds: visitor ids, the page's address, the user agent, parameters.
+ * It contains the same data as the call to Target: visitor ids, the page's address, the user agent, parameters.
  */
 import type { Notification } from '../schema/index.ts'
 
-/** A record, read back. */
+/** A record that was read back. */
 export interface OutboxRecord<Visitor> {
   visitor: Visitor
   notifications: Notification[]
@@ -13,10 +13,10 @@ export interface OutboxRecord<Visitor> {
   acceptedAt: number
 }
 
-/** Changes with the form of the text; a record of another form is not readable. */
+/** Version of the format; records of other versions cannot be read. */
 const VERSION = 1
 
-/** @param senderJson the visitor as JSON. @returns undefined if the notifications are not JSON */
+/** @param senderJson the visitor as JSON. @returns undefined if the notifications cannot be serialized */
 export function writeRecord (client: string, senderJson: string, notifications: readonly Notification[], acceptedAt: number): string | undefined {
   try {
     return `{"v":${VERSION},"client":${JSON.stringify(client)},"acceptedAt":${Math.round(acceptedAt)},"visitor":${senderJson},"notifications":${JSON.stringify(notifications)}}`

@@ -1,16 +1,16 @@
-/** Memory of notifications that wait, estimated: V8 does not tell the size of an object. */
+/** Estimates the memory of waiting notifications: V8 does not expose the size of an object. */
 
-/** Bytes of an object or array, and of a member in it. */
+/** Bytes of an object or array, and of each member. */
 const PER_OBJECT = 56
 const PER_MEMBER = 16
 
-/** What nests deeper is not looked into: notifications do not, and a cycle has to end somewhere. */
+/** Deeper values are not counted: notifications are not that deep, and a cycle has to end somewhere. */
 const MAX_DEPTH = 8
 
-/** Bytes of what a batch keeps around its contents: its places in queues and the lane of its session. */
+/** Bytes that a batch needs besides its contents: its places in queues and its session's lane. */
 export const PER_BATCH = 700
 
-/** Bytes of memory that a JSON-like value takes, give or take a third. Text is taken as one byte a character, as most of it is. */
+/** Bytes of memory that a JSON-like value takes, give or take a third. Text counts as one byte per character, as most of it is Latin-1. */
 export function estimateBytes (value: unknown, depth = 0): number {
   if (typeof value === 'string') return 24 + value.length
   if (typeof value !== 'object' || value === null || depth > MAX_DEPTH) return 0

@@ -1,4 +1,4 @@
-/** The rule artifact in Redis: instances share it, and one of them polls. */
+/** The rule artifact in Redis, shared by all instances, of which only one polls. */
 import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
 import type { ArtifactStore } from '../decisioning/artifact-store.ts'
@@ -7,16 +7,16 @@ import { key as keySchema, lentClient, senderOf, type RedisClient } from './clie
 
 /** Options of {@link redisArtifactStore}. */
 export interface RedisArtifactStoreOptions {
-  /** Client of `ioredis` or `redis`, lent: it is never closed. */
+  /** The app's client of `ioredis` or `redis`; never closed by the store. */
   client: RedisClient
-  /** Key of the hash that holds the artifact; the lead is `<key>:leader`. Default `fastify-adobe-target:artifact`. */
+  /** Key of the hash that holds the artifact; the leader's key is `<key>:leader`. Default `fastify-adobe-target:artifact`. */
   key?: string
 }
 
 const OptionsSchema = Type.Object({ client: lentClient, key: Type.Optional(keySchema) }, strict)
 
 /**
- * Keeps the rule artifact in a hash, and the lead in a key beside it that expires unless its holder renews it.
+ * Keeps the rule artifact in a hash, and the leader in a key beside it that expires unless renewed.
  *
  * @throws FST_TARGET_INVALID_OPTIONS naming the option
  */
@@ -31,7 +31,7 @@ export function redisArtifactStore (options: RedisArtifactStoreOptions): Require
       const [digest, location, fetchedAt] = texts(await send(key, 'HMGET', key, 'digest', 'location', 'fetchedAt'))
       if (digest === undefined) return undefined
       if (digest === known?.digest && location === known.location) return { ...known, fetchedAt: Number(fetchedAt) }
-      // Together: it may have been replaced meanwhile.
+      // In one command: the artifact may be replaced between two.
       const whole = texts(await send(key, 'HMGET', key, 'json', 'digest', 'location', 'etag', 'fetchedAt'))
       if (whole[0] === undefined) return undefined
       return { json: whole[0], digest: whole[1]!, location: whole[2]!, etag: whole[3] || undefined, fetchedAt: Number(whole[4]) }
@@ -46,7 +46,7 @@ export function redisArtifactStore (options: RedisArtifactStoreOptions): Require
     async lead (term) {
       if (text(await send(leader, 'SET', leader, id, 'NX', 'PX', String(term))) === 'OK') return true
       if (text(await send(leader, 'GET', leader)) !== id) return false
-      // If it has just expired, and another instance has it now, there are two for one term: one look too many, no more.
+      // If the key has just expired and another instance took it, both lead for one term: one extra poll, nothing worse.
       await send(leader, 'PEXPIRE', leader, String(term))
       return true
     }

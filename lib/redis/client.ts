@@ -1,7 +1,7 @@
-/** One way to send commands over the clients that an app may lend. Neither `ioredis` nor `redis` is loaded here. */
+/** One way to send commands over the app's own Redis client. Neither `ioredis` nor `redis` is loaded here. */
 import { passing, text } from '../validation.ts'
 
-/** A client of `ioredis` (so the one of `@fastify/redis`) or `iovalkey`, also of a cluster. */
+/** A client or cluster client of `ioredis` (as in `@fastify/redis`) or `iovalkey`. */
 export interface IoredisClient {
   call (command: string, ...args: string[]): Promise<unknown>
 }
@@ -21,7 +21,7 @@ export interface NodeRedisCluster {
   sendCommand (firstKey: string | undefined, isReadonly: boolean | undefined, args: string[]): Promise<unknown>
 }
 
-/** A connected client that the app lends: it is shared with the app's own commands, and never closed. */
+/** A connected client of the app: shared with the app's own commands, and never closed. */
 export type RedisClient = IoredisClient | NodeRedisClient | NodeRedisSentinel | NodeRedisCluster
 
 /** Sends a command about one key. */
@@ -33,14 +33,14 @@ export const lentClient = passing((value) => typeof Object(value).call === 'func
 /** Schema of a Redis key. */
 export const key = text('.', 'a Redis key, a string that is not empty')
 
-/** Finds out what kind of client it is. */
+/** Returns a sender for whichever kind of client it is. */
 export function senderOf (client: RedisClient): RedisSend {
   const send = commandOf(client)
   return async (key, ...command) => {
     try {
       return await send(key, command)
     } catch (error) {
-      // A client's own error holds the command with its arguments, which are visitors' data and have no place in a log.
+      // The client's own error contains the command's arguments: visitor data, which must not be logged.
       throw new Error(`Redis: ${error instanceof Error ? error.message : 'unknown error'}`)
     }
   }
@@ -48,7 +48,7 @@ export function senderOf (client: RedisClient): RedisSend {
 
 function commandOf (client: RedisClient): (key: string, command: string[]) => Promise<unknown> {
   const { call, sendCommand } = client as { call?: Function, sendCommand?: Function }
-  // A client of ioredis has `sendCommand` as well, for objects of its own class.
+  // ioredis clients also have a `sendCommand`, which accepts only ioredis's Command objects.
   if (call !== undefined) return async (_key, command) => await call.apply(client, command)
   switch (sendCommand!.length) {
     case 4: return async (key, command) => await sendCommand!.call(client, key, false, command)

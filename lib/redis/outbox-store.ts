@@ -1,9 +1,9 @@
 /**
- * Notifications in a Redis stream, shared by the instances of one client: those that live take over from those that die.
+ * Notifications in a Redis stream, shared by the instances of one client: survivors take over from those that die.
  *
- * Each instance is a consumer of one group. It owns what it has appended, and says every `claimAfter / 4` ms that it lives.
- * XAUTOCLAIM would not do: it goes by the age of a record, and a record may be old because the edge is down, with its instance
- * alive and well. So whole consumers are taken over, by the time since they were heard of.
+ * Each instance is a consumer of one group. It owns what it has appended, and sends a heartbeat every `claimAfter / 4` ms.
+ * XAUTOCLAIM would not do: it goes by the age of a record, and a record may be old because the edge is down while its instance
+ * is alive and well. So whole consumers are taken over, by the time since their last sign of life.
  */
 import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
@@ -15,13 +15,13 @@ import { ADOPT, APPEND, CLOSED, LAST_ID, LEAVE } from './scripts.ts'
 
 /** Options of {@link redisStore}. */
 export interface RedisStoreOptions {
-  /** Client of `ioredis` or `redis`, lent: it is shared with the app's own commands and never closed. */
+  /** The app's client of `ioredis` or `redis`: shared with the app's own commands and never closed. */
   client: RedisClient
-  /** Key of the stream; each Target client needs one of its own. Default `fastify-adobe-target:outbox`. */
+  /** Key of the stream; each Target client needs its own. Default `fastify-adobe-target:outbox`. */
   stream?: string
-  /** Most records in the stream. Past that nothing is added, and the outbox goes on in memory. Default 1000000. */
+  /** Maximum number of records in the stream. Beyond that nothing is added, and notifications stay in memory. Default 1000000. */
   maxLength?: number
-  /** ms after which an instance that was not heard of counts as dead, from 1000. Default 60000. */
+  /** ms without a sign of life after which an instance counts as dead, from 1000. Default 60000. */
   claimAfter?: number
 }
 
@@ -34,7 +34,7 @@ const OptionsSchema = Type.Object({
 
 const GROUP = 'fastify-adobe-target'
 
-/** Records in one command: each blocks Redis for a few ms at most. */
+/** Maximum number of records in one command, which blocks Redis for a few ms at most. */
 const MAX_APPEND = 250
 const MAX_ADOPT = 500
 const MAX_SETTLE = 1000
@@ -53,9 +53,9 @@ class RedisStore implements OutboxStore {
   readonly #send: RedisSend
   readonly #settings: Required<Omit<RedisStoreOptions, 'client'>>
   readonly #consumer = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`
-  /** Ids of records that this instance delivers: none of them is recovered once more. */
+  /** Ids of records that this instance delivers and must not recover again. */
   readonly #owned = new Set<string>()
-  /** Steps that Redis has not answered yet. While it is away a client keeps commands, which must not become many. */
+  /** Steps that Redis has not answered yet. While Redis is unreachable, clients queue commands; this bounds how many. */
   readonly #waiting = new Set<string>()
   #heartbeat: NodeJS.Timeout | undefined
   #closed = false
@@ -75,7 +75,7 @@ class RedisStore implements OutboxStore {
           ids.push(...added.map(String))
         }
       } catch (error) {
-        // All are appended again, so those that were are not needed.
+        // The outbox appends all of them again, so remove those already added.
         this.#remove(ids).catch(() => {})
         throw error
       }
@@ -98,7 +98,7 @@ class RedisStore implements OutboxStore {
       while (!this.#closed) {
         records = await next
         if (records.length === 0) return
-        // Redis and the reader work at the same time.
+        // Fetch the next records while the reader works on these.
         next = adopt()
         next.catch(() => {})
         for (let record = records.shift(); record !== undefined; record = records.shift()) yield record
@@ -111,7 +111,7 @@ class RedisStore implements OutboxStore {
   async close (): Promise<void> {
     this.#closed = true
     clearInterval(this.#heartbeat)
-    // What is left in the stream goes to the others at once, not only after `claimAfter`.
+    // Hand the remaining records to other instances now, rather than after `claimAfter`.
     while (await this.#run(LEAVE, String(MAX_SETTLE)) !== 0);
   }
 
@@ -127,30 +127,30 @@ class RedisStore implements OutboxStore {
   async #adopt (): Promise<StoredRecord[]> {
     while (true) {
       const entries = await this.#run(ADOPT, String(this.#settings.claimAfter), String(MAX_ADOPT)) as Array<[unknown, unknown[]]>
-      // Others had taken over from this instance, while it was paused, and now it takes over from them: these are here already.
+      // If others took over from this instance while it was paused, and it now takes over from them, it already has these records.
       const records = entries.map(([id, fields]) => ({ id: String(id), payload: String(fields[1]) })).filter(({ id }) => !this.#owned.has(id))
       for (const { id } of records) this.#owned.add(id)
       if (records.length > 0 || entries.length === 0) return records
     }
   }
 
-  /** Gives up records that were taken over and not delivered. */
+  /** Returns records that were taken over but not yielded. */
   #giveBack (records: StoredRecord[]): void {
     const ids = records.map(({ id }) => id)
     if (ids.length === 0) return
     const { stream } = this.#settings
     for (const id of ids) this.#owned.delete(id)
-    // If that fails, they are taken over after the end of this instance.
+    // If that fails, others take them over when this instance ends.
     this.#send(stream, 'XCLAIM', stream, GROUP, CLOSED, '0', ...ids, 'JUSTID').catch(() => {})
   }
 
-  /** Begins to tell that this instance lives. */
+  /** Starts the heartbeat. */
   #live (): void {
     if (this.#heartbeat !== undefined || this.#closed) return
     const { stream, claimAfter } = this.#settings
     this.#heartbeat = setInterval(() => {
       this.#alone('heartbeat', () => this.#send(stream, 'XREADGROUP', 'GROUP', GROUP, this.#consumer, 'COUNT', '1', 'STREAMS', stream, LAST_ID))
-        // Redis is away, or empty.
+        // Redis is unreachable or empty.
         .catch(() => {})
     }, claimAfter / 4).unref()
   }

@@ -1,20 +1,20 @@
 /**
- * The steps of the outbox's store that must not be interrupted, as Lua: each is one command about one key, which every client
- * can send, also over a pool, a cluster or a connection that the app's own commands share.
+ * The atomic steps of the outbox's store, as Lua: each is one command on one key, which every client can send, even over a
+ * pool, a cluster or a connection shared with the app's own commands.
  *
- * A record is an entry of the stream. Its owner is the consumer in whose list of pending entries it is; who is settled has
- * left both.
+ * A record is an entry of the stream. Its owner is the consumer whose pending entries list contains it; a settled record is in
+ * neither.
  */
 
-/** Nothing is after it, and to ask for that is a sign of life. One after the greatest id there can be would be an error. */
+/** No entry follows this id, so reading after it is a pure sign of life. Reading after the greatest possible id would be an error. */
 export const LAST_ID = '18446744073709551614-0'
 
-/** The consumer that has the records of instances that were closed. */
+/** The consumer that owns the records of closed instances. */
 export const CLOSED = 'closed'
 
 /**
- * Makes the group where it is missing: the stream is new, or somebody has emptied Redis or destroyed the group. Whatever the
- * stream has then, nobody is known to own.
+ * Creates the group if it is missing: the stream is new, Redis was flushed, or the group was destroyed. Whatever the stream
+ * then contains has no known owner.
  */
 const GROUP = `
 local stream, group, me = KEYS[1], ARGV[1], ARGV[2]
@@ -30,7 +30,7 @@ local function withGroup (...)
 end
 `
 
-/** group, consumer, maxLength, payloads → ids. Added and owned at once: no other instance can read them in between. */
+/** group, consumer, maxLength, payloads → ids. Adds and claims atomically: no other instance can read the records in between. */
 export const APPEND = `${GROUP}
 local count = #ARGV - 3
 if redis.call('XLEN', stream) + count > tonumber(ARGV[3]) then return redis.error_reply('FULL the stream has maxLength records') end
@@ -47,8 +47,8 @@ return ids
 `
 
 /**
- * group, consumer, claimAfter, count → entries that are the consumer's from now on: those that nobody owns, then those of
- * instances that were closed or have not been heard of for `claimAfter` ms by the server's clock. Empty: there are none.
+ * group, consumer, claimAfter, count → entries that the consumer now owns: first unowned ones, then those of instances that
+ * were closed or gave no sign of life for `claimAfter` ms by the server's clock. Empty if there are none.
  */
 export const ADOPT = `${GROUP}
 if redis.call('EXISTS', stream) == 0 then return {} end
@@ -84,7 +84,7 @@ end
 return entries
 `
 
-/** group, consumer, count → how many records were left to other instances; 0: none is left, and the consumer is gone. */
+/** group, consumer, count → number of records handed to other instances; 0 if none was left and the consumer is deleted. */
 export const LEAVE = `
 local stream, group, me = KEYS[1], ARGV[1], ARGV[2]
 local pending = redis.pcall('XPENDING', stream, group, '-', '+', ARGV[3], me)
