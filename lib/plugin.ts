@@ -7,6 +7,7 @@ import { TargetClient } from './client/client.ts'
 import { failure, isTargetError } from './errors.ts'
 import { contentReporter } from './offers/mboxes.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions } from './options.ts'
+import { EarlyBody } from './request/early-body.ts'
 import { addNotificationsRoute } from './request/notifications-route.ts'
 import { Responses } from './request/response.ts'
 import { compileForm, type TargetRouteConfig } from './request/route-config.ts'
@@ -58,6 +59,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
       targetLocationHint, report, firstPartyId: options.firstPartyId, cookieSuffix: cookieSuffixOf(app.server, options.client.client)
     }),
     contentFailed: contentReporter(logger),
+    earlyBody: new EarlyBody(logger, hook, decorator),
     functionFailed (name, error, outcome = 'ignored') {
       if (logger.once(`${name} threw`)) logger.error(`\`${name}\` threw and was ${outcome}; further errors from it will not be logged`, { err: error })
     },

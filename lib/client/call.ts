@@ -6,13 +6,13 @@ import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
 import { isLocationHint, locationHintOf, parseTargetCookie } from '../visitor/cookies.ts'
 import { createDeliveryRequest, type OffersRequest } from './sdk-request.ts'
-import type { DecisioningMethod } from '../schema/index.ts'
+import type { Context, DecisioningMethod, VisitorId } from '../schema/index.ts'
 import { idText, SESSION_ID, type ReportLimit } from '../schema/limits.ts'
 import type { Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { check, Milliseconds, oneOf, passing, withMethods } from '../validation.ts'
 import { ExperienceCloudVisitor, type CustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
-import type { TargetCall } from '../transport/transport.ts'
+import type { NotificationSender, TargetCall } from '../transport/transport.ts'
 
 /** Options of one call, the Node SDK's, plus `timeout` and `signal`. */
 export interface GetOffersOptions {
@@ -117,4 +117,27 @@ function givenSessionId (given: unknown, report: ReportLimit): string | undefine
   const sessionId = idText(given)
   if (sessionId === undefined || acceptedSessionId.test(sessionId)) return sessionId
   report('`sessionId` was replaced by a new one: it must have 1 to 128 printable characters, without space, ?, /, { and }')
+}
+
+/** A visitor who is not on a page now: by an id, or by the value of a cookie that was kept. */
+export interface KnownVisitor extends Pick<VisitorId, 'tntId' | 'thirdPartyId' | 'marketingCloudVisitorId' | 'customerIds'> {
+  /** Value of the `mbox` cookie. */
+  targetCookie?: string
+  /** Value of the `AMCV_<organizationId>` cookie. */
+  visitorCookie?: string
+  /** Default: that of `targetCookie`, else a new one. */
+  sessionId?: string
+  /** Default: a web page's. */
+  context?: Context
+}
+
+/** The sender of notifications of a visitor; undefined if nothing says who it is. */
+export function senderOf (visitor: KnownVisitor, defaults: CallDefaults): NotificationSender | undefined {
+  if (typeof visitor !== 'object' || visitor === null) return undefined
+  const { targetCookie, visitorCookie, sessionId, context, tntId, thirdPartyId, marketingCloudVisitorId, customerIds } = visitor
+  const id = { tntId, thirdPartyId, marketingCloudVisitorId, customerIds }
+  const { call } = createCall({ request: { id, context }, targetCookie, visitorCookie, sessionId }, defaults, 'notification', 'server-side')
+  const { requestId, ...request } = call.request
+  if (request.id === undefined) return undefined
+  return { key: call.sessionId, request, sessionId: call.sessionId, locationHint: call.locationHint }
 }

@@ -6,8 +6,8 @@ import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
 import { createAttributesProvider, type AttributesProvider } from '../offers/attributes.ts'
 import {
-  addMboxes, checkCallOptions, createCall,
-  type CallDefaults, type GetOffersOptions
+  addMboxes, checkCallOptions, createCall, senderOf,
+  type CallDefaults, type GetOffersOptions, type KnownVisitor
 } from './call.ts'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { remoteDependencies } from '../decisioning/remote.ts'
@@ -15,10 +15,15 @@ import { checkNotificationsRequest, checkOffersRequest } from './sdk-request.ts'
 import { NOTHING_TO_ABORT, type Abortable } from '../delivery/abort-listeners.ts'
 import { Delivery, type DeliverySettings, type Settled } from '../delivery/delivery.ts'
 import type { DecisioningMethod, Notification } from '../schema/index.ts'
+import { acceptableNotification, type ReportLimit } from '../schema/limits.ts'
+import { checkOptions, MillisecondsOrZero, strict } from '../validation.ts'
+import { Expectations } from './expectations.ts'
 import { asTargetError, failure, type TargetError } from '../errors.ts'
 import type { Log } from '../diagnostics.ts'
 import { emitterOf, type TargetEvents } from './events.ts'
 import { createHealth, type TargetHealth } from './health.ts'
+import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
+import { completeNotification, type NotificationForm } from '../offers/notifications.ts'
 import { createResult, type Answer, type TargetResult } from '../offers/offer.ts'
 import { OnDevice, type OnDeviceSettings } from './on-device.ts'
 import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split-call.ts'
@@ -27,7 +32,6 @@ import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
 import { DeliveryApi, type DeliveryApiSettings } from '../transport/delivery-api.ts'
 import type { NotificationSender, Reply, TargetCall, Transport } from '../transport/transport.ts'
 import { TelemetryStore } from './telemetry.ts'
-import { checkOptions, MillisecondsOrZero, strict } from '../validation.ts'
 
 /** A client's options, checked and with their defaults. */
 export interface ClientSettings extends DeliverySettings, OnDeviceSettings, DeliveryApiSettings, CallDefaults {
@@ -48,6 +52,7 @@ export class TargetClient {
   readonly #transport: Transport
   readonly #telemetry: TelemetryStore | undefined
   readonly #outbox: Outbox<NotificationSender>
+  readonly #expectations = new Expectations()
   readonly #onDevice: OnDevice
   #artifactWanted = false
   #closed = false
@@ -158,6 +163,7 @@ export class TargetClient {
     const artifact = call.kind === 'page' ? this.#onDevice.artifact.current : undefined
     if (artifact === undefined) {
       if (decisioningMethod !== 'on-device') return this.#ask(call, NOTHING_REMOTE, settled)
+      this.#onDevice.keepOrders(call)
       settled(undefined, failure('FST_TARGET_NOT_READY', 'no rule artifact has been loaded yet'))
       return NOTHING_TO_ABORT
     }
@@ -183,7 +189,7 @@ export class TargetClient {
     } catch (thrown) {
       return failed(thrown)
     }
-    if (answer instanceof Promise) answer.then(decided, failed)
+    if (answer instanceof Promise) answer.then(decided, failed).finally(this.expectNotifications())
     else decided(answer)
   }
 
@@ -224,6 +230,72 @@ export class TargetClient {
    */
   notify (sender: NotificationSender, notifications: readonly Notification[]): void {
     this.#outbox.add(sender, notifications)
+  }
+
+  /**
+   * Queues a conversion of a visitor who is not on a page now: for the webhook of a payment provider, or a job. Sent in the
+   * background and tried again like every notification. In a route, use `request.target.converted()`.
+   *
+   * @param visitor who it was: an id, or the value of the `mbox` cookie, kept with the order
+   * @throws FST_TARGET_INVALID_REQUEST without an mbox or a visitor, and for what is not JSON
+   */
+  converted (mbox: string, conversion: Conversion, visitor: KnownVisitor): void {
+    this.#notifyOf('converted', visitor, (report) => conversionNotification(mbox, conversion, report))
+  }
+
+  /**
+   * Queues attributes for the profile of such a visitor, likewise. In a route, use `request.target.profile()`.
+   *
+   * @throws FST_TARGET_INVALID_REQUEST
+   */
+  profile (attributes: Record<string, unknown>, visitor: KnownVisitor): void {
+    this.#notifyOf('profile', visitor, (report) => profileNotification(attributes, report))
+  }
+
+  #notifyOf (method: string, visitor: KnownVisitor, make: (report: ReportLimit) => NotificationForm | undefined): void {
+    const { report } = this.#settings
+    const refuse = (problem: string) => { throw failure('FST_TARGET_INVALID_REQUEST', `${method}(): ${problem}`) }
+    let form: NotificationForm | undefined
+    let problem = 'nothing to send'
+    try {
+      form = make((told) => { problem = told; report(told) })
+      if (form !== undefined) {
+        form = acceptableNotification(form, report)
+        JSON.stringify(form)
+      }
+    } catch (cause) {
+      throw failure('FST_TARGET_INVALID_REQUEST', `${method}(): its arguments must be data that JSON.stringify() accepts`, { cause })
+    }
+    if (form === undefined) return refuse(problem)
+    const sender = senderOf(visitor, this.#settings)
+    if (sender === undefined) return refuse('the visitor must have a tntId, thirdPartyId, marketingCloudVisitorId or customerIds, or the value of a targetCookie or visitorCookie with one')
+    this.notify(sender, [completeNotification(form, form.impressionId!)])
+  }
+
+  /**
+   * Waits until the notifications of all pages so far are delivered: for functions that are frozen after their response. The
+   * client goes on.
+   *
+   * @param options `timeout`: ms, the longest it waits. Default: `notifications.closeTimeout`
+   * @returns how many are left; the next `flush()`, or time, sends those
+   * @throws (rejects) FST_TARGET_INVALID_OPTIONS
+   */
+  async flush (options: { timeout?: number } = {}): Promise<{ left: number }> {
+    const { timeout = this.#settings.notifications.closeTimeout } = checkOptions<{ timeout?: number }>(FlushOptions, options, { call: 'flush()' })
+    const started = performance.now()
+    const toCome = await this.#expectations.ended(timeout)
+    const left = await this.#outbox.flush(Math.max(0, timeout - (performance.now() - started)))
+    return { left: toCome + left }
+  }
+
+  /**
+   * Announces notifications that wait for something before they are queued.
+   *
+   * @returns to be called once when they are queued, or will not be
+   * @internal
+   */
+  expectNotifications (): () => void {
+    return this.#expectations.add()
   }
 
   /** Sends notifications out of the outbox; resolves with the ids that were processed. */
@@ -312,6 +384,8 @@ export class TargetClient {
     await this.#delivery.close()
   }
 }
+
+const FlushOptions = Type.Object({ timeout: Type.Optional(MillisecondsOrZero) }, strict)
 
 const ReadyOptions = Type.Object({ timeout: Type.Optional(MillisecondsOrZero) }, strict)
 

@@ -2,12 +2,14 @@
  * Decisions in memory: the artifact in force, the engine, and the impressions they cause.
  */
 import type { ArtifactFetch } from '../decisioning/artifact-fetch.ts'
+import { DEFAULT_GLOBAL_MBOX } from '../decisioning/artifact-schema.ts'
 import { ArtifactKeeper } from '../decisioning/artifact-keeper.ts'
 import type { ArtifactStore } from '../decisioning/artifact-store.ts'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { decide } from '../decisioning/decide.ts'
 import { GeoLookup, needsGeo } from '../decisioning/geo.ts'
-import type { DeliveryRequest, Notification } from '../schema/index.ts'
+import { ordersOf } from '../decisioning/orders.ts'
+import type { DeliveryRequest, Notification, RequestDetails } from '../schema/index.ts'
 import { channels, type Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import type { Emit, TargetEventDetails } from './events.ts'
@@ -33,6 +35,8 @@ export interface OnDeviceSettings {
 export class OnDevice {
   readonly artifact: ArtifactKeeper
   readonly #client: string
+  readonly #logger: Log
+  #hasWarned = false
   readonly #geo: GeoLookup
   readonly #queue: (sender: NotificationSender, notifications: Notification[]) => void
 
@@ -44,6 +48,7 @@ export class OnDevice {
     this.artifact = new ArtifactKeeper({ ...settings, fetch, onEvent })
     this.#geo = new GeoLookup({ artifactLocation: settings.artifactLocation, fetch, onEvent })
     this.#client = settings.client
+    this.#logger = settings.logger
     this.#queue = queue
   }
 
@@ -65,17 +70,40 @@ export class OnDevice {
     const watched = channels.decision.hasSubscribers
     const started = watched ? performance.now() : 0
     const trace = request.trace === undefined ? undefined : { sessionId, artifact: this.artifact.trace }
-    const { response, remoteMboxes, remoteViews, notifications } = decide(artifact, located, { client: this.#client, locationHint, trace })
-    if (notifications.length > 0) {
-      const { property, experienceCloud } = request
-      this.#queue({
-        key: sessionId,
-        request: { id: response.id, context: located.context, ...(property !== undefined && { property }), ...(experienceCloud !== undefined && { experienceCloud }) },
-        sessionId,
-        locationHint
-      }, notifications)
-    }
+    const { response, remoteMboxes, remoteViews, notifications, orders } = decide(artifact, located, { client: this.#client, locationHint, trace })
+    this.#notify({ ...located, id: response.id }, sessionId, locationHint, orders.length === 0 ? notifications : [...notifications, ...orders])
+    this.#warnOfProfile(request)
     if (watched) channels.decision.publish({ requestId: request.requestId, remoteMboxes, remoteViews, startedAt: started, elapsed: performance.now() - started, request, response, artifact })
     return { request, response, source: 'on-device', remoteMboxes, remoteViews }
   }
+
+  /** Queues the orders of a call that cannot be decided: there is no artifact yet. */
+  keepOrders ({ request, sessionId, locationHint }: TargetCall): void {
+    this.#notify(request, sessionId, locationHint, ordersOf(request, DEFAULT_GLOBAL_MBOX))
+  }
+
+  #notify ({ id, context, property, environmentId, experienceCloud }: DeliveryRequest, sessionId: string, locationHint: string | undefined, notifications: Notification[]): void {
+    if (notifications.length === 0) return
+    const request: DeliveryRequest = { id, context }
+    if (environmentId !== undefined) request.environmentId = environmentId
+    if (property !== undefined) request.property = property
+    if (experienceCloud !== undefined) request.experienceCloud = experienceCloud
+    this.#queue({ key: sessionId, request, sessionId, locationHint }, notifications)
+  }
+
+  /** Rules know nothing of profiles, and a call for each page is what deciding here avoids. */
+  #warnOfProfile ({ execute, prefetch }: DeliveryRequest): void {
+    if (this.#hasWarned || !(hasProfile(execute) || hasProfile(prefetch))) return
+    this.#hasWarned = true
+    this.#logger.warn('`profileParameters` do not reach Target from decisions on-device; send them with request.target.profile()')
+  }
+}
+
+/** Whether something of a request is for the visitor's profile; what comes with an order goes with that. */
+function hasProfile (part: { pageLoad?: RequestDetails, mboxes?: RequestDetails[] } | undefined): boolean {
+  if (part === undefined) return false
+  const { pageLoad, mboxes } = part
+  if (pageLoad?.profileParameters !== undefined && pageLoad.order === undefined) return true
+  if (Array.isArray(mboxes)) for (const mbox of mboxes) if (mbox?.profileParameters !== undefined && mbox.order === undefined) return true
+  return false
 }

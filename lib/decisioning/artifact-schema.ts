@@ -6,6 +6,9 @@
  */
 import { Type, type Static } from '@sinclair/typebox'
 
+/** The mbox under which page loads are decided, unless the artifact has another name for it. */
+export const DEFAULT_GLOBAL_MBOX = 'target-global-mbox'
+
 const open = { additionalProperties: true } as const
 const Names = Type.Optional(Type.Array(Type.String()))
 /** TypeBox reads a plain string as `.*`, and a name with a line break would go unchecked. */

@@ -8,7 +8,7 @@ import type { TSchema } from '@sinclair/typebox'
 import { once } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { pathOf, problemIn } from '../validation.ts'
-import { Artifact, ArtifactRule } from './artifact-schema.ts'
+import { Artifact, ArtifactRule, DEFAULT_GLOBAL_MBOX } from './artifact-schema.ts'
 import { compileCondition } from './conditions.ts'
 import { type Answers, compileAnswers } from './answers.ts'
 import type { Activity, Facts, GeoFacts } from './facts.ts'
@@ -79,7 +79,7 @@ export async function compileArtifact (artifact: unknown, options: { report?: (p
   const compiler = new RuleCompiler(responseTokens, options.report ?? (() => {}))
   return {
     version: artifact.version,
-    globalMbox: artifact.globalMbox || 'target-global-mbox',
+    globalMbox: artifact.globalMbox || DEFAULT_GLOBAL_MBOX,
     geoTargetingEnabled: artifact.geoTargetingEnabled ?? false,
     responseTokens: [...responseTokens],
     geoTokens: GEO_TOKENS.filter(([token]) => responseTokens.has(token)),

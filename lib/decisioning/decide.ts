@@ -11,6 +11,7 @@ import type {
 import type { CompiledArtifact, CompiledRule } from './compile.ts'
 import type { AnswerSource, Consequence, Tokens } from './answers.ts'
 import { Facts, RequestFacts } from './facts.ts'
+import { addOrder, hasOrder, orderNotification, viewPlace } from './orders.ts'
 import { remoteDependencies } from './remote.ts'
 import { Tracer, type TraceSettings } from './trace.ts'
 
@@ -36,6 +37,8 @@ export interface Decision {
   remoteViews: string[]
   /** Display notifications for what was executed, one for each matched rule with tokens that were not notified before. */
   notifications: Notification[]
+  /** Display notifications for the orders in the request that none of those carries. */
+  orders: Notification[]
 }
 
 /** What all of a request's mboxes, page load and views of one mode share. */
@@ -48,6 +51,8 @@ interface Run {
   propertyToken: string | undefined
   /** What is displayed by being answered; none for a prefetch. */
   impressions: Impressions | undefined
+  orders: Notification[]
+  now: number
   tracer: Tracer | undefined
 }
 
@@ -66,6 +71,8 @@ export function decide (artifact: CompiledArtifact, request: DeliveryRequest, op
   const tokens = geoTokens(artifact, facts)
   const propertyToken = request.property?.token
   const impressions = new Impressions(now)
+  const orders: Notification[] = []
+  const shared = { artifact, facts, tokens, propertyToken, orders, now }
   const tracer = () => request.trace === undefined ? undefined : new Tracer(artifact, client, id, options.trace ?? {})
 
   const response: DeliveryResponse = {
@@ -75,12 +82,12 @@ export function decide (artifact: CompiledArtifact, request: DeliveryRequest, op
     client
   }
   if (request.execute) {
-    response.execute = decideAll({ mode: 'execute', artifact, facts, tokens, propertyToken, impressions, tracer: tracer() }, request.execute)
+    response.execute = decideAll({ ...shared, mode: 'execute', impressions, tracer: tracer() }, request.execute)
   }
   if (request.prefetch) {
-    response.prefetch = decideAll({ mode: 'prefetch', artifact, facts, tokens, propertyToken, impressions: undefined, tracer: tracer() }, request.prefetch)
+    response.prefetch = decideAll({ ...shared, mode: 'prefetch', impressions: undefined, tracer: tracer() }, request.prefetch)
   }
-  return { response, remoteMboxes, remoteViews, notifications: impressions.notifications }
+  return { response, remoteMboxes, remoteViews, notifications: impressions.notifications, orders }
 }
 
 /** A request may come from a browser: what is no list is not answered, what is missing in a list is left out. */
@@ -148,12 +155,13 @@ function decideView (run: Run, details: ViewRequest): View[] {
 
 /** Answers of the rules that match: the first one, or with `each` the first of each rule key. */
 function judge (
-  { mode, facts: requestFacts, tokens, propertyToken, impressions, tracer }: Run,
+  { mode, artifact, facts: requestFacts, tokens, propertyToken, impressions, orders, now, tracer }: Run,
   kind: 'mbox' | 'view', rules: readonly CompiledRule[] = [], details: AnswerSource, each: boolean
 ): Consequence[] {
   const facts = new Facts(requestFacts, details)
   const answers: Consequence[] = []
   const answered = new Set<string | undefined>()
+  let shown: Notification | undefined
   tracer?.asked(mode, kind, details, facts)
 
   for (const rule of rules) {
@@ -164,12 +172,17 @@ function judge (
     if (!satisfied) continue
 
     const notification = impressions?.add(rule.answers)
+    shown ??= notification
     if (mode === 'execute') tracer?.displayed(rule, notification)
     const answer = rule.answers[mode === 'prefetch' && kind === 'view' ? 'prefetchView' : mode](details, tokens)
     if (tracer !== undefined) answer.trace = tracer.snapshot()
     answers.push(answer)
     if (!each) break
     answered.add(rule.key)
+  }
+  if (hasOrder(details)) {
+    if (shown !== undefined) addOrder(shown, details)
+    else orders.push(orderNotification(kind === 'view' ? viewPlace(details.name, artifact.globalMbox) : { mbox: { name: details.name! } }, details, now))
   }
   return answers
 }

@@ -30,6 +30,7 @@ export class OutboxAccount {
   readonly #onFailed: OnNotificationFailed | undefined
   readonly #counts: OutboxCounts = { accepted: 0, recovered: 0, pending: 0, sent: 0, failed: 0, dropped: 0 }
   #unreported: Notification[] = []
+  readonly #watches = new Set<(settled: readonly Notification[]) => void>()
   #droppedAt = -Infinity
 
   constructor (logger: TargetLogger, onFailed: OnNotificationFailed | undefined) {
@@ -53,19 +54,29 @@ export class OutboxAccount {
     this.accept(notifications)
   }
 
+  /**
+   * Calls a function with notifications as they end, however they do.
+   *
+   * @returns ends that
+   */
+  watch (onSettled: (settled: readonly Notification[]) => void): () => void {
+    this.#watches.add(onSettled)
+    return () => this.#watches.delete(onSettled)
+  }
+
   markSent (notifications: Notification[]): void {
-    this.#settle('sent', notifications.length)
+    this.#settle('sent', notifications)
     publishOutbox('sent', notifications)
   }
 
   markFailed (notifications: Notification[], error: TargetError): void {
-    this.#settle('failed', notifications.length)
+    this.#settle('failed', notifications)
     this.#giveUp('failed', notifications, error)
   }
 
   /** Only counts, since it runs in a request's time and async context. {@link reportDropped} must follow. */
   markDropped (notification: Notification): void {
-    this.#settle('dropped', 1)
+    this.#settle('dropped', [notification])
     this.#droppedAt = performance.now()
     this.#unreported.push(notification)
   }
@@ -109,9 +120,10 @@ export class OutboxAccount {
     this.#log[failed + dropped > 0 ? 'error' : 'debug'](`the outbox is closed${kept}`, { outbox: { ...this.#counts } })
   }
 
-  #settle (outcome: 'sent' | 'failed' | 'dropped', count: number): void {
-    this.#counts.pending -= count
-    this.#counts[outcome] += count
+  #settle (outcome: 'sent' | 'failed' | 'dropped', notifications: readonly Notification[]): void {
+    this.#counts.pending -= notifications.length
+    this.#counts[outcome] += notifications.length
+    for (const onSettled of this.#watches) onSettled(notifications)
   }
 
   #giveUp (event: 'failed' | 'dropped', notifications: Notification[], error: TargetError): void {

@@ -186,6 +186,33 @@ export class Outbox<Visitor extends { readonly key: string, readonly sessionId?:
   }
 
   /**
+   * Sends what has been accepted so far, without a pause for what was waiting for its next try, and waits until all of it has
+   * ended; never rejects.
+   *
+   * @param timeout ms, the longest it waits
+   * @returns how many of these notifications have not ended
+   */
+  async flush (timeout: number): Promise<number> {
+    const left = new Set<Notification>()
+    for (const batch of this.#byAge) for (const notification of batch.notifications) left.add(notification)
+    if (left.size === 0) return 0
+    for (const batch of this.#resting) this.#makeReady(batch)
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer)
+        stop()
+        resolve()
+      }
+      const timer = setTimeout(done, timeout)
+      const stop = this.#account.watch((settled) => {
+        for (const notification of settled) left.delete(notification)
+        if (left.size === 0) done()
+      })
+    })
+    return left.size
+  }
+
+  /**
    * Sends the rest until `closeTimeout` has passed since `beginClose()`; never rejects. What is left then stays in the store;
    * without one it counts as dropped, even if in flight: a response would come too late to be counted.
    */

@@ -9,6 +9,7 @@ import type { Parameters } from '../schema/index.ts'
 import { acceptableParameters, type ReportLimit } from '../schema/limits.ts'
 import type { Visitor, VisitorDetails } from '../visitor/visitor.ts'
 import type { ContextAdditions } from './context.ts'
+import type { EarlyBody } from './early-body.ts'
 
 type RequestFunction<Result> = (request: FastifyRequest) => Result | undefined | null | Promise<Result | undefined | null>
 
@@ -23,6 +24,8 @@ export interface AppFunctionsSettings {
   report: ReportLimit
   /** Called when one of them failed, with its name and what became of it: by default it was ignored. */
   functionFailed (name: string, error: unknown, outcome?: string): void
+  /** Calls them, and finds those that read the body too early. */
+  earlyBody: Pick<EarlyBody, 'run'>
 }
 
 /** The results of the app's functions for one request. */
@@ -100,7 +103,7 @@ export class AppFunctions {
       ? result
       : failed(new TypeError(`\`enabled\` must return true or false, or a promise of one, got ${result === null ? 'null' : typeof result}`))
     try {
-      const result: unknown = enabled(this.#request)
+      const result: unknown = this.#settings.earlyBody.run('enabled', this.#request, enabled)
       return isThenable(result) ? Promise.resolve(result).then(check).catch(failed) : check(result)
     } catch (error) {
       return failed(error)
@@ -126,7 +129,7 @@ export class AppFunctions {
     const failed = (error: unknown) => this.#settings.functionFailed(name, error)
     const take = (result: Result | undefined | null) => { if (result !== undefined && result !== null) use(result) }
     try {
-      const result = ask(this.#request)
+      const result = this.#settings.earlyBody.run(name, this.#request, ask)
       if (isThenable(result)) {
         this.#pending.add(name)
         return Promise.resolve(result).then(take).catch(failed).finally(() => this.#pending.delete(name))

@@ -113,6 +113,10 @@ export class RequestCalls {
     return this.#route.name
   }
 
+  get #configName (): string {
+    return `config.${this.#settings.decorator} of ${this.#route.name}`
+  }
+
   /** Whether anything was sent for this request, or is to be sent, and may be. */
   get used (): boolean {
     return this.#app.consent === true && (this.#calls.length > 0 || this.#impressionId !== undefined)
@@ -175,21 +179,13 @@ export class RequestCalls {
     const route = this.#route.plan
     if (!this.#mayStart || route.kind === 'off' || route.kind === 'on-demand' || this.#app.enabled === false) return this
     try {
-      const plan = route.kind === 'fixed' ? route.plan : route.plan(this.#request)
+      const plan = route.kind === 'fixed' ? route.plan : this.#settings.earlyBody.run(this.#configName, this.#request, route.plan)
       if (plan.members?.qaMode !== undefined) this.#routeQaMode = freezeQaMode(plan.members.qaMode)
       this.#send(this.#register('route', plan), plan)
     } catch (error) {
-      this.#settings.functionFailed(`config.${this.#settings.decorator} of ${this.#route.name}`, error, this.#bodyHint)
+      this.#settings.functionFailed(this.#configName, error)
     }
     return this
-  }
-
-  /** A function that reads the body of a request whose body was not read yet is a mistake that its error does not explain. */
-  get #bodyHint (): string {
-    const { hook } = this.#settings
-    const isEarly = this.#request.body === undefined && (hook === 'onRequest' || hook === 'preParsing')
-    if (!isEarly || ['GET', 'HEAD', 'OPTIONS'].includes(this.#request.method)) return 'ignored'
-    return `ignored (if it reads the body: that is parsed after the hook \`${hook}\`, so register the plugin with \`hook: 'preHandler'\`)`
   }
 
   /** Starts a call for the part of a plan that no call has yet. */
@@ -292,7 +288,18 @@ export class RequestCalls {
   #whenReady (run: () => void): void {
     const { ready } = this.#app
     if (ready === true) run()
-    else if (ready !== false) ready.then((allowed) => { if (allowed) run() })
+    else if (ready !== false) {
+      const arrived = this.expectNotifications()
+      ready.then((allowed) => {
+        if (allowed) run()
+        arrived()
+      })
+    }
+  }
+
+  /** Announces notifications that are not queued yet; to be called once when they are, or will not be. */
+  expectNotifications (): () => void {
+    return this.#settings.client.expectNotifications()
   }
 
   #gather () {

@@ -9,6 +9,7 @@ import { failure } from '../errors.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
 import { createScript, serverStateOf, type ScriptOptions, type ServerState } from './at-js.ts'
 import { PageMboxes, type AttributesName, type MboxContent, type MboxName, type MboxOtherwise, type MboxSettings } from '../offers/mboxes.ts'
+import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
 import { clickNotifications, displayNotifications, isNotificationForm, type Displayed, type NotificationForm } from '../offers/notifications.ts'
 import {
   createResult, failedOffer, fallbackOffer, mboxEntries, offerOf, pageLoadEntries,
@@ -166,16 +167,51 @@ export class RequestTarget {
    */
   notify (notification: NotificationForm | NotificationForm[]): void {
     const forms = Array.isArray(notification) ? notification : [notification]
-    const valid = forms.map((form) => this.#readNotification(form)).filter((form) => form !== undefined)
+    const valid = forms.map((form) => this.#readNotification(form, this.#settings.report)).filter((form) => form !== undefined)
     const ignored = forms.length - valid.length
     if (ignored > 0) this.#settings.logger.warn(`ignored ${counted(ignored, 'malformed notification')}: \`type\` must be 'display' or 'click', and the rest JSON`)
     this.#calls.notify(valid)
   }
 
-  #readNotification (form: unknown): NotificationForm | undefined {
+  /**
+   * Queues a conversion of this visitor: Target counts a display of the mbox, and the order. Sent after the response, tried
+   * again like every notification, and the same in every decisioning method. Never throws; what is wrong is left out with one
+   * warning, and the rest counts.
+   *
+   * @param mbox name of the mbox that the success metric of an activity looks for; at most 250 characters
+   * @param conversion an order, a product, parameters. Among the parameters the names of at.js's `trackEvent` are understood:
+   *   `orderId`, `orderTotal`, `productPurchasedId`, `productId`, `categoryId` and `profile.…`
+   */
+  converted (mbox: string, conversion?: Conversion): void {
+    this.#notifyOf('converted', (report) => conversionNotification(mbox, conversion, report))
+  }
+
+  /**
+   * Queues attributes for this visitor's profile, likewise; audiences see them from the next call on. They are sent with an mbox
+   * of their own, `profile-update`.
+   *
+   * @param attributes by name; at most 50, with names of 128 and values of 256 characters
+   */
+  profile (attributes: Record<string, unknown>): void {
+    this.#notifyOf('profile', (report) => profileNotification(attributes, report))
+  }
+
+  #notifyOf (method: string, make: (report: ReportLimit) => NotificationForm | undefined): void {
+    const report: ReportLimit = (problem) => this.#warn(`${method}(): ${problem}`)
+    try {
+      const form = make(report)
+      const accepted = form === undefined ? undefined : this.#readNotification(form, report)
+      if (accepted !== undefined) this.#calls.notify([accepted])
+      else if (form !== undefined) this.#warn(`${method}(): its second argument must be data that JSON.stringify() accepts`)
+    } catch {
+      this.#warn(`${method}(): its arguments cannot be read`)
+    }
+  }
+
+  #readNotification (form: unknown, report: ReportLimit): NotificationForm | undefined {
     try {
       if (!isNotificationForm(form)) return undefined
-      const accepted = acceptableNotification(form, this.#settings.report)
+      const accepted = acceptableNotification(form, report)
       // One that cannot be sent would take others of its batch with it.
       JSON.stringify(accepted)
       return accepted
@@ -282,7 +318,11 @@ export class RequestTarget {
     const queue = (waited: Waited) => { if (waited.kind === 'answered') this.#calls.notify(read(waited.answer.response, what)) }
     if (call.outcome !== undefined) return queue(call.outcome)
     call.needed = true
-    call.wait(undefined, queue)
+    const arrived = this.#calls.expectNotifications()
+    call.wait(undefined, (waited) => {
+      queue(waited)
+      arrived()
+    })
   }
 
   /** Names a mistake of the app that cannot be an error, once per route. */

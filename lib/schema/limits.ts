@@ -79,6 +79,17 @@ export function acceptsMbox (name: unknown, report: ReportLimit): name is string
   return false
 }
 
+/** Names that Target keeps for its own metrics: it refuses a notification with one. */
+const RESERVED_MBOX = /-clicked$|^(?:display mboxes|any mbox|click from display mbox)$/
+
+/** Whether the edge accepts a name for the mbox of a conversion, with a report. */
+export function acceptsConversionMbox (name: unknown, report: ReportLimit): name is string {
+  if (!acceptsMbox(name, report)) return false
+  if (!RESERVED_MBOX.test(name)) return true
+  report(`mbox ${quoted(name)} was left out: Target refuses this name in notifications`)
+  return false
+}
+
 /** Kinds of parameters, by the member that holds them. */
 type ParameterKind = 'parameters' | 'profileParameters'
 
@@ -189,9 +200,11 @@ const DATE_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:
 
 const ORDER_RULES: Record<string, Rule> = {
   id: text(MAX_ORDER_ID),
-  // Totals come out of decimal types and forms as text.
+  // Forms have totals as text, databases as text, bigint or the object of a decimal type.
   total: (value) => {
-    const total = typeof value === 'string' && !isBlank(value) ? Number(value) : value
+    const isDecimal = isObject(value) && !(value instanceof Date)
+    const text = isDecimal || typeof value === 'bigint' ? String(value) : value
+    const total = typeof text === 'string' && !isBlank(text) ? Number(text) : text
     return typeof total === 'number' && total >= 0 && Number.isFinite(total) ? total : undefined
   },
   purchasedProductIds: productIds,
@@ -235,9 +248,14 @@ export function acceptableDetails<Details extends RequestDetails> (given: Detail
   for (const kind of ['parameters', 'profileParameters'] as const) {
     if (given[kind] !== undefined) set(kind, acceptableParameters(given[kind], kind, report) ?? (isObject(given[kind]) ? {} : undefined))
   }
-  if (order !== undefined) set('order', isObject(order) ? acceptableOrder(order, report) : undefined)
-  if (product !== undefined) set('product', isObject(product) ? applyRules<Product>(product, PRODUCT_RULES, 'product', report) : undefined)
-  if (address !== undefined) set('address', isObject(address) ? applyRules<Address>(address, ADDRESS_RULES, 'address', report) : undefined)
+  const isSection = (name: 'order' | 'product' | 'address'): boolean => {
+    const value: unknown = given[name]
+    if (!isObject(value) && value !== undefined && value !== null) report(`\`${name}\` must be an object and was left out`)
+    return isObject(value)
+  }
+  if (order !== undefined) set('order', isSection('order') ? acceptableOrder(order, report) : undefined)
+  if (product !== undefined) set('product', isSection('product') ? applyRules<Product>(product, PRODUCT_RULES, 'product', report) : undefined)
+  if (address !== undefined) set('address', isSection('address') ? applyRules<Address>(address, ADDRESS_RULES, 'address', report) : undefined)
   return details as Details
 }
 

@@ -16,7 +16,7 @@ import { blocksOf, complete, type Block } from './documents.ts'
 import '../support/no-unhandled-rejections.ts'
 
 const project = await startProject(t)
-const blocks = ['recipes', 'at-js', 'privacy', 'typescript', 'fastify'].flatMap((name) => blocksOf(`docs/${name}.md`))
+const blocks = ['recipes', 'at-js', 'privacy', 'typescript', 'fastify', 'conversions', 'production'].flatMap((name) => blocksOf(`docs/${name}.md`))
 const isCode = ({ language }: Block) => language === 'ts' || language === 'js'
 
 /** A forward proxy that opens tunnels, and counts them. */
@@ -49,6 +49,12 @@ interface Recipe { app: FastifyInstance, edge: TargetEdge }
 
 const HERO = /class="hero hero--[ab]"/
 const visitor = { [TARGET_COOKIE]: 'session#s-1#9999999999|PC#p-1.35_0#9999999999' }
+
+async function ordered (t: Test, app: FastifyInstance, edge: TargetEdge, url: string, order: object): Promise<void> {
+  t.equal((await app.inject({ method: 'POST', url })).statusCode, 200)
+  await app.target.flush()
+  t.match(edge.orders('orderConfirm'), [order])
+}
 
 /** What each recipe promises, seen from what a visitor gets and what the edge received. By heading. */
 const PROMISES: Record<string, (t: Test, recipe: Recipe, tunnels?: () => number) => unknown> = {
@@ -153,6 +159,28 @@ const PROMISES: Record<string, (t: Test, recipe: Recipe, tunnels?: () => number)
     await page.click('#hero button')
     await edge.until(() => edge.clicks('hero') === 1)
     t.equal(edge.clicks('hero'), 1)
+  },
+  'A conversion': (t, { app, edge }) => ordered(t, app, edge, '/checkout/done', { id: 'A-1001', total: 129.9 }),
+  'An order': (t, { app, edge }) => ordered(t, app, edge, '/orders', { id: 'A-1001', total: 129.9, purchasedProductIds: ['parka', 'beanie'] }),
+  'Other conversions': async (t, { app, edge }) => {
+    await app.inject({ method: 'POST', url: '/signup' })
+    await app.target.flush()
+    t.match(edge.notifications, [{ type: 'display', mbox: { name: 'signup' }, parameters: { plan: 'pro' } }])
+  },
+  'A webhook or a job': async (t, { app, edge }) => {
+    await app.inject({ method: 'POST', url: '/checkout', cookies: visitor })
+    await ordered(t, app, edge, '/paid', { id: 'A-1002', total: 59 })
+    t.match(edge.requests.at(-1)?.body.id, { tntId: 'p-1.35_0' })
+  },
+  'Attributes of the profile': async (t, { app, edge }) => {
+    await app.inject({ method: 'POST', url: '/preferences' })
+    await app.target.flush()
+    t.match(edge.notifications, [{ mbox: { name: 'profile-update' }, profileParameters: { favourite: 'outdoor', newsletter: 'true' } }])
+  },
+  'Lambda and Cloud Run': async (t, { app, edge }) => {
+    app.get('/', { config: { target: { prefetch: { mboxes: ['hero'] } } } }, async (request) => { request.target.displayed('hero'); return await request.target.html('hero') })
+    t.match((await app.inject('/')).body, HERO)
+    t.equal(edge.displays('hero'), 1, 'delivered when the response is there')
   },
   'Redirect offers': async (t, { app, edge }) => {
     const to = async (content: string) => {

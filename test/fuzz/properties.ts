@@ -156,7 +156,7 @@ const requests = property('requests of browsers', 24, browserRequest, ({ headers
   const request = { headers, protocol: 'https', host, originalUrl: `/${url}`, ip, ips: trusted ? [ip] : undefined } as unknown as FastifyRequest
   const failed: unknown[] = []
   const visitor = new Visitor(settings, cookie)
-  const functions = new AppFunctions({ parameters: () => query, profileParameters: () => form, report () {}, functionFailed: (_name, error) => failed.push(error) }, request, visitor)
+  const functions = new AppFunctions({ parameters: () => query, profileParameters: () => form, report () {}, functionFailed: (_name, error) => failed.push(error), earlyBody: { run: (_name, request, ask) => ask(request) } }, request, visitor)
   assert.equal(functions.ready, true)
   assert.deepEqual(failed, [])
   const made = new DeliveryRequests({ report () {} }, request, visitor, functions).create(plan)

@@ -1,0 +1,42 @@
+/** Notifications to come: they wait for an answer, a decision or the app's functions before they are queued. */
+
+/** Keeps them, and waits for those that there are. */
+export class Expectations {
+  readonly #open = new Set<object>()
+  readonly #watches = new Set<(ended: object) => void>()
+
+  /** Expects one more. Returns a function to be called when it is there, or will not come. */
+  add (): () => void {
+    const one = {}
+    this.#open.add(one)
+    return () => {
+      this.#open.delete(one)
+      for (const onEnded of this.#watches) onEnded(one)
+    }
+  }
+
+  /**
+   * Waits for those that there are now.
+   *
+   * @param timeout ms, the longest it waits
+   * @returns how many of them are still to come
+   */
+  async ended (timeout: number): Promise<number> {
+    if (this.#open.size === 0) return 0
+    const left = new Set(this.#open)
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer)
+        this.#watches.delete(onEnded)
+        resolve()
+      }
+      const timer = setTimeout(done, timeout)
+      const onEnded = (ended: object) => {
+        left.delete(ended)
+        if (left.size === 0) done()
+      }
+      this.#watches.add(onEnded)
+    })
+    return left.size
+  }
+}
