@@ -1,4 +1,4 @@
-/** The rule artifact that a command works on: from a file, from an address, or the one that Target publishes for a client. */
+/** The rule artifact that a command works on: from a file, from an address, or as published by Target for a client. */
 import { readFile } from 'node:fs/promises'
 import type { ArtifactFetch } from '../decisioning/artifact-fetch.ts'
 import { ArtifactSource } from '../decisioning/artifact-source.ts'
@@ -17,22 +17,22 @@ export const artifactOptions = {
 export interface ArtifactInput {
   /** Parsed JSON, not checked. */
   payload: object
-  /** The client code that it belongs to. */
+  /** Its client code. */
   client: string
   /** File or address. */
   location: string
-  /** Path of the file, where it is one. */
+  /** Path of the file; undefined for an address. */
   file: string | undefined
-  /** Bytes as they came. */
+  /** Size in bytes, before decoding. */
   size: number
-  /** Headers of the response; none for a file. */
+  /** Headers of the response; empty for a file. */
   headers: Readonly<Record<string, string | string[] | undefined>>
 }
 
 /**
  * Reads the artifact that the options name.
  *
- * @throws UsageError when they name none; CommandError when it cannot be read
+ * @throws UsageError if they name none; CommandError if it cannot be read
  */
 export async function readArtifact (values: Values): Promise<ArtifactInput> {
   const given = textOf(values, 'artifact')

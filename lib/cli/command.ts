@@ -1,14 +1,14 @@
-/** What a command of the command line is: its options, its help, and how its arguments are read. */
+/** The shape of a command: its options, its help, and how its arguments are parsed. */
 import { parseArgs } from 'node:util'
 import { mostSimilar } from '../validation.ts'
 import type { Terminal } from './terminal.ts'
 
-/** An option of a command, as `parseArgs` of `node:util` takes it, with its line of the help. */
+/** An option of a command, as accepted by `parseArgs` of `node:util`, with its line of help. */
 export interface CommandOption {
   type: 'string' | 'boolean'
-  /** May be given several times. */
+  /** May be used several times. */
   multiple?: boolean
-  /** Name of its value in the help, in capitals. */
+  /** Name of its value in the help, in upper case. */
   value?: string
   description: string
 }
@@ -18,27 +18,27 @@ export type Values = Record<string, string | boolean | (string | boolean)[] | un
 
 /** A command. */
 export interface Command {
-  /** One line. */
+  /** One line of help. */
   summary: string
   /** Options by their long name. */
   options: Record<string, CommandOption>
-  /** Whole commands to copy. */
+  /** Arguments of complete commands to copy. */
   examples: string[]
-  /** @returns the exit code: 0, or 1 where the result is not as it should be */
+  /** @returns the exit code: 0, or 1 if the result is not as it should be */
   run (values: Values, terminal: Terminal): Promise<number>
 }
 
-/** A command line that cannot be run; the message says what to write. The exit code is 2. */
+/** An invalid command line; the message says what to write. The exit code is 2. */
 export class UsageError extends Error {}
 
-/** Something that went wrong outside, such as a file that cannot be read. The exit code is 1. */
+/** An external failure, such as a file that cannot be read. The exit code is 1. */
 export class CommandError extends Error {}
 
-/** The name that people type. */
+/** The program's name as typed. */
 export const PROGRAM = 'npx fastify-adobe-target'
 
 /**
- * Reads a command's arguments.
+ * Parses a command's arguments.
  *
  * @throws UsageError naming the argument
  */
@@ -78,13 +78,13 @@ export function helpOf (name: string, { summary, options, examples }: Command, t
   ].join('\n')
 }
 
-/** The value of a text option. @throws UsageError when it must be there and is not */
+/** The value of a text option; undefined if missing or empty. */
 export function textOf (values: Values, name: string): string | undefined {
   const value = values[name]
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
-/** The values of an option that may be given several times. */
+/** The values of an option that may be used several times. */
 export const textsOf = (values: Values, name: string): string[] => [values[name] ?? []].flat().map(String)
 
 /** A whole number. @throws UsageError naming the option */

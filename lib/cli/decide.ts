@@ -1,4 +1,4 @@
-/** `decide`: what a visitor gets on-device, and why, rule by rule. */
+/** `decide`: shows what a visitor gets on-device, and why, rule by rule. */
 import { counted } from '../diagnostics.ts'
 import { compileArtifact, type CompiledArtifact } from '../decisioning/compile.ts'
 import { decide } from '../decisioning/decide.ts'
@@ -123,7 +123,7 @@ function decideMany (asked: Asked, count: number, terminal: Terminal, isJson: bo
 const explainFor = ({ artifact, client, parameters, now }: Asked, request: DeliveryRequest, kind: 'mbox' | 'view', name: string) =>
   explain(artifact, request, { kind, name, parameters }, { client, now })
 
-/** What the decision itself returns, so that the explanation cannot be the only one to say so. */
+/** The content returned by the decision itself, so that the output does not rest on the explanation alone. */
 function contentOf ({ artifact, client, request, parameters, now }: Asked, kind: 'mbox' | 'view', name: string): unknown[] {
   const location = { name, parameters }
   const { response } = decide(artifact, { ...request, prefetch: kind === 'mbox' ? { mboxes: [{ ...location, index: 0 }] } : { views: [location] } }, { client, now })

@@ -1,4 +1,4 @@
-/** `doctor`: whether Target can be used from here, and what to do where it cannot. */
+/** `doctor`: checks whether Target can be used from this machine, and says what to do if not. */
 import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
@@ -35,12 +35,12 @@ export const doctorCommand: Command = {
   run: runDoctor
 }
 
-/** What one check found. */
+/** The result of one check. */
 interface Finding {
   check: string
   state: 'ok' | 'warning' | 'error'
   text: string
-  /** What to do, where it is not well. */
+  /** What to do, unless the state is `ok`. */
   advice?: string
 }
 
@@ -231,7 +231,7 @@ async function deliver ({ origin, organizationId, mbox, propertyToken, client }:
   try {
     body = JSON.parse(text)
   } catch {
-    // Said by who looks at it.
+    // Reported by the caller, which checks the body.
   }
   return { status: response.status, body, elapsed, date: Number.isNaN(date) ? undefined : date }
 }
@@ -260,7 +260,7 @@ async function checkArtifact ({ client, values }: Patient, report: Report): Prom
   }
 }
 
-/** What the site's own answer shows of `cookies`, `trustProxy` and caches. */
+/** Checks the site's own response for `cookies`, `trustProxy` and caches. */
 async function checkSite (site: URL, report: Report): Promise<void> {
   let response: Response
   try {

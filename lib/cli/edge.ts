@@ -1,4 +1,4 @@
-/** `edge`: the local edge as a command, for any language and any test suite. */
+/** `edge`: runs the local edge, for any language and any test suite. */
 import { once } from 'node:events'
 import { watch } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
@@ -70,7 +70,7 @@ const settingsOf = (values: Values) => {
   return { ...(client !== undefined && { client }), ...(organizationId !== undefined && { organizationId }) }
 }
 
-/** html, or what is JSON: an object, a list or null. */
+/** The content of an offer: html, or parsed JSON if it is an object, a list or null. */
 function contentOf (mbox: string, text: string): string | object | null {
   if (!/^\s*(?:[[{]|null\s*$)/.test(text)) return text
   try {
@@ -85,7 +85,7 @@ function setFault (edge: TargetEdge, text: string): void {
   edge.fault(kind as Parameters<TargetEdge['fault']>[0], { route: route as 'delivery' | 'artifact' | 'geo' })
 }
 
-/** One line for a request: when, what was asked, what was decided, how it was answered. */
+/** One line for a request: time, status, request, decision and duration. */
 function lineOf (request: FastifyRequest, reply: FastifyReply, payload: unknown): string {
   const time = new Date().toISOString().slice(11, 23)
   const status = reply.statusCode
@@ -125,13 +125,13 @@ function parsed<Body> (payload: unknown): Body | undefined {
   }
 }
 
-/** Watches the folder: editors and builds put a new file in place of the old one. */
+/** Watches the folder, since editors and builds replace the file. */
 function watchFile (file: string, changed: () => void): () => void {
   let timer: NodeJS.Timeout | undefined
   const watcher = watch(dirname(resolve(file)), (_event, name) => {
     if (name !== null && name !== basename(file)) return
     clearTimeout(timer)
-    // A file is written in several steps.
+    // A write may come in several events.
     timer = setTimeout(changed, 100)
   })
   watcher.on('error', () => {})

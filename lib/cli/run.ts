@@ -14,9 +14,8 @@ const commands = new Map<string, () => Promise<Command>>([
 /**
  * Runs one command line.
  *
- * @param args what follows the program's name
- * @returns the exit code: 0; 1 where the result is not as it should be, or something outside went wrong; 2 where the
- * arguments are wrong
+ * @param args the arguments after the program's name
+ * @returns the exit code: 0; 1 if the result is not as it should be, or on an external failure; 2 if the arguments are invalid
  */
 export async function runCommandLine (args: string[], terminal: Terminal): Promise<number> {
   try {

@@ -1,16 +1,16 @@
-/** What the commands print to: lines, colours only on a terminal, progress only where somebody watches. */
+/** Output of the commands: lines, with colours and progress only on a terminal. */
 import { styleText } from 'node:util'
 
 type Format = Parameters<typeof styleText>[0]
 
-/** The streams that a terminal writes to; those of `process` fit. */
+/** A stream that a terminal writes to, such as `process.stdout`. */
 export interface Output {
   write (text: string): unknown
   isTTY?: boolean
   columns?: number
 }
 
-/** Prints what a command has to say. */
+/** Prints a command's output. */
 export class Terminal {
   readonly #stdout: Output
   readonly #stderr: Output
@@ -24,29 +24,29 @@ export class Terminal {
     this.#colours = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
   }
 
-  /** Columns of the terminal; 80 where the output goes elsewhere. */
+  /** Columns of the terminal; 80 if the output is not one. */
   get width (): number { return this.#stdout.columns ?? 80 }
 
-  /** A line of the result. */
+  /** Prints a line of the result. */
   line (text = ''): void {
     this.#clearProgress()
     this.#stdout.write(`${text}\n`)
   }
 
-  /** A line about the command itself: errors and hints, kept apart from the result. */
+  /** Prints a line about the command itself, such as errors and hints, to stderr. */
   note (text: string): void {
     this.#clearProgress()
     this.#stderr.write(`${text}\n`)
   }
 
-  /** Shows how far long work has come, on one line that the next output replaces. Nothing where stderr is not a terminal. */
+  /** Shows the progress of long work on one line, which the next output replaces. Does nothing unless stderr is a terminal. */
   progress (text: string): void {
     if (this.#stderr.isTTY !== true) return
     this.#stderr.write(`\r\u001B[K${text}`)
     this.#progress = true
   }
 
-  /** Text in a format of `node:util`'s `styleText`, where colours are on. */
+  /** Applies a format of `node:util`'s `styleText` if colours are on. */
   style (format: Format, text: string): string {
     return this.#colours ? styleText(format, text) : text
   }
@@ -63,7 +63,7 @@ export class Terminal {
   }
 }
 
-/** Text from artifacts, servers and requests on one line: escape sequences in it must not reach the terminal. */
+/** Text from artifacts, servers and requests on one line, without escape sequences, which must not reach the terminal. */
 export const clean = (text: unknown, maxLength = 200): string => {
   const line = String(text).replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim()
   return line.length > maxLength ? `${line.slice(0, maxLength - 1)}…` : line

@@ -1,4 +1,4 @@
-/** `types`: what the artifact's offers look like, as TypeScript and TypeBox. */
+/** `types`: generates TypeScript and TypeBox from the artifact's offers. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { counted } from '../diagnostics.ts'
 import { compileArtifact, type CompiledArtifact } from '../decisioning/compile.ts'
@@ -54,7 +54,7 @@ async function runTypes (values: Values, terminal: Terminal): Promise<number> {
   return 0
 }
 
-/** The file: the same for the same offers, whatever order the artifact has them in. */
+/** The generated file: the same for the same offers, whatever their order in the artifact. */
 function sourceOf (artifact: CompiledArtifact): string {
   const schemas: string[] = []
   const members: string[] = []
@@ -85,7 +85,7 @@ ${imports === '' ? '\nexport {}\n' : ''}`
 
 const keyOf = (name: string): string => /^[A-Za-z_$][\w$]*$/.test(name) ? name : `'${name.replace(/[\\']/g, '\\$&').replace(/[\r\n\u2028\u2029]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)}'`
 
-/** `checkout-flags` → `CheckoutFlags`, which no other mbox has. */
+/** `checkout-flags` → `CheckoutFlags`, made unique. */
 function identifierFor (name: string, taken: Set<string>): string {
   const words = name.split(/[^A-Za-z0-9]+/).filter(Boolean).map((word) => word[0]!.toUpperCase() + word.slice(1)).join('')
   const base = /^[A-Za-z]/.test(words) && words !== 'Type' && words !== 'Static' ? words : `Mbox${words}`
@@ -95,7 +95,7 @@ function identifierFor (name: string, taken: Set<string>): string {
   return identifier
 }
 
-/** Deeper offers are typed as unknown there. */
+/** Deeper parts of offers are typed as unknown. */
 const MAX_DEPTH = 16
 
 function shapeOf (value: unknown, depth: number): Shape {
@@ -114,7 +114,7 @@ function shapeOf (value: unknown, depth: number): Shape {
   }
 }
 
-/** The type of what may be of one or of the other. */
+/** The type of values that may have either type. */
 function merge (one: Shape, other: Shape): Shape {
   if (one.kind === 'unknown' || other.kind === 'unknown') return { kind: 'unknown' }
   if (one.kind === 'union' || other.kind === 'union') {

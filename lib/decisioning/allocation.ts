@@ -1,5 +1,5 @@
 /**
- * Which share of an activity a visitor falls into.
+ * Computes which share of an activity a visitor falls into.
  *
  * Must agree with Target's edge to the last bit, or a visitor sees one experience on-device and another from the edge.
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3; MurmurHash3 x86 32-bit by Austin Appleby (public domain).
@@ -10,7 +10,7 @@ import type { VisitorId } from '../schema/index.ts'
 /**
  * MurmurHash3 (x86, 32-bit, seed 0) over UTF-16 code units taken in pairs.
  *
- * @param parts of the text, as if joined; joining them first would cost more than the hash
+ * @param parts of the text, hashed as if joined; joining them first would cost more than the hash
  * @returns a signed 32-bit integer
  */
 export function hashUtf16 (...parts: string[]): number {
@@ -42,19 +42,19 @@ function scramble (pair: number): number {
 }
 
 /**
- * The visitor's place in an activity: 0 to 99.99 in steps of 0.01, always the same for the same three.
+ * The visitor's bucket in an activity: 0 to 99.99 in steps of 0.01, always the same for the same arguments.
  *
  * @param client Target client code
  * @param activity activity id
- * @param visitor what {@link allocationId} gives
+ * @param visitor the result of {@link allocationId}
  */
 export function allocate (client: string, activity: string, visitor: string): number {
   return Math.abs(hashUtf16(client, '.', activity, '.', visitor, '.0')) % 10000 / 100
 }
 
 /**
- * The id that decides the allocation: the first of ECID, `tntId` without its location hint, `thirdPartyId`; without any of
- * them a new one, so that the visitor is placed at random.
+ * The id that decides the allocation: the first of ECID, `tntId` without its location hint, `thirdPartyId`; if there is none,
+ * a new one, so that the bucket is random.
  */
 export function allocationId (id: VisitorId): string {
   const { marketingCloudVisitorId, tntId, thirdPartyId } = id

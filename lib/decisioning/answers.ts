@@ -1,6 +1,6 @@
 /**
- * What a matched rule answers, prepared so that an answer is put together from small fresh objects: the caller may change
- * it, the artifact stays as it was, and nothing is cloned that need not be.
+ * A rule's answers, prepared so that each is assembled from small fresh objects: the caller may change it, the artifact stays
+ * unchanged, and nothing is cloned needlessly.
  *
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3.
  */
@@ -11,18 +11,18 @@ import { compileMacros, type MacroSource } from './macros.ts'
 /** Response tokens by name. */
 export type Tokens = Record<string, unknown>
 
-/** What one rule answers to one mbox, page load or view: the parts that its location keeps are taken from it. */
+/** A rule's answer to one mbox, page load or view, from which the parts that the location uses are taken. */
 export interface Consequence extends MboxResponse {
   options: Option[]
 }
 
-/** What of a request shows in the answer. */
+/** The parts of a request that an answer depends on. */
 export interface AnswerSource extends MacroSource {
-  /** Goes into the answer as it is. */
+  /** Copied into the answer. */
   index?: number | undefined
 }
 
-/** Makes a fresh answer. `tokens`: response tokens beside the rule's own. */
+/** Makes a fresh answer. `tokens`: response tokens in addition to the rule's own. */
 export type Answer = (details: AnswerSource, tokens: Tokens | undefined) => Consequence
 
 /** The answers of a rule. */
@@ -33,7 +33,7 @@ export interface Answers {
   prefetch: Answer
   /** With event tokens and all metrics. */
   prefetchView: Answer
-  /** Name of the location, as the artifact has it. */
+  /** Name of the location in the artifact. */
   name: string | undefined
   /** Event tokens of a display, in order, blank options included: showing nothing is an experience too. */
   displayTokens: readonly string[]
@@ -41,7 +41,7 @@ export interface Answers {
 
 /**
  * @param rule of the artifact, checked
- * @param responseTokens names of the response tokens that the artifact wants
+ * @param responseTokens names of the response tokens that the artifact requests
  * @throws Error when its content is nested too deep
  */
 export function compileAnswers ({ consequence, meta }: ArtifactRule, responseTokens: ReadonlySet<string>): Answers {
@@ -69,9 +69,9 @@ function displayToken (metric: ArtifactMetric | undefined): string | undefined {
 }
 
 /*
- * How answers are made fast: in V8 it costs ten times as much to add a member to a spread object as to spread it, so the
- * templates have all members and those that differ are overwritten; and a spread is fast only where it sees few shapes, so
- * there is one for each kind of thing.
+ * Why answers are built this way: in V8, adding a member to a spread object costs ten times as much as the spread, so templates
+ * have all members and the variable ones are overwritten; and a spread is fast only if it sees few shapes, so each kind of
+ * object has its own.
  */
 
 function compileAnswer (rest: object, options: OptionMaker[], metrics: ArtifactMetric[] | undefined): Answer {
@@ -129,7 +129,7 @@ function compileAction (action: unknown, meta: object): (details: MacroSource) =
   }
 }
 
-/** Tokens that come from the rule's meta, by the names in which both agree. */
+/** Tokens that are copied from the rule's meta, under the same names. */
 const META_TOKENS = [
   'activity.id', 'activity.name', 'activity.type', 'experience.id', 'experience.name', 'location.id', 'location.name',
   'location.type', 'offer.id', 'offer.name', 'option.id', 'option.name'
@@ -151,7 +151,7 @@ type Nested = ReadonlyArray<readonly [name: string, copy: Copier]>
 const MAX_DEPTH = 512
 
 /**
- * Prepares copying of a JSON value: a flat one costs one spread.
+ * Compiles a function that copies a JSON value: a flat one costs one spread.
  *
  * @throws Error when it is nested too deep
  */
@@ -161,10 +161,10 @@ function copier (value: unknown, depth = 0): Copier {
   return Array.isArray(value) ? () => renew([...value] as any, nested) : () => renew({ ...value }, nested)
 }
 
-/** Members that a spread would share. */
+/** Members that a spread would share with the original. */
 function nestedMembers (value: object, depth = 0): Nested {
   if (depth > MAX_DEPTH) throw new Error(`content is nested more than ${MAX_DEPTH} levels deep`)
-  // JSON.parse makes such a member, and an assignment to a copy would take it for the prototype.
+  // JSON.parse creates it as an own member, but assigning it to a copy would set the prototype.
   if (Object.hasOwn(value, '__proto__')) throw new Error('content has a member __proto__')
   return Object.entries(value)
     .filter(([, member]) => isContainer(member))

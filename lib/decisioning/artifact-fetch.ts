@@ -1,21 +1,21 @@
-/** How the engine fetches, without knowing by what: the rule artifact and the geo lookup. */
+/** The interface through which the engine fetches the rule artifact and geo lookups, independent of the HTTP client. */
 
 /** Adobe's CDN for artifacts and geo lookups. */
 export const CDN = 'https://assets.adobetarget.com'
 
-/** A GET over the plugin's own connections: any complete answer resolves, whatever its status. */
+/** A GET over the plugin's own connections; resolves with any complete response, whatever its status. */
 export type ArtifactFetch = (url: string, options: {
   /** For the tracing channel. */
   kind: 'artifact' | 'geo'
   headers: Record<string, string>
   /** Largest body, in bytes. */
   maxSize: number
-  /** ms, one wall clock over everything. */
+  /** Timeout of the whole request in ms. */
   timeout: number
   signal?: AbortSignal | undefined
 }) => Promise<FetchedFile>
 
-/** An answer to a GET. */
+/** The response to a GET. */
 export interface FetchedFile {
   status: number
   /** Names in lower case. */

@@ -1,8 +1,8 @@
 /**
- * The rule artifact's life: fetched, checked, compiled, kept fresh. The only part of the engine that knows time and network.
+ * The rule artifact's life cycle: fetched, checked, compiled, kept fresh. The only part of the engine with timers and network.
  *
- * The last good artifact stays until a better one is compiled, whatever its origin answers in between. With a store it
- * outlives the process, and of all instances only the one that leads asks the origin; the others follow the store.
+ * The last good artifact stays until a better one is compiled, whatever its origin returns in between. With a store it
+ * outlives the process, and only the leading instance polls the origin; the others follow the store.
  */
 import { AsyncResource } from 'node:async_hooks'
 import { backoff, channels, Log, type TargetLogger } from '../diagnostics.ts'
@@ -14,9 +14,9 @@ import { type CompiledArtifact, compileArtifact } from './compile.ts'
 import { geoFromHeaders } from './geo.ts'
 
 /**
- * - `loading`: the first artifact is on its way
- * - `ready`: there is one, and the last look at its origin succeeded
- * - `stale`: there is one, but the last look failed, or it is a stored one that has not been confirmed since the start
+ * - `loading`: the first artifact is being loaded
+ * - `ready`: there is one, and the last poll succeeded
+ * - `stale`: there is one, but the last poll failed, or it is a stored one that has not been confirmed since the start
  * - `failed`: there is none, and the last attempt failed
  */
 export type ArtifactState = 'loading' | 'ready' | 'stale' | 'failed'
@@ -24,38 +24,38 @@ export type ArtifactState = 'loading' | 'ready' | 'stale' | 'failed'
 /** Events as Adobe's Node SDK names them. */
 export type ArtifactEvent = 'clientReady' | 'artifactDownloadSucceeded' | 'artifactDownloadFailed' | 'geoLocationUpdated'
 
-/** Settings of an {@link ArtifactKeeper}; options are named as in Adobe's Node SDK. */
+/** Settings of an {@link ArtifactKeeper}; options have the names of Adobe's Node SDK. */
 export interface ArtifactSettings extends ArtifactSourceSettings {
-  /** An artifact to start with, parsed JSON; the first look at the origin is then one interval later. It must not be changed. */
+  /** An artifact to start with, as parsed JSON; the first poll is then one interval later. It must not be changed. */
   artifactPayload?: unknown
-  /** Where the last artifact is kept, and shared with other instances. */
+  /** Keeps the last artifact and shares it with other instances. */
   artifactStore?: ArtifactStore | undefined
-  /** ms between two looks at the origin; 0: none once there is an artifact. */
+  /** ms between polls of the origin; 0: none once there is an artifact. */
   pollingInterval: number
   logger: TargetLogger
   /** Must not throw. */
   onEvent?: ((name: ArtifactEvent, detail: object) => void) | undefined
 }
 
-/** The artifact for `health()`. */
+/** The state of the artifact, for `health()`. */
 export interface ArtifactHealth {
   state: ArtifactState
-  /** Of the artifact that decisions are made by; absent before there is one. */
+  /** Version of the artifact in use; absent before there is one. */
   version?: string
   /** ms since its origin last confirmed it. */
   age?: number
-  /** Why the last look failed; absent when it did not. */
+  /** Why the last poll failed; absent if it succeeded. */
   error?: string
 }
 
-/** ms before the first retry, doubled each time up to the polling interval, or to the second where nothing is polled. */
+/** ms before the first retry, doubled each time up to the polling interval, or up to `MAX_RETRY` without polling. */
 const FIRST_RETRY = 1000
 const MAX_RETRY = 300_000
 
-/** Intervals are shortened or stretched by up to a tenth, so that many processes do not ask at the same time. */
+/** Intervals vary by up to a tenth, so that many processes do not poll at the same time. */
 const JITTER = [0.9, 1.1] as const
 
-/** How an attempt ended. */
+/** The result of an attempt. */
 interface Attempt {
   changed: boolean
   /** When the origin confirmed the artifact, by `performance.now()`. */
@@ -67,13 +67,13 @@ interface Waiter {
   reject: (error: TargetError) => void
 }
 
-/** Keeps the current artifact. */
+/** Loads the artifact and keeps it current. */
 export class ArtifactKeeper {
   readonly #settings: ArtifactSettings
   readonly #source: ArtifactSource
   readonly #sharing: ArtifactSharing | undefined
   readonly #log: Log
-  /** Work runs in the async context of this object's making, never in that of a request. */
+  /** Runs work in the async context in which this object was created, never in that of a request. */
   readonly #scope = new AsyncResource('fastify-adobe-target.artifact')
   readonly #waiters = new Set<Waiter>()
   readonly #closing = new AbortController()
@@ -83,12 +83,12 @@ export class ArtifactKeeper {
   #error: TargetError | undefined
   #failures = 0
   #retrievals = 0
-  /** By `performance.now()`, which no change of the clock moves. */
+  /** By `performance.now()`, which is unaffected by clock changes. */
   #confirmedAt: number | undefined
   /** The same by the wall clock, ms since the epoch, for traces. */
   #retrievedAt: number | undefined
   #announced = false
-  /** Whether an artifact was confirmed since the start; a stored one is not, before its origin or the leader was asked. */
+  /** Whether an artifact was confirmed since the start, by its origin or by the leader; a restored one at first is not. */
   #confirmed = false
   #running: Promise<Attempt> | undefined
   #timer: NodeJS.Timeout | undefined
@@ -104,12 +104,12 @@ export class ArtifactKeeper {
   /** Where the artifact comes from. */
   get location (): string { return this.#source.location }
 
-  /** The artifact to decide by. A request should read it once and keep to it. */
+  /** The artifact to decide with. A request should read it only once. */
   get current (): CompiledArtifact | undefined { return this.#current }
 
   get state (): ArtifactState { return this.#state }
 
-  /** Plain facts, without I/O; also after `stop()`. */
+  /** The current state, without I/O; works even after `stop()`. */
   get health (): ArtifactHealth {
     const health: ArtifactHealth = { state: this.#state }
     if (this.#current !== undefined) health.version = this.#current.version
@@ -118,7 +118,7 @@ export class ArtifactKeeper {
     return health
   }
 
-  /** For traces, as Adobe's engine tells it. */
+  /** For traces, in the format of Adobe's engine. */
   get trace (): Record<string, unknown> {
     return {
       artifactLocation: this.#settings.artifactPayload === undefined ? this.location : 'Not Applicable',
@@ -133,7 +133,7 @@ export class ArtifactKeeper {
 
   get #stopped (): boolean { return this.#closing.signal.aborted }
 
-  /** Begins loading and polling. Returns at once; timers do not keep the process alive. */
+  /** Starts loading and polling. Returns immediately; timers do not keep the process alive. */
   start (): void {
     if (this.#started || this.#stopped) return
     this.#started = true
@@ -142,14 +142,14 @@ export class ArtifactKeeper {
   }
 
   /**
-   * Fetches the artifact now, or joins the download under way.
+   * Fetches the artifact now, or joins the current download.
    *
-   * @returns `changed: false` when the origin has nothing new; rejects with `FST_TARGET_ARTIFACT` and keeps the old artifact
-   * when there is no usable one, with `FST_TARGET_CLOSED` after `stop()`
+   * @returns `changed: false` if the origin has nothing new; rejects with `FST_TARGET_ARTIFACT` and keeps the old artifact
+   * if the new one is unusable, with `FST_TARGET_CLOSED` after `stop()`
    */
   async refresh (): Promise<{ changed: boolean }> {
     if (this.#stopped) throw failure('FST_TARGET_CLOSED', 'the rule artifact was not fetched')
-    // What is running may be a look at the store only.
+    // The running attempt may only be reading the store.
     if (this.#sharing !== undefined) await this.#running?.catch(() => {})
     const { changed } = await this.#run(() => this.#download())
     return { changed }
@@ -158,13 +158,13 @@ export class ArtifactKeeper {
   /**
    * Resolves when there is an artifact.
    *
-   * @param options `timeout`: ms; default: as long as it takes
-   * @returns rejects with `FST_TARGET_NOT_READY` at the timeout, or when the client is closed first
+   * @param options `timeout`: ms; default: none
+   * @returns rejects with `FST_TARGET_NOT_READY` at the timeout, or if the client is closed first
    */
   async ready ({ timeout }: { timeout?: number } = {}): Promise<void> {
     if (this.#current !== undefined) return
     if (this.#stopped) throw this.#notReady('the client is closed')
-    // Somebody waits for the next attempt: the process must not end before it.
+    // A caller waits for the next attempt: it must keep the process alive.
     this.#timer?.ref()
     let timer: NodeJS.Timeout | undefined
     let waiter: Waiter | undefined
@@ -183,14 +183,14 @@ export class ArtifactKeeper {
     return failure('FST_TARGET_NOT_READY', detail, { cause: this.#error })
   }
 
-  /** Ends polling and the download under way. The artifact stays. */
+  /** Stops polling and aborts the current download. The artifact stays. */
   stop (): void {
     this.#closing.abort()
     clearTimeout(this.#timer)
     for (const { reject } of this.#waiters) reject(this.#notReady('the client was closed'))
   }
 
-  /** One attempt at a time, in the keeper's own async context; then the next one is set. */
+  /** Runs one attempt at a time, in the keeper's own async context, and schedules the next. */
   #run (attempt: () => Promise<Attempt>): Promise<Attempt> {
     this.#running ??= this.#scope.runInAsyncScope(async () => {
       clearTimeout(this.#timer)
@@ -208,14 +208,14 @@ export class ArtifactKeeper {
     return this.#running
   }
 
-  /** The first look: what is stored is in use before the origin is asked, unless the store takes its time. */
+  /** The first attempt: uses the stored artifact before polling the origin, unless the store is slow. */
   async #begin (): Promise<Attempt> {
     const restored = await this.#sharing?.restore((stored) => this.#restore(stored))
     return await (restored === false ? this.#download() : this.#look())
   }
 
   async #restore (stored: StoredArtifact): Promise<void> {
-    // It may come late.
+    // The stored artifact may arrive after a fetched one.
     const wanted = () => this.#current === undefined
     if (!wanted() || this.#stopped) return
     try {
@@ -229,7 +229,7 @@ export class ArtifactKeeper {
     this.#announce()
   }
 
-  /** One look for something newer: at the origin, or at the store where another instance leads. */
+  /** Polls once: the origin, or the store if another instance leads. */
   async #look (): Promise<Attempt> {
     const sharing = this.#sharing
     if (sharing === undefined) return await this.#download()
@@ -249,7 +249,7 @@ export class ArtifactKeeper {
     if (stored === undefined && this.#current === undefined) return await this.#download()
     const changed = stored !== undefined && stored.digest !== known?.digest
     if (changed) await this.#useStored(stored)
-    // Clocks of two machines are compared only where nothing else is known.
+    // It was confirmed just now, by this machine's clock: clocks of two machines are compared only if nothing else is known.
     if (stored !== undefined && known !== undefined && stored.fetchedAt !== known.fetchedAt) this.#confirmedAt = performance.now()
     if (stored !== undefined) sharing.use(stored)
     if (sharing.isStale(this.#confirmedAt!)) throw failure('FST_TARGET_ARTIFACT', 'the leading instance has not confirmed it recently')
@@ -284,7 +284,7 @@ export class ArtifactKeeper {
     return { changed: true, confirmedAt: performance.now() }
   }
 
-  /** @returns whether it is in use now: it may not be `wanted` any more once it is compiled */
+  /** @returns whether it is in use now: once compiled, it may no longer be `wanted` */
   async #use (payload: unknown, wanted: () => boolean = () => true): Promise<boolean> {
     const compiled = await compileArtifact(payload, { report: (problem) => this.#report(problem) })
     if (this.#stopped) throw failure('FST_TARGET_CLOSED', 'the rule artifact was not compiled')
@@ -303,7 +303,7 @@ export class ArtifactKeeper {
     this.#announce()
   }
 
-  /** There is an artifact. */
+  /** Announces that there is an artifact. */
   #announce (): void {
     for (const { resolve } of this.#waiters) resolve()
     if (this.#announced) return
@@ -339,24 +339,24 @@ export class ArtifactKeeper {
     if (this.#waiters.size === 0) this.#timer.unref()
   }
 
-  /** Whether the origin is to be asked: a leader looks at the store more often than that. */
+  /** Whether the origin is due for a poll: a leader renews its lead more often than that. */
   get #isDue (): boolean {
     if (this.#state !== 'ready' || this.#confirmedAt === undefined) return true
     return performance.now() - this.#confirmedAt + this.#sharing!.interval / 2 >= this.#settings.pollingInterval
   }
 
-  /** ms to the next attempt, if there is to be one. */
+  /** ms until the next attempt; undefined if there is none. */
   #delay (): number | undefined {
     const { pollingInterval, artifactPayload } = this.#settings
     const jitter = JITTER
     const interval = this.#sharing?.interval ?? pollingInterval
     if (this.#failures === 0) return interval > 0 ? backoff(1, { first: interval, max: interval, jitter }) : undefined
     if (pollingInterval > 0) return backoff(this.#failures, { first: FIRST_RETRY, max: pollingInterval, jitter })
-    // Without polling only what was never confirmed is tried again.
+    // Without polling, retry only if no artifact was ever confirmed.
     return !this.#confirmed && artifactPayload === undefined ? backoff(this.#failures, { first: FIRST_RETRY, max: MAX_RETRY, jitter }) : undefined
   }
 
-  /** A rule that cannot work is logged once, not with every new artifact that still has it. */
+  /** Logs a broken rule once, not with every new artifact that still has it. */
   #report (problem: string): void {
     if (this.#log.once(`artifact ${problem}`)) this.#log.error(`rule artifact: ${problem}`)
   }

@@ -1,8 +1,8 @@
 /**
  * The rule artifact that Target publishes for on-device decisioning, major version 1.
  *
- * Only what decisions depend on is checked; further members are allowed, since Adobe adds some without a new version. Rules
- * have a schema of their own, so that those of a large artifact can be checked in slices.
+ * Only what decisions depend on is checked; additional members are allowed, since Adobe adds some without a new version. Rules
+ * have a separate schema, so that those of a large artifact can be checked in slices.
  */
 import { Type, type Static } from '@sinclair/typebox'
 
@@ -11,11 +11,11 @@ export const DEFAULT_GLOBAL_MBOX = 'target-global-mbox'
 
 const open = { additionalProperties: true } as const
 const Names = Type.Optional(Type.Array(Type.String()))
-/** TypeBox reads a plain string as `.*`, and a name with a line break would go unchecked. */
+/** TypeBox reads a plain string as `.*`, so a name with a line break would go unchecked. */
 const AnyName = Type.String({ pattern: '^[\\s\\S]*$' })
 const RulesByName = Type.Optional(Type.Record(AnyName, Type.Array(Type.Unknown())))
 
-/** All of an artifact but its rules. */
+/** An artifact without its rules. */
 export const Artifact = Type.Object({
   version: Type.String({ pattern: '^1(?!\\d)', expected: 'a format version 1.x', description: 'Semantic version; only major version 1 is known.' }),
   globalMbox: Type.Optional(Type.String({ description: 'Name under which the page load is decided; default target-global-mbox.' })),

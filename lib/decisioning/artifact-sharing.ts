@@ -1,54 +1,54 @@
 /**
- * How instances share one artifact: through a store that may fail or hang at any time, and that then is as if absent.
+ * How instances share one artifact: through a store that may fail or hang at any time, and is then treated as absent.
  *
- * Only what this file returns is waited for, and that always ends: a broken store is an empty one that lets everybody lead.
+ * Promises returned here always settle: a broken store behaves like an empty one that lets every instance lead.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Log, type TargetLogger } from '../diagnostics.ts'
 import type { ArtifactStore, StoredArtifact } from './artifact-store.ts'
 
-/** Longest time between two looks at the store, in ms, where the instances elect a leader. */
+/** Maximum ms between reads of the store if the instances elect a leader. */
 const FOLLOW_INTERVAL = 10_000
 
-/** Looks after which a leader that has not renewed its lead has lost it. */
+/** Intervals after which a leader that has not renewed its lead loses it. */
 const TERM = 3
 
-/** Failed looks at the origin after which a leader lets another instance try. */
+/** Failed polls of the origin after which a leader lets another instance try. */
 const YIELD_AFTER = 3
 
-/** ms the store has at the start before the origin is asked as well. */
+/** ms to wait for the store at the start before polling the origin too. */
 const RESTORE_PATIENCE = 500
 
-/** ms an instance without an artifact leaves the leader to store the first one, and between two looks for it. */
+/** ms that an instance without an artifact waits for the leader to store the first one, and ms between its reads. */
 const FIRST_PATIENCE = 2000
 const FIRST_INTERVAL = 100
 
-/** ms a store has for one call. */
+/** ms until a call to the store counts as failed. */
 const TIMEOUT = 1000
 
-/** What {@link ArtifactSharing} works with. */
+/** Settings of {@link ArtifactSharing}. */
 export interface ArtifactSharingSettings {
   artifactStore: ArtifactStore
-  /** ms between two looks at the origin, or 0. */
+  /** ms between polls of the origin, or 0. */
   pollingInterval: number
   /** Address of the artifact. */
   location: string
   logger: TargetLogger
 }
 
-/** The part of this instance among those that share an artifact. */
+/** This instance's side of sharing an artifact. */
 export class ArtifactSharing {
-  /** ms between two looks, at the origin or at the store; 0: none. */
+  /** ms between polls of the origin or reads of the store; 0: none. */
   readonly interval: number
   readonly #settings: ArtifactSharingSettings
   readonly #store: ArtifactStore
   readonly #log: Log
-  /** The artifact in use, as the store holds it or is to hold it. */
+  /** The artifact in use, as it is or will be in the store. */
   #stored: StoredArtifact | undefined
   /** Methods whose last call failed. */
   readonly #broken = new Set<keyof ArtifactStore>()
   #failures = 0
-  /** Until when the lead is left to others, by `performance.now()`. */
+  /** Until when this instance does not claim the lead, by `performance.now()`. */
   #yieldsUntil = -Infinity
 
   constructor (settings: ArtifactSharingSettings) {
@@ -63,22 +63,22 @@ export class ArtifactSharing {
     return typeof this.#store.lead === 'function'
   }
 
-  /** ms that the lead holds unless renewed. */
+  /** ms until a lead expires unless renewed. */
   get #term (): number {
     return TERM * (this.interval || FOLLOW_INTERVAL)
   }
 
-  /** Whether an artifact that was confirmed then is old: its leader should have confirmed it since. */
+  /** Whether an artifact confirmed at that time is stale: the leader should have confirmed it again since. */
   isStale (confirmedAt: number): boolean {
     const { pollingInterval } = this.#settings
     return pollingInterval > 0 && performance.now() - confirmedAt > 2 * pollingInterval + this.#term
   }
 
   /**
-   * Reads the artifact to begin with.
+   * Reads the artifact to start with.
    *
-   * @param use puts it into use
-   * @returns false if the store takes its time; it is then used when it comes
+   * @param use called with the stored artifact
+   * @returns false if the store is slow; `use` is then called when it answers
    */
   async restore (use: (stored: StoredArtifact) => Promise<void>): Promise<boolean> {
     const restored = this.#read().then(async (stored) => {
@@ -88,23 +88,23 @@ export class ArtifactSharing {
     return await Promise.race([restored, sleep(RESTORE_PATIENCE, false)])
   }
 
-  /** Whether this instance is the one that asks the origin; true if the store cannot tell. */
+  /** Claims or renews the lead, and returns whether this instance polls the origin; true if the store fails. */
   async leads (): Promise<boolean> {
     if (!this.#elects) return true
     if (performance.now() < this.#yieldsUntil) return false
     return await this.#try('lead', () => this.#store.lead!(this.#term), true)
   }
 
-  /** The leader could not reach the origin. That may be so for this instance only, so now and then another one is to try. */
+  /** Notes that the leader could not reach the origin. That may concern this instance only, so now and then another one tries. */
   fail (): void {
     this.#failures += 1
     if (this.#failures % YIELD_AFTER === 0) this.#yieldsUntil = performance.now() + 2 * this.#term
   }
 
   /**
-   * Looks at what the leader has stored.
+   * Reads what the leader has stored.
    *
-   * @param patient whether to wait for a moment if there is nothing: the leader may be fetching the first one
+   * @param patient whether to wait a moment if there is nothing: the leader may be fetching the first one
    */
   async look (patient: boolean, signal: AbortSignal): Promise<StoredArtifact | undefined> {
     const patience = performance.now() + (patient ? FIRST_PATIENCE : 0)
@@ -119,14 +119,12 @@ export class ArtifactSharing {
   /** The stored artifact that is in use. */
   get stored (): StoredArtifact | undefined { return this.#stored }
 
-  /** This one is in use now. */
+  /** Sets the stored artifact that is in use. */
   use (stored: StoredArtifact): void {
     this.#stored = stored
   }
 
-  /**
-   * The origin has confirmed the artifact in use, or given a new one, which goes into the store. Nothing waits for that.
-   */
+  /** Stores that the origin has confirmed the artifact in use, or has returned a new one. Nothing waits for the store. */
   confirm (artifact: Omit<StoredArtifact, 'location' | 'fetchedAt'> | undefined = this.#stored): void {
     this.#failures = 0
     if (artifact === undefined) return
@@ -152,7 +150,7 @@ export class ArtifactSharing {
     })
     try {
       const result = await Promise.race([call(), late])
-      // What was read is looked at first.
+      // A read succeeds only once its result was checked.
       if (method !== 'read') this.#broken.delete(method)
       return result
     } catch (error) {
@@ -163,7 +161,7 @@ export class ArtifactSharing {
     }
   }
 
-  /** One line until the store works again. */
+  /** Logs one line until the store works again. */
   #report (method: keyof ArtifactStore, problem: string, err?: unknown): undefined {
     const known = this.#broken.size > 0
     this.#broken.add(method)

@@ -1,47 +1,47 @@
-/** Where the rule artifact comes from, and how it is read: JSON or obfuscated, with ETag, bounded. */
+/** Downloads and decodes the rule artifact: JSON or obfuscated, with ETag, bounded in size and time. */
 import { webcrypto } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { failure } from '../errors.ts'
 import { CDN, type ArtifactFetch, type FetchedFile } from './artifact-fetch.ts'
 import { deobfuscate } from './obfuscation.ts'
 
-/** Settings of an {@link ArtifactSource}; options are named as in Adobe's Node SDK. */
+/** Settings of an {@link ArtifactSource}; options have the names of Adobe's Node SDK. */
 export interface ArtifactSourceSettings {
   client: string
   organizationId: string
   /** `production`, `staging` or `development`; default `production`. */
   environment?: string | undefined
   propertyToken?: string | undefined
-  /** Whole address; default: Adobe's CDN, by client, environment and property token. */
+  /** Full address; default: at Adobe's CDN, by client, environment and property token. */
   artifactLocation?: string | undefined
-  /** Default: `bin` where the location's path ends so, else `json`. */
+  /** Default: `bin` if the location's path ends in `.bin`, else `json`. */
   artifactFormat?: 'json' | 'bin' | undefined
   fetch: ArtifactFetch
 }
 
-/** Something new at the origin. */
+/** A new artifact from the origin. */
 export interface FetchedArtifact {
   /** Parsed JSON, not checked yet. */
   payload: unknown
-  /** The same before it was parsed. */
+  /** The payload as text. */
   json: string
   digest: string
   etag: string | undefined
   headers: FetchedFile['headers']
-  /** Says that it is in use. */
+  /** To be called once it is in use. */
   accept (): void
 }
 
 /** Largest artifact, in bytes. */
 const MAX_SIZE = 64 * 1024 * 1024
 
-/** Bytes decoded between two turns of the event loop, a few milliseconds' work. */
+/** Bytes decoded per turn of the event loop, a few milliseconds' work. */
 const SLICE = 2 * 1024 * 1024
 
-/** ms for one download. */
+/** Timeout of a download in ms. */
 const TIMEOUT = 30_000
 
-/** Downloads the rule artifact of one client, and knows whether it has changed since. */
+/** Downloads the rule artifact of one client if it has changed. */
 export class ArtifactSource {
   /** Address of the artifact. */
   readonly location: string
@@ -55,10 +55,10 @@ export class ArtifactSource {
   }
 
   /**
-   * Asks the origin.
+   * Polls the origin.
    *
-   * @returns undefined when what was accepted last is still the latest; rejects with `FST_TARGET_ARTIFACT` when there is
-   * nothing usable, or with whatever `fetch` rejected with
+   * @returns undefined if the last accepted artifact is still the latest; rejects with `FST_TARGET_ARTIFACT` if the response
+   * is unusable, or with the error of `fetch`
    */
   async look (signal: AbortSignal): Promise<FetchedArtifact | undefined> {
     const { status, headers, body } = await this.#settings.fetch(this.location, {
@@ -72,7 +72,7 @@ export class ArtifactSource {
     if (status !== 200) throw failure('FST_TARGET_ARTIFACT', `the server returned status ${status}`)
     if (body.length > MAX_SIZE) throw failure('FST_TARGET_ARTIFACT', `larger than ${MAX_SIZE} bytes`)
 
-    // Not every origin knows ETags, and to compile again what is in use is wasted. In a thread: the file may be large.
+    // Not every origin supports ETags, and recompiling the same artifact is wasted work. In a thread: the file may be large.
     const digest = Buffer.from(await webcrypto.subtle.digest('SHA-256', body)).toString('base64url')
     const etag = typeof headers.etag === 'string' ? headers.etag : undefined
     const accept = () => this.accept({ digest, etag })
@@ -84,7 +84,7 @@ export class ArtifactSource {
     return { payload: parse(json), json, digest, etag, headers, accept }
   }
 
-  /** Says what is in use: from now on the origin is asked for something newer. */
+  /** Sets what is in use: from now on only something newer is returned. */
   accept ({ digest, etag }: { digest: string, etag?: string | undefined }): void {
     this.#digest = digest
     this.#etag = etag
@@ -106,7 +106,7 @@ export function parse (json: string): unknown {
   }
 }
 
-/** Decodes UTF-8, a slice in each turn of the event loop. */
+/** Decodes UTF-8, one slice per turn of the event loop. */
 async function decode (bytes: Uint8Array): Promise<string> {
   const decoder = new TextDecoder()
   let text = ''

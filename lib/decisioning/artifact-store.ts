@@ -1,6 +1,6 @@
-/** The contract of a store that keeps the rule artifact beyond the process and shares it between instances. */
+/** The contract of a store that keeps the rule artifact beyond the life of the process and shares it between instances. */
 
-/** A rule artifact as a store holds it. */
+/** A stored rule artifact. */
 export interface StoredArtifact {
   /** The artifact, as JSON. */
   json: string
@@ -15,25 +15,25 @@ export interface StoredArtifact {
 }
 
 /**
- * The option `artifactStore`: where the last rule artifact outlives the process, and where instances share it. Each method
- * has 1 s; one that fails or takes longer is logged once and treated as absent.
+ * The option `artifactStore`: keeps the last rule artifact beyond the life of the process, and shares it between instances.
+ * Each method has 1 s; a failure or timeout is logged once, and the store is treated as absent.
  */
 export interface ArtifactStore {
   /**
-   * Reads what was written last.
+   * Reads the artifact that was written last.
    *
-   * @param known the artifact in use; a store that holds the same digest may return it with the stored `fetchedAt` rather
-   *   than read it all again
+   * @param known the artifact in use; if the stored digest is the same, a store may return this object with the stored
+   *   `fetchedAt` rather than read the whole artifact again
    * @returns undefined if there is none
    */
   read (known?: StoredArtifact): Promise<StoredArtifact | undefined>
-  /** Keeps an artifact in place of the last one; called again with another `fetchedAt` whenever the origin confirmed it. */
+  /** Stores an artifact in place of the last one; called again with a new `fetchedAt` whenever the origin has confirmed it. */
   write (artifact: StoredArtifact): Promise<void>
   /**
-   * Claims or renews the lead: the one instance that has it asks the origin, the others follow the store. Asked every 10 s,
-   * or every `pollingInterval` if that is shorter. Left out: every instance asks the origin.
+   * Claims or renews the lead: only the instance that has it polls the origin, the others follow the store. Called every 10 s,
+   * or every `pollingInterval` if that is shorter. Without this method, every instance polls the origin.
    *
-   * @param term ms the lead holds unless renewed
+   * @param term ms until the lead expires unless renewed
    * @returns whether this instance has the lead
    */
   lead? (term: number): Promise<boolean>

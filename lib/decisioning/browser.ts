@@ -1,18 +1,18 @@
 /**
- * Browser and platform, as Target's audiences name them.
+ * Browser and platform, as named in Target's audiences.
  *
- * The names and the order of the checks are those of `@adobe/target-tools` 1.7.2. Its expressions take time that grows
- * with the square of a user agent's length and more; these look for the same things in linear time.
+ * The names and the order of the checks are those of `@adobe/target-tools` 1.7.2. Its regular expressions take at least
+ * quadratic time in the length of the user agent; these match the same in linear time.
  */
 import type { ClientHints } from '../schema/index.ts'
 
-/** Facts about the user agent, under the names that conditions use. */
+/** Facts about the user agent, under the names used in conditions. */
 export interface UserFacts {
   /** `edge`, `mobile safari`, `safari`, `chrome`, `firefox`, `ie` or `unknown`. */
   browserType: string
-  /** `windows`, `mac`, `linux`, `iOS`, `Android`, `Unix`, `unknown`, or what the client hint says. */
+  /** `windows`, `mac`, `linux`, `iOS`, `Android`, `Unix`, `unknown`, or the value of the client hint. */
   platform: string
-  /** Always `en`: Target's artifact knows no other. */
+  /** Always `en`: Target's artifact supports no other. */
   locale: 'en'
   /** Major version; -1: unknown. */
   browserVersion: number
@@ -25,7 +25,7 @@ interface Browser {
 
 const UNKNOWN: Browser = { name: 'unknown', version: -1 }
 
-/** Reads browser and platform from the user agent and, where they say something, from the client hints. */
+/** Reads browser and platform from the client hints where present, else from the user agent. */
 export function userFacts (userAgent: unknown, clientHints: ClientHints | null | undefined): UserFacts {
   const agent = typeof userAgent === 'string' ? userAgent : ''
   const hints = clientHints ?? {}
@@ -40,7 +40,7 @@ export function userFacts (userAgent: unknown, clientHints: ClientHints | null |
   }
 }
 
-/** A name that no check found has no version, and neither has one whose version is no number. */
+/** The version is -1 if the browser is unknown or its version is not a number. */
 function browser (name: string, version: string | undefined): Browser {
   const major = Number.parseInt(version ?? '', 10)
   return { name, version: major >= 0 ? major : -1 }
@@ -66,7 +66,7 @@ function browserOfAgent (agent: string): Browser {
   const explorer = /(?:ms|\()ie\s([\w.]+)/i.exec(agent)
   if (explorer !== null) return browser('ie', explorer[1])
 
-  // Internet Explorer 11 calls itself Trident, with its version behind "rv".
+  // Internet Explorer 11 identifies as Trident, with its version after "rv".
   const trident = agent.search(/trident/i)
   const gecko = agent.search(/like\sgecko/i)
   if (trident !== -1 && trident < gecko) {
@@ -96,7 +96,7 @@ const PLATFORMS: ReadonlyArray<readonly [string, RegExp]> = [
   ['Mac OS', /Macintosh;/]
 ]
 
-/** Platforms that the artifact's conditions name otherwise than user agents and client hints do. */
+/** Platforms whose names in the artifact's conditions differ from those in user agents and client hints. */
 const TARGET_PLATFORMS: ReadonlyMap<string, string> = new Map([
   ['Windows', 'windows'],
   ['Macintosh', 'mac'],

@@ -1,7 +1,7 @@
 /**
- * Turns a rule artifact into what decisions run on: checked, indexed by location, conditions as closures, answers prepared.
+ * Compiles a rule artifact for decisions: checked, indexed by location, conditions as closures, answers prepared.
  *
- * Done once per artifact. The work is cut into slices, so that the event loop goes on while a large artifact comes in.
+ * Runs once per artifact, in slices, so that a large artifact does not block the event loop.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { TSchema } from '@sinclair/typebox'
@@ -14,17 +14,17 @@ import { type Answers, compileAnswers } from './answers.ts'
 import type { Activity, Facts, GeoFacts } from './facts.ts'
 import { loadSuffixes } from './url.ts'
 
-/** One experience of an activity at one location, ready to be judged. */
+/** One experience of an activity at one location, ready to be evaluated. */
 export interface CompiledRule {
-  /** Of the rules with one key the first match counts. */
+  /** Of the rules with the same key, only the first match counts. */
   readonly key: string | undefined
-  /** Properties it belongs to; undefined: to all. */
+  /** Properties it belongs to; undefined: all. */
   readonly propertyTokens: readonly string[] | undefined
   readonly activity: Activity
-  /** Whether the visitor meets the condition. Never throws: a condition that cannot be evaluated is not met. */
+  /** Whether the visitor meets the condition. Never throws: a condition that cannot be evaluated does not match. */
   readonly matches: (facts: Facts) => boolean
   readonly answers: Answers
-  /** The rule as it came, for traces. */
+  /** The rule from the artifact, for traces. */
   readonly source: ArtifactRule
 }
 
@@ -34,21 +34,21 @@ export interface CompiledArtifact {
   readonly version: string
   /** Name under which the page load is decided. */
   readonly globalMbox: string
-  /** Whether a rule asks where the visitor is. */
+  /** Whether a rule depends on the visitor's location. */
   readonly geoTargetingEnabled: boolean
-  /** Names of the response tokens that answers carry. */
+  /** Names of the response tokens in answers. */
   readonly responseTokens: readonly string[]
-  /** Those of them that tell where the visitor is, with the fact that holds it. */
+  /** The response tokens about the visitor's location, each with its fact. */
   readonly geoTokens: ReadonlyArray<readonly [token: string, fact: keyof GeoFacts]>
-  /** What the artifact says about itself: client code, environment, when it was made. */
+  /** The artifact's own metadata: client code, environment, creation time. */
   readonly meta: Readonly<Record<string, unknown>>
   /** Rules by mbox, in order of priority. */
   readonly mboxes: ReadonlyMap<string, readonly CompiledRule[]>
   /** Rules by view, in order of priority. */
   readonly views: ReadonlyMap<string, readonly CompiledRule[]>
-  /** What can be decided here. */
+  /** Mboxes and views that can be decided here. */
   readonly local: { readonly mboxes: ReadonlySet<string>, readonly views: ReadonlySet<string> }
-  /** What needs the edge, with its place in the artifact's list. */
+  /** Mboxes and views that need the edge, with their index in the artifact's list. */
   readonly remote: { readonly mboxes: ReadonlyMap<string, number>, readonly views: ReadonlyMap<string, number> }
 }
 
@@ -61,16 +61,16 @@ const GEO_TOKENS = [
   ['geo.longitude', 'longitude']
 ] as const
 
-/** Milliseconds of work between two turns of the event loop; one rule more is always finished. */
+/** Milliseconds of work per turn of the event loop; the current rule is always finished. */
 const SLICE = 5
 
 /**
  * Checks and compiles an artifact.
  *
  * @param artifact parsed JSON; parts of it are kept, so it must not be changed afterwards
- * @param options `report` hears about rules that can never match, and about conditions that cannot be evaluated, each once
- * @returns rejects with `FST_TARGET_ARTIFACT` when it is no artifact of major version 1; the event loop turns
- * every few milliseconds, and what is left to hold it is the garbage collector
+ * @param options `report` is called once for each rule that can never match and each condition that cannot be evaluated
+ * @returns rejects with `FST_TARGET_ARTIFACT` if it is not an artifact of major version 1; yields to the event loop every few
+ * milliseconds, so only the garbage collector can hold it longer
  */
 export async function compileArtifact (artifact: unknown, options: { report?: (problem: string) => void } = {}): Promise<CompiledArtifact> {
   assert(Artifact, artifact, 'artifact')
@@ -152,7 +152,7 @@ class RuleCompiler {
     return activity
   }
 
-  /** One report for each kind of problem, naming the first rule that has it. */
+  /** Reports each kind of problem once, naming the first rule that has it. */
   #problem (problem: string, { ruleKey, consequence }: ArtifactRule): void {
     if (this.#isNew(problem)) this.#report(`rule ${JSON.stringify(ruleKey)} of ${JSON.stringify(consequence.name)} ${problem}`)
   }

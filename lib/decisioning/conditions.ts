@@ -2,18 +2,18 @@
  * Compiles JSON-Logic into nested closures, once per artifact: operators looked up, paths resolved, constants folded.
  *
  * Semantics are those of `json-logic-js` 2.0.5, except that paths follow own properties only and that an unknown operator
- * is found here, not when it is reached. No code is generated.
+ * fails here, not when it is reached. No code is generated.
  */
 import { factReader, type Facts, readPath } from './facts.ts'
 import { type Evaluate, type Operator, operators, truthy } from './operators.ts'
 
-/** Truthy when the visitor whose facts these are meets the condition. May throw: operators do what JavaScript's do. */
+/** Truthy if the visitor with these facts meets the condition. May throw, as JavaScript's operators do. */
 export type Condition = (facts: Facts) => unknown
 
 /** Target's own conditions stay below twenty; a deeper one could exhaust the stack. */
 const MAX_DEPTH = 256
 
-/** What a path is followed in: the facts, or inside `filter` and the like the element. */
+/** The root of a path: the facts, or the element inside `filter` and the like. */
 type Scope = 'facts' | 'element'
 
 interface Logic {
@@ -23,7 +23,7 @@ interface Logic {
 
 /**
  * @param condition JSON-Logic
- * @throws Error when an operator is unknown, the nesting is too deep, or a constant part cannot be computed
+ * @throws Error if an operator is unknown, the nesting is too deep, or a constant part cannot be computed
  */
 export function compileCondition (condition: unknown): Condition {
   return compile(condition, 'facts', 0).evaluate
@@ -33,7 +33,7 @@ function constant (value: unknown): Logic {
   return { evaluate: () => value, constant: true }
 }
 
-/** An operand that is not there. */
+/** A missing operand. */
 const nothing = constant(undefined)
 
 function compile (logic: unknown, scope: Scope, depth: number): Logic {
@@ -70,10 +70,10 @@ function fold (operator: Operator, operands: Logic[]): Logic {
   return operands.every((operand) => operand.constant) ? constant(evaluate(undefined)) : { evaluate, constant: false }
 }
 
-/** Finds the value at a path of the scope; undefined where there is none. */
+/** Returns the value at a path of the scope; undefined if there is none. */
 type Finder = (scope: unknown) => unknown
 
-/** The finder for a path; no path, an empty one or null mean the scope itself. */
+/** The finder for a path; a missing, empty or null path means the scope itself. */
 function finder (path: unknown, scope: Scope): Finder {
   if (path === undefined || path === null || path === '') {
     return scope === 'facts' ? (facts) => (facts as Facts).toObject() : (element) => element
@@ -83,7 +83,7 @@ function finder (path: unknown, scope: Scope): Finder {
   return (element) => readPath(element, parts)
 }
 
-/** Those of the paths, given one by one or as one list, that lead to nothing, null or an empty string. */
+/** The paths, passed individually or as one list, whose value is undefined, null or an empty string. */
 function missingOf (given: unknown[], kind: Scope, scope: unknown): unknown[] {
   const paths = Array.isArray(given[0]) ? given[0] : given
   return paths.filter((path) => (finder(path, kind)(scope) ?? '') === '')
@@ -122,7 +122,7 @@ const loops: ReadonlyMap<string, (items: Evaluate, body: Evaluate, start: Evalua
   ['some', (items, body) => (scope) => elements(items, scope).some((element) => truthy(body(element)))]
 ])
 
-/** Anything but a list has no elements. */
+/** The elements of a list; none for any other value. */
 function elements (items: Evaluate, scope: unknown): unknown[] {
   const value = items(scope)
   return Array.isArray(value) ? value : []

@@ -1,7 +1,7 @@
 /**
- * Decides a Delivery request by a rule artifact: synchronous, without I/O, and the same answer for the same visitor.
+ * Decides a Delivery request with a rule artifact: synchronously, without I/O, and with the same result for the same visitor.
  *
- * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3; where it differs on purpose, the modules below say so.
+ * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3; intended differences are noted in the modules below.
  */
 import { randomUUID } from 'node:crypto'
 import type {
@@ -15,41 +15,41 @@ import { addOrder, hasOrder, orderNotification, viewPlace } from './orders.ts'
 import { remoteDependencies } from './remote.ts'
 import { Tracer, type TraceSettings } from './trace.ts'
 
-/** What a decision depends on beside artifact and request. */
+/** What a decision depends on besides artifact and request. */
 export interface DecideOptions {
   /** Target client code. */
   client: string
   /** Milliseconds since the epoch; default: now. */
   now?: number
-  /** Location hint that a new `tntId` carries; default: none. */
+  /** Location hint for a new `tntId`; default: none. */
   locationHint?: string
-  /** What a trace tells; used only when the request asks for one. */
+  /** Contents of a trace; used only if the request asks for one. */
   trace?: TraceSettings
 }
 
-/** What was decided. */
+/** The result of a decision. */
 export interface Decision {
-  /** As the Delivery API answers: status 200, or 206 when some of it needs the edge. */
+  /** As from the Delivery API: status 200, or 206 if parts of it need the edge. */
   response: DeliveryResponse
   /** Mboxes that need the edge. */
   remoteMboxes: string[]
   /** Views that need the edge. */
   remoteViews: string[]
-  /** Display notifications for what was executed, one for each matched rule with tokens that were not notified before. */
+  /** Display notifications for what was executed, one for each matched rule that has tokens not notified before. */
   notifications: Notification[]
   /** Display notifications for the orders in the request that none of those carries. */
   orders: Notification[]
 }
 
-/** What all of a request's mboxes, page load and views of one mode share. */
+/** State shared by all mboxes, page load and views of one mode of a request. */
 interface Run {
   mode: 'execute' | 'prefetch'
   artifact: CompiledArtifact
   facts: RequestFacts
-  /** Response tokens that tell where the visitor is. */
+  /** Response tokens about the visitor's location. */
   tokens: Tokens | undefined
   propertyToken: string | undefined
-  /** What is displayed by being answered; none for a prefetch. */
+  /** Displays to notify; undefined for a prefetch. */
   impressions: Impressions | undefined
   orders: Notification[]
   now: number
@@ -60,7 +60,7 @@ interface Run {
  * Decides a request.
  *
  * @param artifact from `compileArtifact`
- * @param request not changed; the answer shares nothing with it but the visitor's `customerIds`
+ * @param request not changed; the response shares nothing with it except the visitor's `customerIds`
  * @param options client code, clock, location hint, trace
  */
 export function decide (artifact: CompiledArtifact, request: DeliveryRequest, options: DecideOptions): Decision {
@@ -90,7 +90,7 @@ export function decide (artifact: CompiledArtifact, request: DeliveryRequest, op
   return { response, remoteMboxes, remoteViews, notifications: impressions.notifications, orders }
 }
 
-/** A request may come from a browser: what is no list is not answered, what is missing in a list is left out. */
+/** A request may come from a browser: anything that is not a list is ignored, and so are missing entries of a list. */
 function decideAll (run: Run, asked: ExecuteRequest & PrefetchRequest): ExecuteResponse & PrefetchResponse {
   const decided: ExecuteResponse & PrefetchResponse = {}
   if (Array.isArray(asked.mboxes)) decided.mboxes = decideEach(run, asked.mboxes, decideMbox)
@@ -105,7 +105,7 @@ function decideEach<Details, Answer> (run: Run, asked: readonly Details[], decid
   return answers
 }
 
-/** The first match; the global mbox answers with the first match of each rule key. */
+/** The first match; for the global mbox, the first match of each rule key. */
 function decideMbox (run: Run, details: MboxRequest): MboxResponse[] {
   const { artifact: { globalMbox, mboxes }, tracer } = run
   const { name, index } = details
@@ -119,7 +119,7 @@ function decideMbox (run: Run, details: MboxRequest): MboxResponse[] {
   return answers
 }
 
-/** The global mbox, its matches put together: a click is listed once, however many options it counts for. */
+/** The global mbox with its matches merged: a click is listed once, however many options it counts for. */
 function decidePageLoad (run: Run, details: RequestDetails): PageLoadResponse {
   const { globalMbox, mboxes } = run.artifact
   const answers = judge(run, 'mbox', mboxes.get(globalMbox), { ...details, name: globalMbox }, true)
@@ -136,7 +136,7 @@ function decidePageLoad (run: Run, details: RequestDetails): PageLoadResponse {
   return pageLoad
 }
 
-/** A view, or all of them: the first match of each rule key, put together by view. */
+/** A view, or all of them: the first match of each rule key, merged by view. */
 function decideView (run: Run, details: ViewRequest): View[] {
   const { views } = run.artifact
   const rules = details.name === undefined ? [...views.values()].flat() : views.get(details.name)
@@ -153,7 +153,7 @@ function decideView (run: Run, details: ViewRequest): View[] {
   return [...answers.values()]
 }
 
-/** Answers of the rules that match: the first one, or with `each` the first of each rule key. */
+/** Answers of the matching rules: of the first one, or with `each` of the first of each rule key. */
 function judge (
   { mode, artifact, facts: requestFacts, tokens, propertyToken, impressions, orders, now, tracer }: Run,
   kind: 'mbox' | 'view', rules: readonly CompiledRule[] = [], details: AnswerSource, each: boolean
@@ -187,12 +187,12 @@ function judge (
   return answers
 }
 
-/** Rules of properties count only when one of them is asked for. */
+/** A rule with properties applies only if the request is for one of them. */
 function belongs ({ propertyTokens }: CompiledRule, propertyToken: string | undefined): boolean {
   return propertyTokens === undefined || (propertyToken !== undefined && propertyTokens.includes(propertyToken))
 }
 
-/** A visitor without any id gets a `tntId`, as at the edge. */
+/** Gives a visitor without any id a `tntId`, as the edge does. */
 function identify (id: VisitorId | undefined, locationHint: string | undefined): VisitorId {
   const known = { ...id }
   if (!known.tntId && !known.marketingCloudVisitorId && !known.thirdPartyId && !authenticated(known)) {
@@ -214,7 +214,7 @@ function geoTokens (artifact: CompiledArtifact, facts: RequestFacts): Tokens | u
   return tokens
 }
 
-/** Displays to notify: each token of a location once. */
+/** Collects displays to notify: each token of a location once. */
 class Impressions {
   readonly notifications: Notification[] = []
   readonly #now: number

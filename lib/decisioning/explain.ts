@@ -1,6 +1,6 @@
 /**
- * Why a visitor got an experience: every rule of an mbox or view, in order, with its condition in words, what decided it and
- * the visitor's own value beside it. For the inspector and the command line; decisions never come here.
+ * Explains why a visitor got an experience: every rule of an mbox or view, in order, with its condition in words, the deciding
+ * part and the visitor's own value. For the inspector and the command line; not used by decisions.
  */
 import type { DeliveryRequest, RequestDetails } from '../schema/index.ts'
 import { compileCondition } from './conditions.ts'
@@ -9,7 +9,7 @@ import { factReader, Facts, RequestFacts } from './facts.ts'
 import { truthy } from './operators.ts'
 import { conditionText, describeCondition, valueText, type Words } from './words.ts'
 
-/** A share of an activity's visitors, in per cent. */
+/** A share of an activity's visitors, in percent. */
 export interface Share { from: number, to: number }
 
 /** A part of a condition, evaluated for one visitor. */
@@ -17,44 +17,44 @@ export interface ExplainedCondition {
   /** The condition in words. */
   text: string
   satisfied: boolean
-  /** The visitor's value of the fact that is compared, in words; undefined where the condition compares none. */
+  /** The visitor's value of the compared fact, in words; undefined if the condition compares none. */
   actual?: string
-  /** The share of visitors that it lets pass, in per cent, where it compares the allocation bucket. */
+  /** The share of visitors that it matches, in percent, if it compares the allocation bucket. */
   share?: Share
-  /** What joins {@link parts}. */
+  /** How {@link parts} are joined. */
   join?: 'all' | 'any' | 'not'
   parts?: ExplainedCondition[]
 }
 
-/** What became of a rule. */
+/** The outcome of a rule. */
 export type RuleOutcome =
-  /** It decided what the visitor gets. */
+  /** It decided the visitor's experience. */
   | 'matched'
   /** The visitor does not meet its condition. */
   | 'not-matched'
-  /** A rule before it had matched. */
+  /** An earlier rule had matched. */
   | 'not-reached'
   /** It belongs to other properties than the request's. */
   | 'other-property'
 
-/** A rule and what became of it. */
+/** A rule and its outcome. */
 export interface ExplainedRule {
-  /** Its place in the order of priority, from 1. */
+  /** Its position in the order of priority, from 1. */
   position: number
   activity: { id: string, name: string, type: string }
   experience: { id: string, name: string }
   offer: { id: string, name: string }
   outcome: RuleOutcome
-  /** Why, in one sentence. */
+  /** The reason for the outcome, in one sentence. */
   reason: string
   condition: ExplainedCondition
-  /** The visitor's place in the activity, 0 to 99.99, which decides A/B splits. */
+  /** The visitor's bucket in the activity, 0 to 99.99, which decides A/B splits. */
   bucket: number
-  /** The share that gets this experience, in per cent, where the rule splits visitors. */
+  /** The share that gets this experience, in percent, if the rule splits visitors. */
   share?: Share
 }
 
-/** What is decided about one mbox or view, and why. */
+/** The decision about one mbox or view, and the reasons. */
 export interface Explanation {
   kind: 'mbox' | 'view'
   name: string
@@ -63,7 +63,7 @@ export interface Explanation {
   rules: ExplainedRule[]
 }
 
-/** What is explained: an mbox or view by name, with the parameters that its request has. */
+/** The mbox or view to explain, by name, with the parameters of its request. */
 export interface ExplainedLocation extends RequestDetails {
   kind?: 'mbox' | 'view'
   name: string
@@ -72,7 +72,7 @@ export interface ExplainedLocation extends RequestDetails {
 /**
  * Explains a decision.
  *
- * @param request the request that is decided; its visitor must have an id, or each explanation is about another visitor
+ * @param request the request to decide; its visitor must have an id, or each explanation is about another visitor
  * @param location default kind: `mbox`
  * @param options `now` in ms since the epoch, default: now
  */
@@ -82,7 +82,7 @@ export function explain (
   const rules = (kind === 'mbox' ? artifact.mboxes : artifact.views).get(name) ?? []
   const remote = (kind === 'mbox' ? artifact.remote.mboxes : artifact.remote.views).has(name)
   const facts = new Facts(new RequestFacts(request.context, request.id ?? {}, options.client, options.now ?? Date.now()), details)
-  // The first match answers an mbox; the page load and views get the first match of each rule key.
+  // An mbox gets the first match; the page load and views get the first match of each rule key.
   const eachKey = kind === 'view' || name === artifact.globalMbox
   const matched = new Set<string | undefined>()
   return {
@@ -137,11 +137,11 @@ function sentence ({ text, actual, share }: ExplainedCondition, satisfied: boole
   return `Does not hold: ${text}${actual === undefined ? '' : ` (it is ${actual})`}`
 }
 
-/** The part that decided: of conditions that must all hold the first that failed, and so on. */
+/** The deciding part: of conditions that must all hold, the first that failed, and so on. */
 function decisive (condition: ExplainedCondition, satisfied: boolean): ExplainedCondition {
   const { join, parts } = condition
   if (join === undefined || join === 'not' || parts === undefined) return condition
-  // All of them hold, or none of them does: the allocation tells most, else the whole condition.
+  // All parts hold, or none does: the allocation is the most informative, else the whole condition.
   const everyPart = (join === 'all') === satisfied
   if (everyPart) return parts.find(({ share }) => share !== undefined) ?? condition
   const part = parts.find((one) => one.satisfied === satisfied)
@@ -158,7 +158,7 @@ function evaluate (words: Words, facts: Facts): ExplainedCondition {
   }
 }
 
-/** A condition that cannot be evaluated is not met, as in decisions. */
+/** Whether a condition holds; as in decisions, one that cannot be evaluated does not. */
 function holds (logic: unknown, facts: Facts): boolean {
   try {
     return truthy(compileCondition(logic)(facts))

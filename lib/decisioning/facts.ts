@@ -1,6 +1,6 @@
 /**
- * What conditions are judged by: the visitor's browser, the page, the parameters and the rest, each computed when a rule
- * first reads it and at most once.
+ * The facts that conditions are evaluated with: the visitor's browser, the page, the parameters and so on, each computed when
+ * a rule first reads it, and at most once.
  */
 import type { Context, RequestDetails, VisitorId } from '../schema/index.ts'
 import { allocate, allocationId } from './allocation.ts'
@@ -9,7 +9,7 @@ import { parameterFacts, type ParameterFacts } from './parameters.ts'
 import { Url, URL_PARTS } from './url.ts'
 import { upperCased } from './place-name.ts'
 
-/** Where the visitor is; what is not known is undefined. */
+/** The visitor's location; unknown parts are undefined. */
 export interface GeoFacts {
   country: unknown
   region: unknown
@@ -20,13 +20,13 @@ export interface GeoFacts {
 
 /** An activity of the artifact. */
 export interface Activity {
-  /** Its id, as it enters the allocation. */
+  /** Its id, as used for the allocation. */
   readonly id: string
-  /** Its number among the artifact's activities, from 0. */
+  /** Its index among the artifact's activities. */
   readonly place: number
 }
 
-/** What holds for the whole request. */
+/** Facts about the whole request. */
 export class RequestFacts {
   readonly now: number
   readonly #context: Partial<Context>
@@ -40,7 +40,7 @@ export class RequestFacts {
   #place: GeoFacts | undefined
 
   /**
-   * @param context of the request; absent when the caller gave none
+   * @param context of the request; undefined if it has none
    * @param id the visitor's ids, complete
    * @param client Target client code
    * @param now milliseconds since the epoch
@@ -67,7 +67,7 @@ export class RequestFacts {
     return this.#geo
   }
 
-  /** As rules have it: in upper case. */
+  /** The location in upper case, as in rules. */
   get place (): GeoFacts {
     if (this.#place === undefined) {
       const { country, region, city, latitude, longitude } = this.geo
@@ -85,13 +85,13 @@ export class RequestFacts {
   /** UTC, 1 (Monday) to 7 (Sunday). */
   get currentDay (): number { return new Date(this.now).getUTCDay() || 7 }
 
-  /** The visitor's place in an activity, 0 to 99.99. */
+  /** The visitor's bucket in an activity, 0 to 99.99. */
   allocation ({ id, place }: Activity): number {
     return (this.#allocations[place] ??= allocate(this.#client, id, this.#visitor))
   }
 }
 
-/** What holds for one mbox, page load or view of the request: its own address goes before the page's. */
+/** Facts about one mbox, page load or view of the request; its own address has precedence over the page's. */
 export class Facts {
   readonly request: RequestFacts
   readonly #details: RequestDetails
@@ -99,7 +99,7 @@ export class Facts {
   #referring: Url | undefined
   #mbox: ParameterFacts | undefined
 
-  /** The activity whose rule is judged. */
+  /** The activity whose rule is being evaluated. */
   activity: Activity = { id: '', place: 0 }
 
   constructor (request: RequestFacts, details: RequestDetails) {
@@ -119,10 +119,10 @@ export class Facts {
 
   get mbox (): ParameterFacts { return (this.#mbox ??= parameterFacts(this.#details.parameters)) }
 
-  /** The visitor's place in that activity, 0 to 99.99. */
+  /** The visitor's bucket in that activity, 0 to 99.99. */
   get allocation (): number { return this.request.allocation(this.activity) }
 
-  /** Everything as a plain object: for traces and for conditions that ask for a whole branch. */
+  /** Everything as a plain object: for traces and for conditions that read a whole branch. */
   toObject (): Record<string, unknown> {
     return {
       current_timestamp: this.request.now,
@@ -163,7 +163,7 @@ const readers: ReadonlyMap<string, FactReader> = new Map<string, FactReader>([
   ])
 ])
 
-/** Resolves a path such as `page.domain_lc` or `mbox.favorite.color`, once, to what reads it. */
+/** Resolves a path such as `page.domain_lc` or `mbox.favorite.color` to its reader, once. */
 export function factReader (path: string): FactReader {
   const reader = readers.get(path)
   if (reader !== undefined) return reader
@@ -172,7 +172,7 @@ export function factReader (path: string): FactReader {
   return (facts) => readPath(facts.toObject(), [branch!, ...rest])
 }
 
-/** Follows own properties only, so that no path ends at a prototype; undefined where it leads nowhere. */
+/** Reads a path through own properties only, so that none reaches a prototype; undefined if it does not exist. */
 export function readPath (data: unknown, path: readonly string[]): unknown {
   for (const name of path) {
     if (data === null || data === undefined || !Object.hasOwn(Object(data), name)) return undefined

@@ -1,4 +1,4 @@
-/** The rule artifact in a file: the last one survives a restart, and the processes of one machine share it. */
+/** The rule artifact in a file: it survives restarts, and the processes of one machine share it. */
 import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
 import { link, mkdir, open, readFile, rename, rm, utimes, type FileHandle } from 'node:fs/promises'
@@ -9,23 +9,23 @@ import type { ArtifactStore, StoredArtifact } from './artifact-store.ts'
 
 /** Options of {@link fileArtifactStore}. */
 export interface FileArtifactStoreOptions {
-  /** Folder of its own for one artifact; made if it is not there. */
+  /** Directory for this one artifact; created if missing. */
   directory: string
 }
 
 const OptionsSchema = Type.Object({ directory: text('.', 'a path, a string that is not empty') }, strict)
 
-/** Bytes the first line of the file can have. */
+/** Maximum bytes of the file's first line. */
 const MAX_HEADER = 16 * 1024
 
-/** ms in which all that find an expired lead have claimed it. */
+/** ms within which all processes that find an expired lead will have claimed it. */
 const SETTLING = 30
 
 /**
- * Keeps the rule artifact in `artifact` in a folder: one line of JSON about it, then the artifact. When its origin last
- * confirmed it is the file's time of modification. Written beside it and moved there, so that it is always whole.
+ * Keeps the rule artifact in the file `artifact` of a directory: one line of JSON about it, then the artifact. The file's
+ * modification time is when the origin last confirmed it. It is written to a temporary file and renamed, so it is always whole.
  *
- * The lead is the file `leader`: the process named in it, for as long as the file says.
+ * The file `leader` names the process that has the lead, and until when.
  *
  * @throws FST_TARGET_INVALID_OPTIONS without a `directory`
  */
@@ -35,7 +35,7 @@ export function fileArtifactStore (options: FileArtifactStoreOptions): Required<
   const leader = join(directory, 'leader')
   const id = randomUUID()
 
-  /** @param move puts the complete file into its place */
+  /** @param move moves the complete file into place */
   const put = async (path: string, content: string, move = rename) => {
     const draft = `${path}.${randomUUID()}`
     await mkdir(directory, { recursive: true })
@@ -84,7 +84,7 @@ export function fileArtifactStore (options: FileArtifactStoreOptions): Required<
       const claim = JSON.stringify({ id, term, until: now + term })
       const held = await readLead(leader)
       if (held === undefined) {
-        // Of several that find none, one makes the file.
+        // Of several processes that find no file, only one can link it.
         try {
           await put(leader, claim, link)
           return true
@@ -92,10 +92,10 @@ export function fileArtifactStore (options: FileArtifactStoreOptions): Required<
           if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
         }
       } else if (held.id !== id) {
-        // A clock that was set back must not leave a leader in office that is gone.
+        // If the clock was set back, `until` may be too far ahead: that must not keep a dead leader in place.
         if (held.until > now && held.until - now <= held.term) return false
         await put(leader, claim)
-        // Of several that find it expired, the last one has it.
+        // Of several processes that find it expired, the last to write wins.
         await sleep(SETTLING)
       } else {
         await put(leader, claim)
@@ -105,7 +105,7 @@ export function fileArtifactStore (options: FileArtifactStoreOptions): Required<
   }
 }
 
-/** What the first line says, and when the artifact was confirmed; `undefined` where it says nothing. The file is then at its beginning. */
+/** The first line, `undefined` if invalid, and when the artifact was confirmed. The file position stays at the beginning. */
 async function readHeader (file: FileHandle): Promise<[Omit<StoredArtifact, 'json' | 'fetchedAt'> | undefined, number]> {
   const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_HEADER), 0, MAX_HEADER, 0)
   const { mtimeMs } = await file.stat()
@@ -118,7 +118,7 @@ async function readHeader (file: FileHandle): Promise<[Omit<StoredArtifact, 'jso
   }
 }
 
-/** Who has the lead; one that expired long ago where the file says nothing; undefined without a file. */
+/** The current lead; one that expired long ago if the file is invalid; undefined without a file. */
 async function readLead (path: string): Promise<{ id: string, term: number, until: number } | undefined> {
   const text = await readFile(path, 'utf8').catch(unlessAbsent)
   if (text === undefined) return undefined

@@ -1,5 +1,5 @@
 /**
- * Where a visitor is, for rules that ask for it: from the caller, else looked up by IP address at Adobe's CDN.
+ * The visitor's location, for rules that need it: from the caller, else looked up by IP address at Adobe's CDN.
  *
  * Source of names and addresses: behaviour of `@adobe/target-decisioning-engine` 1.9.3.
  */
@@ -12,8 +12,8 @@ import type { CompiledArtifact } from './compile.ts'
 import { decodePlaceName } from './place-name.ts'
 
 /**
- * Whether the visitor must be located before the decision: the artifact has rules that ask for it, and no more is known than
- * the IP address.
+ * Whether the visitor must be located before the decision: the artifact has rules that need it, and only the IP address is
+ * known.
  */
 export function needsGeo (artifact: CompiledArtifact, context: Partial<Context> | undefined): boolean {
   const geo = context?.geo
@@ -24,9 +24,9 @@ export function needsGeo (artifact: CompiledArtifact, context: Partial<Context> 
 }
 
 /**
- * Reads what Adobe's CDN tells about an IP address: in the headers of an artifact, or as members of a lookup's answer.
+ * Reads the location that Adobe's CDN returns for an IP address: in the headers of an artifact, or as members of a lookup.
  *
- * @param values by header name, in lower case; what is missing or malformed is left out
+ * @param values by header name, in lower case; missing or malformed values are left out
  */
 export function geoFromHeaders (values: Readonly<Record<string, unknown>>): Geo {
   const ipAddress = text(values['x-forwarded-for'])
@@ -44,40 +44,40 @@ function text (value: unknown): string | undefined {
   return typeof value === 'string' ? decodePlaceName(value) : undefined
 }
 
-/** Headers of a lookup; undefined for what is no address. */
+/** Headers of a lookup; undefined for anything that is not an IP address. */
 function lookupHeaders (ipAddress: string | undefined): Record<string, string> | undefined {
   if (ipAddress === UNKNOWN_IP_ADDRESS) return {}
   const address = typeof ipAddress === 'string' ? ipAddress.trim() : undefined
   return address !== undefined && isIP(address) !== 0 ? { 'x-forwarded-for': address } : undefined
 }
 
-/** A place without the word for an unknown IP address, which the edge refuses; the same object if nothing changes. */
+/** The location without the placeholder for an unknown IP address, which the edge refuses; the same object if unchanged. */
 export function withoutUnknownAddress (geo: Geo): Geo {
   if (geo.ipAddress !== UNKNOWN_IP_ADDRESS) return geo
   const { ipAddress, ...place } = geo
   return place
 }
 
-/** What a {@link GeoLookup} works with. */
+/** Settings of a {@link GeoLookup}. */
 export interface GeoSettings {
-  /** Own artifact address, whose origin is asked then; default: Adobe's CDN. */
+  /** Custom artifact address, whose origin is then used for lookups; default: Adobe's CDN. */
   artifactLocation?: string | undefined
   fetch: ArtifactFetch
-  /** Called with `geoLocationUpdated` and `{ geoContext }` after each lookup that succeeded. Must not throw. */
+  /** Called with `geoLocationUpdated` and `{ geoContext }` after each successful lookup. Must not throw. */
   onEvent?: ((name: 'geoLocationUpdated', detail: { geoContext: Geo }) => void) | undefined
 }
 
-/** Addresses remembered, and for how long, in ms. */
+/** Maximum number of cached addresses, and how long they are kept, in ms. */
 const REMEMBERED = 1000
 const REMEMBERED_FOR = 3_600_000
 
-/** After a lookup failed none is tried for this long, in ms: decisions on-device must not wait for a dead service. */
+/** ms without lookups after a failed one: on-device decisions must not wait for a dead service. */
 const PAUSE = 10_000
 
-/** The answer is a handful of short strings. In bytes. */
+/** Maximum bytes of a response, which is a handful of short strings. */
 const MAX_SIZE = 16 * 1024
 
-/** Looks visitors up by IP address, and remembers the answers. */
+/** Looks up locations by IP address, with a cache. */
 export class GeoLookup {
   readonly #url: string
   readonly #settings: GeoSettings
@@ -90,11 +90,11 @@ export class GeoLookup {
   }
 
   /**
-   * Completes `geo` by its IP address; the word for an unknown one is taken away. Never rejects: when the lookup fails, or failed a moment ago, `geo` is returned as
-   * it is.
+   * Completes `geo` by its IP address, and removes the placeholder for an unknown one. Never rejects: if the lookup fails, or
+   * failed a moment ago, `geo` is returned otherwise unchanged.
    *
    * @param geo of the request's context, for which {@link needsGeo} is true; not changed
-   * @param limits `timeout`: ms, what is left of the call's deadline
+   * @param limits `timeout`: ms left until the call's deadline
    */
   async locate (geo: Geo, limits: { timeout: number, signal?: AbortSignal | undefined }): Promise<Geo> {
     const headers = lookupHeaders(geo.ipAddress)
@@ -110,7 +110,7 @@ export class GeoLookup {
       if (status !== 200) throw new Error(`the geo lookup returned status ${status}`)
       found = geoFromHeaders(Object(JSON.parse(new TextDecoder().decode(body))))
     } catch {
-      // A visitor who left says nothing about the service.
+      // An aborted request proves nothing about the service.
       if (limits.signal?.aborted !== true) this.#pausedUntil = performance.now() + PAUSE
       return geo
     }

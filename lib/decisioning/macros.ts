@@ -1,12 +1,12 @@
 /**
  * Macros in offers: `${campaign.name}`, `${mbox.name}`, `${<parameter>}`.
  *
- * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3, except that a macro names own properties only:
- * `${constructor}` stays as it is.
+ * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3, except that macros read own properties only:
+ * `${constructor}` stays unchanged.
  */
 import type { RequestDetails } from '../schema/index.ts'
 
-/** The details of a request by which macros are filled in. */
+/** The details of a request that macros are filled in from. */
 export type MacroSource = RequestDetails & { name?: string | undefined }
 
 /** Text with its macros filled in. */
@@ -14,14 +14,14 @@ export type MacroText = (details: MacroSource) => string
 
 const MACRO = /\$\{([a-zA-Z0-9_.]*)\}/g
 
-/** Target's older words. Found in any case but known in lower case only, so `${Campaign.id}` names nothing. */
+/** Target's older terms. Matched in any case but known in lower case only, so `${Campaign.id}` names nothing. */
 const ALIASES: ReadonlyMap<string, string> = new Map([['campaign', 'activity'], ['recipe', 'experience']])
 
 /**
- * Finds the macros of a text and fills in what the rule itself knows; the rest waits for the request.
+ * Finds the macros of a text and fills in those that depend only on the rule; the rest is filled in per request.
  *
  * @param text html or the content of an action
- * @param meta what the artifact says about the rule
+ * @param meta the rule's metadata in the artifact
  */
 export function compileMacros (text: string, meta: object): MacroText {
   const literals: string[] = []
@@ -68,7 +68,7 @@ function own (source: object | undefined, key: string): unknown {
   return source !== undefined && source !== null && Object.hasOwn(source, key) ? (source as Record<string, unknown>)[key] : undefined
 }
 
-/** Never calls a `toString` that came with the request. */
+/** Prints a value without calling a `toString` that came with the request. */
 function print (value: unknown): string {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? '[object Object]' : String(value)
 }

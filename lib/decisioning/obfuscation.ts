@@ -1,6 +1,6 @@
 /**
  * The obfuscated artifact, `rules.bin`: `<prefix>:<version>` in 8 bytes, a key of 32, then the JSON text, each byte XORed
- * with the organization id and the key, repeated. It hides the rules from a passer-by, no more.
+ * with the organization id and the key, repeated. This is obfuscation, not encryption.
  *
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3.
  */
@@ -10,13 +10,13 @@ import { failure } from '../errors.ts'
 const KEY_START = 8
 const TEXT_START = 40
 
-/** Bytes between two turns of the event loop, a few milliseconds' work. */
+/** Bytes per turn of the event loop, a few milliseconds' work. */
 const SLICE = 2 * 1024 * 1024
 
 /**
  * @param file the whole file
  * @param organizationId IMS organization id of the client it was made for
- * @returns the bytes of the JSON text; rejects with `FST_TARGET_ARTIFACT` when it is truncated or not of version 1. With a
+ * @returns the bytes of the JSON text; rejects with `FST_TARGET_ARTIFACT` if the file is truncated or not of version 1. With a
  * wrong organization id the result is not JSON.
  */
 export async function deobfuscate (file: Uint8Array, organizationId: string): Promise<Uint8Array> {

@@ -1,29 +1,29 @@
 /**
- * The operators of JSON-Logic that know only their operands. Each makes one closure from the closures of its operands.
+ * The operators of JSON-Logic that depend only on their operands. Each makes one closure from the closures of its operands.
  *
- * Semantics are those of `json-logic-js` 2.0.5, which Adobe's engine runs: JavaScript's own loose comparisons, and an empty
- * array that is false.
+ * Semantics are those of `json-logic-js` 2.0.5, which Adobe's engine uses: JavaScript's own loose comparisons, and an empty
+ * array is falsy.
  */
 /* eslint-disable eqeqeq -- `==` of JSON-Logic is JavaScript's */
 
 /**
- * Evaluates a piece of logic in a scope: the facts, or inside `filter` and the like one element. The result is of any type,
- * and the operators do with it what JavaScript's do.
+ * Evaluates a piece of logic in a scope: the facts, or one element inside `filter` and the like. The result may have any type,
+ * and the operators treat it as JavaScript's do.
  */
 export type Evaluate = (scope: unknown) => any
 
-/** Makes the evaluation of an operation from those of its operands. */
+/** Combines the evaluations of the operands into that of the operation. */
 export type Operator = (...operands: Evaluate[]) => Evaluate
 
-/** An operand that is not there. */
+/** A missing operand. */
 const absent: Evaluate = () => undefined
 
-/** JSON-Logic's truth: JavaScript's, but for the empty array. */
+/** JSON-Logic's truthiness: JavaScript's, except that an empty array is falsy. */
 export function truthy (value: unknown): boolean {
   return Array.isArray(value) ? value.length > 0 : Boolean(value)
 }
 
-/** For operators of any number of operands, which are rare. */
+/** For operators with any number of operands, which are rare. */
 const variadic = (operate: (values: any[]) => unknown): Operator =>
   (...operands) => (scope) => operate(operands.map((operand) => operand(scope)))
 
@@ -35,7 +35,7 @@ const choose: Operator = (...branches) => (scope) => {
   return i < branches.length ? branches[i]!(scope) : null
 }
 
-/** Stops at the first operand whose truth is `stop` and gives its value, else the last one's. */
+/** Returns the value of the first operand whose truthiness is `stop`, else of the last one. */
 const until = (stop: boolean): Operator => (...operands) => (scope) => {
   let value: unknown
   for (let i = 0; i < operands.length; i++) {
@@ -90,6 +90,6 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ['min', variadic((values) => Math.min(...values))],
   ['max', variadic((values) => Math.max(...values))],
   ['merge', variadic((values) => values.flat())],
-  // Elsewhere it prints its operand. Facts are visitor data, which no log may hold.
+  // json-logic-js prints the operand. Facts are visitor data, which must not be logged.
   ['log', (a = absent) => a]
 ])

@@ -2,17 +2,17 @@
  * The parameters of an mbox as conditions see them: dotted names nested, strings with a lower-case twin `<name>_lc`.
  *
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3. Names come from browsers: `__proto__`, `constructor` and
- * `prototype` are names like any other here, at any depth, and reach no prototype.
+ * `prototype` are ordinary names here, at any depth, and reach no prototype.
  */
 import { isObject } from '../validation.ts'
 
 /** Nested parameters; read them by own properties only. */
 export type ParameterFacts = Record<string, unknown>
 
-/** The API's longest parameter name, 128 characters, has no more parts than this; longer ones are not taken apart. */
+/** The API's longest parameter name, 128 characters, has no more parts than this; longer ones are not split. */
 const MAX_DEPTH = 64
 
-/** @param parameters what came as `parameters`; anything but an object counts as none */
+/** @param parameters the request's `parameters`; anything but an object counts as none */
 export function parameterFacts (parameters: unknown): ParameterFacts {
   const facts: ParameterFacts = {}
   if (!isObject(parameters)) return facts
@@ -25,14 +25,14 @@ export function parameterFacts (parameters: unknown): ParameterFacts {
   return withTwins(facts)
 }
 
-/** The parts of a dotted name; undefined for a name that is taken as it is: no dot, two in a row, or one at an end. */
+/** The parts of a dotted name; undefined for a name that is used unsplit: without a dot, with two in a row, or with one at an end. */
 function partsOf (name: string): string[] | undefined {
   if (!name.includes('.')) return undefined
   const parts = name.split('.')
   return parts.length > MAX_DEPTH || parts.includes('') ? undefined : parts
 }
 
-/** Where `a` has a value, `a.b` is left out: the SDK fails there, for the whole request. */
+/** If `a` has a value, `a.b` is left out: the SDK fails the whole request in this case. */
 function nest (facts: ParameterFacts, parts: string[], value: unknown): void {
   let place = facts
   for (const part of parts.slice(0, -1)) {
@@ -44,7 +44,7 @@ function nest (facts: ParameterFacts, parts: string[], value: unknown): void {
   put(place, parts.at(-1)!, value)
 }
 
-/** A twin goes over a parameter of the same name. */
+/** Adds the twins, which override parameters of the same name. */
 function withTwins (facts: ParameterFacts): ParameterFacts {
   for (const name of Object.keys(facts)) {
     const value = facts[name]
@@ -54,7 +54,7 @@ function withTwins (facts: ParameterFacts): ParameterFacts {
   return facts
 }
 
-/** The API's parameters are strings; a caller may still give objects, which must not change. */
+/** The API's parameters are strings; a caller may still pass objects, which must not be changed. */
 function copy (value: unknown, depth: number): unknown {
   if (!isObject(value)) return value
   if (depth === 0) return undefined

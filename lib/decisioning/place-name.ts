@@ -1,12 +1,12 @@
-/** Names of cities and regions, as CDNs send them and as Target's rules have them. */
+/** Names of cities and regions, as sent by CDNs and as used in Target's rules. */
 
-/** Bytes that are not ASCII, and no characters beyond bytes. */
+/** Text with non-ASCII bytes, but without characters beyond a byte. */
 const BYTES = /^[ -\u00ff]*[\u0080-\u00ff][ -\u00ff]*$/
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
- * Decodes a header's value: Cloudflare and Fastly send UTF-8, of which Node.js makes one character per byte; Vercel and CloudFront
- * percent-encode it. A value that is neither stays as it is.
+ * Decodes a header's value: Cloudflare and Fastly send UTF-8, which Node.js reads as one character per byte; Vercel and
+ * CloudFront percent-encode it. A value that is neither is returned unchanged.
  */
 export function decodePlaceName (value: string): string {
   try {
@@ -17,7 +17,7 @@ export function decodePlaceName (value: string): string {
   }
 }
 
-/** Target's rules have the codes and names of places in upper case; nobody else's data must be. */
+/** Converts to upper case, as codes and names of places are in Target's rules, but not in other data. */
 export function upperCased <Value> (name: Value): Value | string {
   return typeof name === 'string' ? name.toUpperCase() : name
 }

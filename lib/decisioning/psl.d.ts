@@ -1,6 +1,6 @@
-/** The part of `psl` that is used; its own types are out of reach of `nodenext`, since its `exports` do not name them. */
+/** The part of `psl` that is used; `nodenext` cannot find its own types, since its `exports` do not list them. */
 declare module 'psl' {
-  /** A parsed host name, or why it is none. */
+  /** A parsed host name, or an error. */
   type Parsed =
     | { error: { code: string } }
     | { error?: undefined, listed: boolean, tld: string | null, domain: string | null, subdomain: string | null }

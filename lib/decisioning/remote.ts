@@ -1,8 +1,8 @@
 /**
- * What of a request cannot be decided on-device.
+ * Finds the parts of a request that cannot be decided on-device.
  *
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3, except that the page load stands for the artifact's own
- * `globalMbox` and not always for `target-global-mbox`: elsewhere a custom one is answered with 206 for ever.
+ * `globalMbox`, not always for `target-global-mbox`: there, a custom global mbox always gets 206.
  */
 import type { DeliveryRequest } from '../schema/index.ts'
 import type { CompiledArtifact } from './compile.ts'
@@ -16,8 +16,8 @@ export interface RemoteDependencies {
 }
 
 /**
- * Mboxes and views of the request that the artifact leaves to the edge or does not know. When all views are asked for
- * (one without a name and none with), those are all remote ones.
+ * Mboxes and views of the request that the artifact leaves to the edge or does not contain. If all views are requested (one
+ * without a name and none with), these are all remote views.
  */
 export function remoteDependencies (artifact: CompiledArtifact, request: DeliveryRequest): RemoteDependencies {
   const { prefetch, execute } = request
@@ -43,7 +43,7 @@ function addNames (names: Set<string>, asked: ReadonlyArray<{ name?: string }> |
   }
 }
 
-/** Those the artifact calls remote, in its order, then those it does not call local, in the order of asking. */
+/** First the names that the artifact lists as remote, in its order, then those it does not list as local, in request order. */
 function remoteOf (names: ReadonlySet<string>, local: ReadonlySet<string>, remote: ReadonlyMap<string, number>): string[] {
   const listed: string[] = []
   const unknown: string[] = []

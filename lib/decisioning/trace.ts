@@ -1,17 +1,17 @@
 /**
- * The trace of a decision: what was asked, which rules were judged by which facts, what came of it.
+ * The trace of a decision: the request, the rules and facts that were evaluated, and the result.
  *
- * Shape: that of `@adobe/target-decisioning-engine` 1.9.3. Each answer carries what was known when it was made.
+ * It has the shape of `@adobe/target-decisioning-engine` 1.9.3. Each answer carries the trace up to that point.
  */
 import type { Notification, RequestDetails, TraceResponse, VisitorId } from '../schema/index.ts'
 import type { CompiledArtifact, CompiledRule } from './compile.ts'
 import type { Activity, Facts } from './facts.ts'
 
-/** What the caller knows and a trace tells. */
+/** Contents of a trace that the caller supplies. */
 export interface TraceSettings {
   /** The visitor's session. */
   sessionId?: string
-  /** Where the artifact came from and when: `ArtifactKeeper`'s `trace`. */
+  /** Origin and age of the artifact: `ArtifactKeeper`'s `trace`. */
   artifact?: Record<string, unknown>
 }
 
@@ -34,7 +34,7 @@ interface EvaluatedTarget {
   unmatchedRuleConditions: unknown[]
 }
 
-/** Collects the trace of what one mode, `execute` or `prefetch`, decides. */
+/** Collects the trace of one mode, `execute` or `prefetch`. */
 export class Tracer {
   readonly #artifact: CompiledArtifact
   readonly #client: string
@@ -51,13 +51,13 @@ export class Tracer {
     this.#settings = settings
   }
 
-  /** An mbox, the page load (as the global mbox) or a view is up. */
+  /** To be called before an mbox, the page load (as the global mbox) or a view is decided. */
   asked (mode: 'execute' | 'prefetch', kind: 'mbox' | 'view', details: RequestDetails, facts: Facts): void {
     const { url, domain } = facts.request.page
     this.#request = { sessionId: this.#settings.sessionId, pageURL: url, host: domain, [kind]: { ...details, type: mode } }
   }
 
-  /** A rule was judged. */
+  /** To be called when a rule was evaluated. */
   evaluated ({ activity, source: { condition, meta } }: CompiledRule, facts: Facts, satisfied: boolean): void {
     if (satisfied && !this.#campaigns.has(activity)) {
       this.#campaigns.set(activity, {
@@ -88,14 +88,14 @@ export class Tracer {
     conditions.push(condition)
   }
 
-  /** A matched rule was displayed; its notification, unless all its tokens were notified before. */
+  /** To be called when a matched rule is displayed, with its notification unless all its tokens were notified before. */
   displayed ({ activity }: CompiledRule, notification: Notification | undefined): void {
     const campaign = this.#campaigns.get(activity)!
     campaign.notifications ??= []
     if (notification !== undefined) campaign.notifications.push(notification)
   }
 
-  /** What is known so far, as a copy. */
+  /** A copy of the trace so far. */
   snapshot (): TraceResponse {
     const [tntId, profileLocation] = typeof this.#id.tntId === 'string' ? this.#id.tntId.split('.') : []
     const trace = {
@@ -113,7 +113,7 @@ export class Tracer {
     try {
       return JSON.parse(JSON.stringify(trace))
     } catch {
-      // What the request carries may be nested deeper than JSON.stringify goes.
+      // The request's data may be nested too deep for JSON.stringify.
       return { clientCode: this.#client }
     }
   }

@@ -1,5 +1,5 @@
 /**
- * What conditions can ask of a URL.
+ * The parts of a URL that conditions can compare.
  *
  * Not WHATWG: nothing is encoded or normalised, and without a scheme the text up to the first slash is the host. Source:
  * behaviour of `@adobe/target-nodejs-sdk` 2.4.3, which bundles `parse-uri` and the Public Suffix List of `psl`.
@@ -7,7 +7,7 @@
 /// <reference path="./psl.d.ts" />
 import type psl from 'psl'
 
-/** host, path, query, fragment; scheme, credentials and port are passed over. Every part of it takes linear time. */
+/** host, path, query, fragment; scheme, credentials and port are skipped. Every part matches in linear time. */
 const SPLIT = /^(?:(?![^:@]+:[^:@/]*@)[^:/?#.]+:)?(?:\/\/)?(?:[^:@]*(?::[^:@]*)?@)?([^:/?#]*)(?::\d*)?(\/[^?#]*|[^?#/]*)(?:\?([^#]*))?(?:#(.*))?/
 
 interface Domain {
@@ -18,16 +18,16 @@ interface Domain {
 
 let suffixes: typeof psl | undefined
 
-/** Loads the Public Suffix List. Not with this module: it takes tens of milliseconds, and server-side nobody needs it. */
+/** Loads the Public Suffix List. Deferred, since it takes tens of milliseconds and is not needed with server-side decisioning. */
 export async function loadSuffixes (): Promise<void> {
   suffixes ??= (await import('psl')).default
 }
 
-/** The host asked for last: most pages of an app have the same one, and the list of suffixes is long. */
+/** The last host: most pages of an app have the same one, and the list of suffixes is long. */
 let last: { host: string, names: Domain } | undefined
 
 /**
- * A URL whose parts are computed when first read: most rules read none or one of them. Domains are known once
+ * A URL whose parts are computed when first read: most rules read none or one of them. Domains are available once
  * {@link loadSuffixes} has resolved.
  */
 export class Url {
@@ -35,7 +35,7 @@ export class Url {
   #split: RegExpExecArray | null | undefined
   #domain: Domain | undefined
 
-  /** @param url whatever came in its place; anything but a string counts as empty */
+  /** @param url anything but a string counts as empty */
   constructor (url: unknown) {
     this.url = typeof url === 'string' ? url : ''
   }
@@ -68,7 +68,7 @@ export class Url {
   }
 }
 
-/** The parts of a URL by the names that conditions use. Each has a lower-case twin, `<part>_lc`. */
+/** The parts of a URL by their names in conditions. Each has a lower-case twin, `<part>_lc`. */
 export const URL_PARTS: ReadonlyMap<string, (url: Url) => string> = new Map<string, (url: Url) => string>([
   ['url', (url) => url.url],
   ['path', (url) => url.path],
@@ -80,8 +80,8 @@ export const URL_PARTS: ReadonlyMap<string, (url: Url) => string> = new Map<stri
 ])
 
 /**
- * Registrable domain, what stands before it, and the public suffix; private suffixes count. A host without a known suffix
- * (an address, `localhost`, a bad name) is its own domain with the other two empty.
+ * Registrable domain, subdomain and public suffix; private suffixes count. A host without a known suffix (an IP address,
+ * `localhost`, an invalid name) is its own domain, with the other two empty.
  */
 function domainOf (host: string): Domain {
   // Host names have at most 253 characters and no underscore: the list in Adobe's SDK refuses them, newer ones do not.
@@ -91,7 +91,7 @@ function domainOf (host: string): Domain {
   }
   const subdomain = parsed.subdomain ?? ''
   return {
-    // Four characters go from any name that begins with "www", as in the SDK.
+    // As in the SDK, four characters are removed from any name that begins with "www".
     subdomain: subdomain.startsWith('www') ? subdomain.slice(4) : subdomain,
     domain: parsed.domain,
     topLevelDomain: parsed.tld ?? ''

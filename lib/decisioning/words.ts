@@ -1,24 +1,24 @@
 /**
- * Puts the conditions of rules into words, for people who ask why a visitor got an experience: the inspector and the command
- * line. Decisions never come here.
+ * Describes the conditions of rules in words, for people who ask why a visitor got an experience: in the inspector and on the
+ * command line. Not used by decisions.
  */
 
 /** A condition in words. */
 export type Words =
   | {
     kind: 'all' | 'any' | 'not'
-    /** The conditions it joins; `not` has one. */
+    /** The joined conditions; `not` has one. */
     parts: Words[]
-    /** The JSON-Logic that these words stand for. */
+    /** The JSON-Logic that these words describe. */
     logic: unknown
   }
   | {
     kind: 'test'
-    /** What must hold, such as `the browser is "safari"`. */
+    /** The test in words, such as `the browser is "safari"`. */
     text: string
-    /** Path of the fact it compares, such as `user.browserType`; undefined where it compares none or several. */
+    /** Path of the compared fact, such as `user.browserType`; undefined if it compares none or several. */
     fact?: string
-    /** What a reader calls that fact, such as `the browser`. */
+    /** That fact in words, such as `the browser`. */
     subject?: string
     logic: unknown
   }
@@ -26,7 +26,7 @@ export type Words =
     kind: 'allocation'
     /** `the bucket is in 50 to 100`. */
     text: string
-    /** Bounds of the share, in per cent. */
+    /** Bounds of the share, in percent. */
     from: number
     to: number
     logic: unknown
@@ -55,7 +55,7 @@ const URL_SUBJECTS: ReadonlyMap<string, string> = new Map([
 
 const DAYS = ['', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday']
 
-/** What comparisons say, read from the fact to the value. */
+/** Comparisons in words, read from the fact to the value. */
 const COMPARISONS: ReadonlyMap<string, string> = new Map([
   ['==', 'is'], ['===', 'is'], ['!=', 'is not'], ['!==', 'is not'],
   ['>', 'is greater than'], ['>=', 'is at least'], ['<', 'is less than'], ['<=', 'is at most']
@@ -64,7 +64,7 @@ const COMPARISONS: ReadonlyMap<string, string> = new Map([
 /** The same comparison with its operands swapped. */
 const SWAPPED: ReadonlyMap<string, string> = new Map([['>', '<'], ['>=', '<='], ['<', '>'], ['<=', '>=']])
 
-/** Deeper than Target's own conditions go; what is deeper is shown as JSON-Logic. */
+/** More than the depth of Target's own conditions; deeper parts are shown as JSON-Logic. */
 const MAX_DEPTH = 64
 
 const MAX_TEXT_LENGTH = 300
@@ -72,7 +72,7 @@ const MAX_TEXT_LENGTH = 300
 /**
  * Describes a condition.
  *
- * @param logic JSON-Logic of a rule; anything that this does not know is shown as it is
+ * @param logic JSON-Logic of a rule; unknown parts are shown as JSON-Logic
  */
 export function describeCondition (logic: unknown, depth = 0): Words {
   const operation = operationOf(logic)
@@ -102,7 +102,7 @@ export function conditionText (words: Words): string {
     .join(words.kind === 'all' ? ' and ' : ' or ')
 }
 
-/** What a reader calls a fact: `mbox parameter \`member\`` for `mbox.member`. */
+/** A fact's name in words: `mbox parameter \`member\`` for `mbox.member`. */
 export function subjectOf (path: string): string {
   const known = SUBJECTS.get(path)
   if (known !== undefined) return known
@@ -117,7 +117,7 @@ export function subjectOf (path: string): string {
   return `\`${path}\``
 }
 
-/** A fact's value as a reader sees it. */
+/** A fact's value in words. */
 export function valueText (value: unknown, fact?: string): string {
   if (value === undefined || value === null) return 'unknown'
   if (value === '') return 'empty'
@@ -137,7 +137,7 @@ function jsonText (value: unknown): string {
   try {
     return shorten(JSON.stringify(value) ?? String(value))
   } catch {
-    // Nested deeper than JSON.stringify goes.
+    // Nested too deep for JSON.stringify.
     return '…'
   }
 }
@@ -196,7 +196,7 @@ interface Share { from: number, to: number }
 
 const allocationWords = ({ from, to }: Share, logic: unknown): Words => ({ kind: 'allocation', from, to, logic, text: `the bucket is in ${from} to ${to}` })
 
-/** The share of visitors that comparisons of the allocation alone describe; undefined where there is more in them. */
+/** The share of visitors described by comparisons of the allocation; undefined if there are other conditions. */
 function shareOf (conditions: unknown[]): Share | undefined {
   let from = 0
   let to = 100
@@ -236,7 +236,7 @@ function factOf (logic: unknown): string | undefined {
   return typeof path === 'string' && path !== '' ? path : undefined
 }
 
-/** The fact that a list is made from, through operations such as `filter`. */
+/** The fact that a list is derived from, through operations such as `filter`. */
 function factInside (logic: unknown): string | undefined {
   return factOf(logic) ?? operationOf(logic)?.operands.map(factOf).find((fact) => fact !== undefined)
 }

@@ -55,7 +55,7 @@ const ROOM_INTERVAL = 20
 const MAX_APPEND = 1000
 const MAX_SETTLE = 5000
 
-/** Maximum number of ids kept for a store that fails to settle them. Beyond that the oldest are dropped, and their records sent again later. */
+/** Maximum number of ids kept for a store that fails to settle them. Beyond that the oldest are dropped; their records are sent again. */
 const MAX_UNSETTLED = 200_000
 
 /** Recovered records per turn of the event loop. */
