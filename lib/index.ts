@@ -1,13 +1,42 @@
 /** fastify-adobe-target: Adobe Target's offers, fetched beside the handler. */
-export { default, fastifyAdobeTarget } from './plugin.ts'
-export { createTargetClient } from './client/client.ts'
-export { fileArtifactStore, type FileArtifactStoreOptions } from './decisioning/file-artifact-store.ts'
-export { errors } from './errors.ts'
-export * as schemas from './schema/index.ts'
-export { AuthState, ExperienceCloudVisitor } from './visitor/experience-cloud.ts'
-export { fileStore } from './outbox/file-store.ts'
-export { isSafeRedirect } from './offers/redirect.ts'
-export { getVisitorCookieName, LOCATION_HINT_COOKIE, TARGET_COOKIE } from './visitor/cookies.ts'
+import { createTargetClient } from './client/client.ts'
+import { fileArtifactStore } from './decisioning/file-artifact-store.ts'
+import { errors } from './errors.ts'
+import { isSafeRedirect } from './offers/redirect.ts'
+import { fileStore } from './outbox/file-store.ts'
+import { fastifyAdobeTarget } from './plugin.ts'
+import * as schemas from './schema/index.ts'
+import { getVisitorCookieName, LOCATION_HINT_COOKIE, TARGET_COOKIE } from './visitor/cookies.ts'
+import { AuthState, ExperienceCloudVisitor } from './visitor/experience-cloud.ts'
+
+/**
+ * What `require()` returns: the plugin itself, with the named exports on it, as Fastify's own plugins have them for CommonJS.
+ *
+ * @internal
+ */
+const commonjs: typeof fastifyAdobeTarget = Object.assign(fastifyAdobeTarget, {
+  default: fastifyAdobeTarget,
+  fastifyAdobeTarget,
+  createTargetClient,
+  fileArtifactStore,
+  errors,
+  schemas,
+  AuthState,
+  ExperienceCloudVisitor,
+  fileStore,
+  isSafeRedirect,
+  getVisitorCookieName,
+  LOCATION_HINT_COOKIE,
+  TARGET_COOKIE
+})
+
+export {
+  fastifyAdobeTarget as default, fastifyAdobeTarget, createTargetClient, fileArtifactStore, errors, schemas, AuthState, ExperienceCloudVisitor,
+  fileStore, isSafeRedirect, getVisitorCookieName, LOCATION_HINT_COOKIE, TARGET_COOKIE
+}
+/** @internal TypeScript reads such a name from 5.6 on only. */
+export { commonjs as 'module.exports' }
+export type { FileArtifactStoreOptions } from './decisioning/file-artifact-store.ts'
 export type { ArtifactStore, StoredArtifact } from './decisioning/artifact-store.ts'
 export type { AttributesProvider } from './offers/attributes.ts'
 export type { GetOffersOptions, KnownVisitor } from './client/call.ts'
@@ -18,7 +47,7 @@ export type { TargetError, TargetErrorCode, TargetErrorMeta } from './errors.ts'
 export type { SupplementalDataState, VisitorCustomerIds, VisitorState } from './visitor/experience-cloud.ts'
 export type { ScriptOptions, ServerState } from './request/at-js.ts'
 export type { TargetClientOptions } from './client/options.ts'
-export type { FastifyAdobeTargetOptions } from './options.ts'
+export type { FastifyAdobeTargetOptions, RouteForm } from './options.ts'
 export type { MboxDefinition, MboxDefinitions, MboxTypes, TargetMboxes } from './offers/mboxes.ts'
 export type { Conversion, OrderForm } from './offers/conversions.ts'
 export type { MboxOffer, Offer, OfferContent, OfferReason, OfferSource, TargetResult, ViewOffer } from './offers/offer.ts'

@@ -9,10 +9,19 @@ import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import { declareMboxes, type DeclaredMboxes, type MboxDefinitions } from './offers/mboxes.ts'
 import type { ContextAdditions } from './request/context.ts'
+import type { RouteDocumentation, RouteSettings } from './request/own-route.ts'
 import type { TargetRequestForm } from './request/route-config.ts'
 import { callback, checkOptions, flag, Milliseconds, oneOf, strict, text } from './validation.ts'
 import type { CookieSettings } from './visitor/cookies.ts'
 import type { VisitorDetails } from './visitor/visitor.ts'
+
+/** A route that the plugin adds. */
+export interface RouteForm {
+  /** A path that begins with `/`. Default: the route's own. */
+  path?: string
+  /** What `@fastify/swagger` gets of the route. Default: it is hidden. */
+  schema?: RouteDocumentation
+}
 
 /** Options of the plugin. */
 export interface FastifyAdobeTargetOptions extends TargetClientOptions {
@@ -56,15 +65,27 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
   /** Target's QA links and the cookie that keeps them for the visit count. Default `true`. */
   qa?: boolean
   /**
-   * A route that takes clicks and displays from the page's own scripts: `true` for `POST /target/notifications`, or a path.
-   * Default `false`.
+   * A route that takes clicks and displays from the page's own scripts: `true` for `POST /target/notifications`, a path, or
+   * both with what `@fastify/swagger` is to show of it: `{ path, schema: { hide: false } }`. Default `false`.
    */
-  notificationsRoute?: boolean | string
+  notificationsRoute?: boolean | string | RouteForm
   /** Adds the `Server-Timing` header. Default `false`. */
   serverTiming?: boolean
   /** Name on the instance, on the request and in the route's config. Default `target`. */
   decorator?: string
 }
+
+const path = text('^/[!"$-)+-9;->@-~]*$', 'a path that begins with /')
+const routeForm = Type.Union([Type.Boolean(), path, Type.Object({
+  path: Type.Optional(path),
+  schema: Type.Optional(Type.Object({
+    hide: Type.Optional(flag),
+    tags: Type.Optional(Type.Array(Type.String())),
+    summary: Type.Optional(Type.String()),
+    description: Type.Optional(Type.String()),
+    operationId: Type.Optional(Type.String())
+  }, strict))
+}, strict)], { expected: 'true, false, a path that begins with / or an object { path, schema }' })
 
 export const PluginOptionsSchema = Type.Object({
   ...clientProperties,
@@ -89,7 +110,7 @@ export const PluginOptionsSchema = Type.Object({
   firstPartyId: Type.Optional(Type.Union([Type.Boolean(), Type.String({ pattern: '^[!#-\'*+\\-.0-9A-Z^-z|~]+$' })], { expected: 'true, false or a cookie name' })),
   clientHints: Type.Optional(flag),
   qa: Type.Optional(flag),
-  notificationsRoute: Type.Optional(Type.Union([Type.Boolean(), Type.String({ pattern: '^/[!"$-)+-9;->@-~]*$' })], { expected: 'true, false or a path that begins with /' })),
+  notificationsRoute: Type.Optional(routeForm),
   serverTiming: Type.Optional(flag),
   decorator: Type.Optional(text('^[A-Za-z_$][\\w$]*$', 'a JavaScript identifier'))
 }, { ...strict, replaced })
@@ -105,8 +126,8 @@ export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait
   firstPartyId: string | undefined
   clientHints: boolean
   qa: boolean
-  /** Its path, where there is to be one. */
-  notificationsRoute: string | undefined
+  /** Its path and documentation, where there is to be one. */
+  notificationsRoute: RouteSettings | undefined
   serverTiming: boolean
   decorator: string
 }
@@ -138,8 +159,13 @@ export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: 
     firstPartyId: options.firstPartyId === true ? 'FPID' : options.firstPartyId || undefined,
     clientHints: options.clientHints ?? false,
     qa: options.qa ?? true,
-    notificationsRoute: options.notificationsRoute === true ? '/target/notifications' : options.notificationsRoute || undefined,
+    notificationsRoute: routeSettings(options.notificationsRoute, '/target/notifications'),
     serverTiming: options.serverTiming ?? false,
     decorator: options.decorator ?? 'target'
   }
+}
+
+function routeSettings (given: boolean | string | RouteForm | undefined, path: string): RouteSettings | undefined {
+  if (given === undefined || given === false) return undefined
+  return { path, ...(typeof given === 'string' ? { path: given } : given === true ? {} : given) }
 }

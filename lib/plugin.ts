@@ -2,13 +2,14 @@
  * The plugin: from options to a client, decorators and hooks.
  */
 import fp from 'fastify-plugin'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RegisterOptions } from 'fastify'
 import { TargetClient } from './client/client.ts'
 import { failure, isTargetError } from './errors.ts'
 import { contentReporter } from './offers/mboxes.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions } from './options.ts'
 import { EarlyBody } from './request/early-body.ts'
 import { addNotificationsRoute } from './request/notifications-route.ts'
+import { standInOutside } from './request/outside.ts'
 import { Responses } from './request/response.ts'
 import { compileForm, type TargetRouteConfig } from './request/route-config.ts'
 import { Routes } from './request/routes.ts'
@@ -32,8 +33,12 @@ declare module 'fastify' {
   }
 }
 
-async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptions): Promise<void> {
-  const options = resolvePluginOptions(given, app.log.child({ plugin: 'fastify-adobe-target' }))
+async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTargetOptions): Promise<void> {
+  // Fastify's own options of `register`: for this plugin's routes and log lines.
+  const { prefix, logLevel, logSerializers, ...given } = registered as FastifyAdobeTargetOptions & RegisterOptions
+  const scope: RegisterOptions = { prefix, logLevel, logSerializers }
+  const log = app.log.child({ plugin: 'fastify-adobe-target' }, { ...(logLevel !== undefined && { level: logLevel }), ...(logSerializers !== undefined && { serializers: logSerializers }) })
+  const options = resolvePluginOptions(given, log)
   const { decorator, hook } = options
   const { logger, report, organizationId, targetLocationHint } = options.client
   const request = options.request === undefined ? undefined : compileForm(options.request, { root: 'request' }, report)
@@ -71,6 +76,7 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
 
   decorate(app, decorator, client, { getter (this: FastifyRequest) { return state.target(this) } })
   state.decorate(app)
+  standInOutside(app, decorator, logger, (request) => state.outside(request))
 
   // Earlier hooks may refuse a request, or throw, before the plugin has seen it.
   app.addHook('onError', (request, reply, _error, done) => {
@@ -112,7 +118,8 @@ async function adobeTarget (app: FastifyInstance, given: FastifyAdobeTargetOptio
 
   if (options.notificationsRoute !== undefined) {
     addNotificationsRoute(app, {
-      path: options.notificationsRoute,
+      ...options.notificationsRoute,
+      scope,
       decorator,
       notify: (request, notifications) => state.calls(request).notifyIfKnown(notifications)
     })

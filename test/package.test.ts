@@ -116,6 +116,15 @@ t.test('apps outside the repository', async (t) => {
   writeFileSync(join(folder, 'app.cjs'), `const Fastify = require('fastify')\nconst fastifyAdobeTarget = require('fastify-adobe-target')\nconst { createEdge } = require('fastify-adobe-target/edge')\n;(async () => {${page}})()`)
   check(await run(['--unhandled-rejections=strict', '--no-warnings', 'app.cjs']), 'CommonJS')
 
+  writeFileSync(join(folder, 'require.cjs'), `
+const required = require('fastify-adobe-target')
+import('fastify-adobe-target').then((imported) => {
+  const names = Object.keys(imported).filter((name) => name !== 'module.exports')
+  console.log(JSON.stringify({ isPlugin: required === imported.default, missing: names.filter((name) => required[name] !== imported[name]), count: names.length }))
+})`)
+  const { stdout: required } = await run(['--no-warnings', 'require.cjs'])
+  t.match(JSON.parse(required), { isPlugin: true, missing: [], count: /1[2-9]/ }, 'require() returns the plugin, with all names on it')
+
   writeFileSync(join(folder, 'app.ts'), `
 import Fastify from 'fastify'
 import { Type } from '@sinclair/typebox'

@@ -3,13 +3,14 @@
  * rendered, and queues them for the visitor of the request. Whoever visits the site can call it, so nothing in the body says
  * who somebody is or when something happened, and only pages of the same origin are heard.
  */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest, RegisterOptions } from 'fastify'
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { MetricType, NotificationMbox, NotificationView } from '../schema/index.ts'
 import { failure } from '../errors.ts'
 import type { NotificationForm } from '../offers/notifications.ts'
 import { problemIn, strict } from '../validation.ts'
+import { documented, isSameOrigin, unchecked, type RouteSettings } from './own-route.ts'
 
 /** What is taken; bytes. */
 const BODY_LIMIT = 16 * 1024
@@ -35,9 +36,9 @@ const NotificationsBody = Type.Object({
 }, strict)
 type NotificationsBody = Static<typeof NotificationsBody>
 
-export interface NotificationsRouteOptions {
-  /** Path of the route. */
-  path: string
+export interface NotificationsRouteOptions extends RouteSettings {
+  /** Options of the scope that the route gets. */
+  scope: RegisterOptions
   /** Name of the plugin's decorator. */
   decorator: string
   /** Queues notifications for the visitor of a request. */
@@ -50,13 +51,19 @@ export interface NotificationsRouteOptions {
  * It answers 204 once the notifications are queued, whatever becomes of them; 403 to other origins, 400 to a body that is
  * none of the above, 413 past 16 KiB, 415 to content types other than JSON and text (which `sendBeacon` sends).
  */
-export function addNotificationsRoute (app: FastifyInstance, { path, decorator, notify }: NotificationsRouteOptions): void {
+export function addNotificationsRoute (app: FastifyInstance, { path, schema, scope: options, decorator, notify }: NotificationsRouteOptions): void {
   app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser(['application/json', 'text/plain'], { parseAs: 'string' }, scope.getDefaultJsonParser('error', 'error'))
     scope.post(path, {
       bodyLimit: BODY_LIMIT,
       config: { [decorator]: false },
+      schema: documented(schema, {
+        summary: 'Clicks and displays, from the page\'s own scripts',
+        body: NotificationsBody,
+        response: { 204: 'The notifications are queued.', 400: 'The body is not a list of clicks and displays.', 403: 'The page is of another origin.' }
+      }),
+      validatorCompiler: unchecked,
       onRequest (request, reply, done) {
         reply.header('cache-control', 'no-store')
         done(isSameOrigin(request) ? undefined : failure('FST_TARGET_FOREIGN_ORIGIN', 'clicks and displays are only accepted from pages of the same origin'))
@@ -65,18 +72,7 @@ export function addNotificationsRoute (app: FastifyInstance, { path, decorator, 
       notify(request, checked(request.body).notifications)
       reply.code(204).send()
     })
-  })
-}
-
-/** The browser's own word where it gives it (Fetch Metadata), else the `Origin`, which is as Fastify sees the request's own. */
-function isSameOrigin ({ headers, protocol, host }: FastifyRequest): boolean {
-  const site = headers['sec-fetch-site']
-  if (site !== undefined) return site === 'same-origin'
-  try {
-    return headers.origin === new URL(`${protocol}://${host}`).origin
-  } catch {
-    return false
-  }
+  }, options)
 }
 
 /**

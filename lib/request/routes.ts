@@ -6,6 +6,7 @@ import type { FastifyRequest, RouteOptions } from 'fastify'
 import type { Log } from '../diagnostics.ts'
 import type { ReportLimit } from '../schema/limits.ts'
 import { mostSimilar } from '../validation.ts'
+import { bySymbol } from './fastify-internals.ts'
 import { compileRoute, OFF, ON_DEMAND, type RoutePlan } from './route-config.ts'
 
 /** A route. */
@@ -115,6 +116,9 @@ export class Routes {
   }
 }
 
+/** A route of another scope: nothing starts there. */
+export const OUTSIDE: Route = { name: 'a route outside the plugin\'s scope', plan: OFF, hasLastHook: false, isNotFound: false, bypassesFastify: false }
+
 const routeOf = (name: string, plan: RoutePlan, { hasLastHook = false, isNotFound = false } = {}): Route => ({ name, plan, hasLastHook, isNotFound, bypassesFastify: false })
 
 /**
@@ -125,9 +129,4 @@ const routeOf = (name: string, plan: RoutePlan, { hasLastHook = false, isNotFoun
 function isAddedByFastify (request: FastifyRequest): boolean {
   const context = bySymbol(request, 'fastify.context')
   return typeof context === 'object' && context !== null && bySymbol(context, 'fastify.routeByFastify') === true
-}
-
-function bySymbol (object: object, description: string): unknown {
-  const symbol = Object.getOwnPropertySymbols(object).find((symbol) => symbol.description === description)
-  return symbol === undefined ? undefined : (object as Record<symbol, unknown>)[symbol]
 }

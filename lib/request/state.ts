@@ -4,7 +4,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Visitor, type VisitorSettings } from '../visitor/visitor.ts'
 import { RequestCalls, type RequestCallsSettings } from './calls.ts'
-import type { Route, Routes } from './routes.ts'
+import { OUTSIDE, type Route, type Routes } from './routes.ts'
 import { RequestTarget, type RequestTargetSettings } from './target.ts'
 
 /** Requests have the symbols of each instance. */
@@ -111,6 +111,12 @@ export class RequestState {
   target (request: FastifyRequest): RequestTarget {
     const decorated = request as Decorated
     return (decorated[this.#TARGET] ??= new RequestTarget(this.#settings, this.calls(request), () => this.writeCookies(request))) as RequestTarget
+  }
+
+  /** `request.target` of a request outside the plugin's scope: nothing starts, and every read has its fallback. */
+  outside (request: FastifyRequest): RequestTarget {
+    const decorated = request as Decorated
+    return (decorated[this.#TARGET] ??= new RequestTarget(this.#settings, new RequestCalls(this.#settings, request, OUTSIDE, this.visitor(request).visitor), () => {})) as RequestTarget
   }
 
   /** Starts the call of a request's route, if there is one. */

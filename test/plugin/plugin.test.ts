@@ -483,26 +483,6 @@ t.test('two instances in one app share the visitor; a decorator name in use is r
   }
 })
 
-t.test('a plugin registered in a child context is not visible outside', async (t) => {
-  const edge = await startEdge(t)
-  const app = Fastify()
-  t.teardown(() => app.close())
-  app.register(async (child) => {
-    await child.register(fastifyAdobeTarget, optionsFor(edge.host))
-    child.get('/inside', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))
-  })
-  app.get('/outside', { config: { target: ['hero'] } }, async (request) => ({ target: typeof request.target }))
-  app.register(async (child) => {
-    await child.register(fastifyAdobeTarget, optionsFor(edge.host, { propertyToken: 'sibling' }))
-    child.get('/sibling', { config: { target: ['hero'] } }, async (request) => (await request.target.result()).request.property)
-  })
-  await app.ready()
-  t.match((await app.inject('/inside')).body, HERO)
-  t.same((await app.inject('/outside')).json(), { target: 'undefined' })
-  t.same((await app.inject('/sibling')).json(), { token: 'sibling' })
-  t.notOk(app.hasDecorator('target'))
-})
-
 t.test('results of the app\'s functions are sent to Target; one that throws is ignored', async (t) => {
   const edge = await startEdge(t)
   const { url } = await startApp(t, edge.host, {

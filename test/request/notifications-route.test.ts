@@ -254,9 +254,9 @@ t.test('the route uses the app\'s prefix and hooks, and not its parsers or valid
   t.match(JSON.parse((await post(`${url}/shop/echo`, '{"a":1}')).text), { body: { a: 1 } })
   t.equal((await post(`${url}/shop/my/beacon`, { notifications: [{ ...body.notifications[0], more: 1 }] })).status, 400, 'the app\'s validator would strip it')
 
-  for (const notificationsRoute of ['target', '', 1, null, '/a b', '/a?b', '/a#b', '/:a', '/*', {}]) {
+  for (const notificationsRoute of ['target', '', 1, null, '/a b', '/a?b', '/a#b', '/:a', '/*', { paht: '/a' }, { path: 'a' }, { schema: { hidden: true } }]) {
     const bad = Fastify()
-    await t.rejects(async () => await bad.register(fastifyAdobeTarget, optionsFor(edge.host, { notificationsRoute: notificationsRoute as string })), { code: 'FST_TARGET_INVALID_OPTIONS', message: /`notificationsRoute`/ }, JSON.stringify(notificationsRoute))
+    await t.rejects(async () => await bad.register(fastifyAdobeTarget, optionsFor(edge.host, { notificationsRoute: notificationsRoute as string })), { code: 'FST_TARGET_INVALID_OPTIONS', message: /`notificationsRoute[`.]/ }, JSON.stringify(notificationsRoute))
     await bad.close()
   }
 })
