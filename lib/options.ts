@@ -7,6 +7,7 @@ import type { ClientSettings } from './client/client.ts'
 import { clientProperties, clientSettings, replaced, type TargetClientOptions } from './client/options.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
+import type { CompileSchema } from './offers/foreign-schema.ts'
 import { declareMboxes, type DeclaredMboxes, type MboxDefinitions } from './offers/mboxes.ts'
 import type { ContextAdditions } from './request/context.ts'
 import type { RouteDocumentation, RouteSettings } from './request/own-route.ts'
@@ -120,7 +121,8 @@ export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait
   client: ClientSettings
   hook: NonNullable<FastifyAdobeTargetOptions['hook']>
   global: boolean
-  mboxes: DeclaredMboxes
+  /** A promise only if a schema has asynchronous parts. */
+  mboxes: DeclaredMboxes | Promise<DeclaredMboxes>
   cookies: CookieSettings | false
   /** Name of the cookie, where there is to be one. */
   firstPartyId: string | undefined
@@ -136,9 +138,10 @@ export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait
  * Checks the options of the plugin.
  *
  * @param logger used when the options have none
+ * @param compile for JSON Schema in `mboxes`
  * @throws FST_TARGET_INVALID_OPTIONS naming the option
  */
-export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: TargetLogger): PluginSettings {
+export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: TargetLogger, compile: CompileSchema = noCompiler): PluginSettings {
   const options = checkOptions<FastifyAdobeTargetOptions>(PluginOptionsSchema, given)
   if (options.global === true && options.request === undefined) {
     throw failure('FST_TARGET_INVALID_OPTIONS', '`global` requires a default request; set `request`')
@@ -149,7 +152,7 @@ export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: 
     hook: options.hook ?? 'onRequest',
     global: options.global ?? false,
     request: options.request,
-    mboxes: declareMboxes(options.mboxes),
+    mboxes: declareMboxes(options.mboxes, compile),
     enabled: options.enabled,
     visitor: options.visitor,
     context: options.context,
@@ -164,6 +167,8 @@ export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: 
     decorator: options.decorator ?? 'target'
   }
 }
+
+const noCompiler: CompileSchema = () => { throw new Error('there is none') }
 
 function routeSettings (given: boolean | string | RouteForm | undefined, path: string): RouteSettings | undefined {
   if (given === undefined || given === false) return undefined

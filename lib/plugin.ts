@@ -5,6 +5,7 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RegisterOptions } from 'fastify'
 import { TargetClient } from './client/client.ts'
 import { failure, isTargetError } from './errors.ts'
+import { attributesExpecter } from './offers/attributes.ts'
 import { contentReporter } from './offers/mboxes.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions } from './options.ts'
 import { EarlyBody } from './request/early-body.ts'
@@ -13,6 +14,7 @@ import { standInOutside } from './request/outside.ts'
 import { Responses } from './request/response.ts'
 import { compileForm, type TargetRouteConfig } from './request/route-config.ts'
 import { Routes } from './request/routes.ts'
+import { schemaCompiler } from './request/schema-compiler.ts'
 import { RequestState } from './request/state.ts'
 import type { RequestTarget } from './request/target.ts'
 import { cookieSuffixOf } from './visitor/cookie-owner.ts'
@@ -38,7 +40,9 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
   const { prefix, logLevel, logSerializers, ...given } = registered as FastifyAdobeTargetOptions & RegisterOptions
   const scope: RegisterOptions = { prefix, logLevel, logSerializers }
   const log = app.log.child({ plugin: 'fastify-adobe-target' }, { ...(logLevel !== undefined && { level: logLevel }), ...(logSerializers !== undefined && { serializers: logSerializers }) })
-  const options = resolvePluginOptions(given, log)
+  const compileSchema = schemaCompiler(app)
+  const options = resolvePluginOptions(given, log, compileSchema)
+  const mboxes = options.mboxes instanceof Promise ? await options.mboxes : options.mboxes
   const { decorator, hook } = options
   const { logger, report, organizationId, targetLocationHint } = options.client
   const request = options.request === undefined ? undefined : compileForm(options.request, { root: 'request' }, report)
@@ -63,8 +67,10 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
     identity: visitorSettings(organizationId, {
       targetLocationHint, report, firstPartyId: options.firstPartyId, cookieSuffix: cookieSuffixOf(app.server, options.client.client)
     }),
+    mboxes,
     contentFailed: contentReporter(logger),
     earlyBody: new EarlyBody(logger, hook, decorator),
+    expectAttributes: attributesExpecter(compileSchema),
     functionFailed (name, error, outcome = 'ignored') {
       if (logger.once(`${name} threw`)) logger.error(`\`${name}\` threw and was ${outcome}; further errors from it will not be logged`, { err: error })
     },

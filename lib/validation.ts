@@ -112,7 +112,8 @@ function copyOptions (schema: TSchema, given: Record<string, unknown>): Record<s
   }))
 }
 
-function isPlain (value: unknown): value is Record<string, unknown> {
+/** Whether a value is an object of no class. */
+export function isPlain (value: unknown): value is Record<string, unknown> {
   if (!isObject(value)) return false
   const prototype = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null

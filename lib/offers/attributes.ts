@@ -1,8 +1,9 @@
 /**
  * Attributes: the json offers of an mbox as one object, checked against what the page expects.
  */
-import { TypeGuard, type Static, type TSchema } from '@sinclair/typebox'
-import { contentCheck, defaultsOf } from './content-schema.ts'
+import type { AnySchema, ContentOf } from './any-schema.ts'
+import { kindOfSchema, prepareSchema, type Checked, type MaybePromise } from './content-schema.ts'
+import { after, isPromise, type CompileSchema } from './foreign-schema.ts'
 import type { DeliveryResponse } from '../schema/index.ts'
 import { failure } from '../errors.ts'
 import { isObject } from '../validation.ts'
@@ -61,42 +62,78 @@ export function createAttributesProvider (result: TargetResult): AttributesProvi
   }
 }
 
-/** What a page expects of an mbox's attributes: a TypeBox object schema, or an object of defaults. */
-export type AttributesExpectation = TSchema | Record<string, unknown>
+/** What a page expects of an mbox's attributes: a schema of an object, or an object of defaults. */
+export type AttributesExpectation = AnySchema | Record<string, unknown>
 
 /** The attributes a page gets for what it expects. */
-export type AttributesFor<Expectation> = Expectation extends TSchema ? Static<Expectation> : Expectation
+export type AttributesFor<Expectation> = Expectation extends AnySchema ? ContentOf<Expectation> : Expectation
 
-/** From merged json offers (undefined: none) to attributes, and what did not fit where they did not. */
-export type AttributesReading<Attributes> = (offered: Record<string, unknown> | undefined) => { attributes: Attributes, problem?: string }
+/** Attributes, and what did not fit where they are the schema's own defaults. */
+interface ReadAttributes { attributes: unknown, problem?: string }
 
-// By schema: schemas are module constants of the app, and the map does not keep them alive.
-const readings = new WeakMap<object, AttributesReading<unknown>>()
+/** Reads merged json offers as a page expects them. */
+export interface AttributesReading {
+  /** Whether the page gave defaults, and no schema. */
+  readonly isDefaults: boolean
+  /** Whether reading may take time. */
+  readonly mayWait: boolean
+  /**
+   * From merged json offers to attributes.
+   *
+   * @param offered undefined: none
+   * @throws FST_TARGET_INVALID_OPTIONS (or rejects) when an asynchronous schema cannot be filled from its defaults
+   */
+  read (offered: Record<string, unknown> | undefined): MaybePromise<ReadAttributes>
+}
 
 /**
  * Prepares the reading of attributes. Called before the answer is there, so that a wrong schema shows at once.
  *
- * @throws FST_TARGET_INVALID_OPTIONS when a schema cannot be filled from its defaults
+ * @throws FST_TARGET_INVALID_OPTIONS when it is neither a schema nor an object of defaults, or a schema that cannot be filled from
+ *   its defaults
  */
-export function expectAttributes<Expectation extends AttributesExpectation> (expectation: Expectation): AttributesReading<AttributesFor<Expectation>> {
-  const known = readings.get(expectation) ?? (TypeGuard.IsSchema(expectation) ? readBy(expectation) : undefined)
-  if (known !== undefined) return known as AttributesReading<AttributesFor<Expectation>>
-  return (offered) => ({ attributes: assignAttributes({ ...expectation as Record<string, unknown> }, offered ?? {}) as AttributesFor<Expectation> })
+export type ExpectAttributes = (expectation: unknown) => AttributesReading
+
+/** Makes {@link ExpectAttributes}, with the compiler for JSON Schema. */
+export function attributesExpecter (compile: CompileSchema): ExpectAttributes {
+  // By schema: schemas are module constants of the app, and the map does not keep them alive.
+  const readings = new WeakMap<object, AttributesReading>()
+  return (expectation) => {
+    const isKey = (typeof expectation === 'object' || typeof expectation === 'function') && expectation !== null
+    const known = isKey ? readings.get(expectation) : undefined
+    if (known !== undefined) return known
+    const kind = kindOfSchema(expectation)
+    if (typeof kind === 'object') throw failure('FST_TARGET_INVALID_OPTIONS', `attributes(): the second argument ${kind.problem}; it must be a schema of an object, or an object of defaults`)
+    if (kind === 'defaults') {
+      return { isDefaults: true, mayWait: false, read: (offered) => ({ attributes: assignAttributes({ ...expectation as object }, offered ?? {}) }) }
+    }
+    const reading = readBy(expectation, compile)
+    readings.set(expectation as object, reading)
+    return reading
+  }
 }
 
-function readBy (schema: TSchema): AttributesReading<unknown> {
-  const { content: defaults, problem = isObject(defaults) ? undefined : '`content` must be an object' } = defaultsOf(schema, {})
-  if (problem !== undefined) {
+function readBy (schema: unknown, compile: CompileSchema): AttributesReading {
+  const prepared = prepareSchema(schema, compile)
+  if ('problem' in prepared) throw failure('FST_TARGET_INVALID_OPTIONS', `attributes(): the schema ${prepared.problem}`)
+  const defaults = after(prepared.check({}, true), (made) => isFilled(made)
+    ? made
+    : after(prepared.standIn(), (instead) => isFilled(instead) ? instead : made))
+  const filled = after(defaults, ({ content, problem = isObject(content) ? undefined : '`content` must be an object' }) => {
+    if (problem === undefined) return content as object
     throw failure('FST_TARGET_INVALID_OPTIONS', `attributes(): the defaults of the schema do not satisfy it: ${problem}; give every required property a default`)
-  }
-  const check = contentCheck(schema)
+  })
+  // Whoever reads gets the error.
+  if (isPromise(filled)) filled.catch(() => {})
   // A copy: what a page does with its attributes must not show in another's.
-  const instead = (problem?: string) => ({ attributes: structuredClone(defaults), problem })
-  const reading: AttributesReading<unknown> = (offered) => {
-    if (offered === undefined) return instead()
-    const { content, problem } = check(offered)
-    return problem === undefined ? { attributes: content } : instead(problem)
+  const instead = (problem?: string) => after(filled, (content): ReadAttributes => ({ attributes: structuredClone(content), problem }))
+  return {
+    isDefaults: false,
+    mayWait: prepared.mayWait,
+    read: (offered) => offered === undefined
+      ? instead()
+      : after(prepared.check(offered), ({ content, problem = isObject(content) ? undefined : '`content` must be an object' }) => problem === undefined ? { attributes: content } : instead(problem))
   }
-  readings.set(schema, reading)
-  return reading
 }
+
+const isFilled = ({ content, problem }: Checked): boolean => problem === undefined && isObject(content)

@@ -1,47 +1,136 @@
 /**
- * Content against a schema: checked, and completed from the schema's own defaults.
+ * Content against a schema of any kind: checked, and completed from the schema's own defaults.
  */
 import { FormatRegistry, Kind, TypeGuard, TypeRegistry, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { problemIn } from '../validation.ts'
+import { isObject, isPlain, pathOf, problemIn } from '../validation.ts'
+import { copyOf, preparedJson, preparedStandard, type CompileSchema } from './foreign-schema.ts'
 
 /** Content as a page gets it, or what does not fit in it: a path and what is expected there, never a value. */
 export type Checked = { content: unknown, problem?: undefined } | { content?: undefined, problem: string }
 
-/** Checks content. Never throws, and never writes to what it is given. */
-export type ContentCheck = (content: unknown) => Checked
+/** A promise only of a schema that has asynchronous parts. */
+export type MaybePromise<Result> = Result | Promise<Result>
 
-/** Prepares the check of content. TypeBox interprets the schema: its compiler needs `new Function`, which a process may forbid. */
-export function contentCheck (schema: TSchema): ContentCheck {
+/** A schema, prepared. A check never throws, rejects or writes to what it is given. */
+export interface ContentSchema {
+  /** Whether a check may take time. */
+  readonly mayWait: boolean
+  /**
+   * Checks content.
+   *
+   * @param isOwn it is the app's own, so that a problem may show values
+   */
+  check (content: unknown, isOwn?: boolean): MaybePromise<Checked>
+  /**
+   * What the schema makes of nothing by its own defaults; a problem if it is for an object that must be there, and cannot be made.
+   *
+   * @throws what a default that is a function throws
+   */
+  standIn (): MaybePromise<Checked>
+}
+
+/** What a value is that may be a schema or an object of defaults; a problem where it is neither, or could be mistaken for the other. */
+export type SchemaKind = 'typebox' | 'standard' | 'json' | 'defaults' | { problem: string }
+
+const SCHEMAS = 'a TypeBox schema, a Standard Schema (Zod, Valibot, ArkType and others) or a JSON Schema'
+
+/** Tells kinds of schema apart, and from defaults: a schema must never be shown as if it were content. */
+export function kindOfSchema (value: unknown): SchemaKind {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null || Array.isArray(value)) return { problem: `is not ${SCHEMAS}` }
+  if ('~standard' in value) return isStandard(value) ? 'standard' : { problem: 'is a Standard Schema of an unknown version' }
+  if (Kind in value) return 'typebox'
+  if ('~kind' in value) return 'json'
+  if (!isPlain(value)) return { problem: `is not ${SCHEMAS}` }
+  if (isJsonSchema(value)) return 'json'
+  for (const [name, member] of Object.entries(value)) {
+    if (isSchemaItself(member)) return { problem: `has a schema in its member ${pathOf('', [name])}: wrap the members in an object schema` }
+  }
+  return 'defaults'
+}
+
+/**
+ * Prepares a schema.
+ *
+ * @returns a problem, as the rest of a sentence, if it is not a schema or cannot be used
+ */
+export function prepareSchema (schema: unknown, compile: CompileSchema): ContentSchema | { problem: string } {
+  const kind = kindOfSchema(schema)
+  if (kind === 'standard') return preparedStandard(schema as Parameters<typeof preparedStandard>[0])
+  if (kind === 'json') return preparedJson(schema as object, compile)
+  if (kind === 'defaults') return { problem: `is not ${SCHEMAS}` }
+  return kind === 'typebox' ? preparedTypeBox(schema as TSchema) : kind
+}
+
+function isStandard (value: object): boolean {
+  const standard = (value as { '~standard': unknown })['~standard']
+  return isObject(standard) && standard.version === 1 && typeof standard.validate === 'function'
+}
+
+/** A value that is not data: a schema of a library, or its JSON Schema. */
+function isSchemaItself (value: unknown): boolean {
+  if (typeof value === 'function') return true
+  if (typeof value !== 'object' || value === null) return false
+  return '~standard' in value || Kind in value || '~kind' in value || (isObject(value) && isJsonSchema(value))
+}
+
+const JSON_TYPES = ['object', 'array', 'string', 'number', 'integer', 'boolean', 'null']
+const KEYWORDS = new Set(['type', 'properties', 'items', 'required', 'enum', 'const', 'default', 'title', 'description', 'examples', 'format', 'pattern', 'nullable',
+  'minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf', 'minLength', 'maxLength', 'minItems', 'maxItems', 'uniqueItems', 'minProperties',
+  'maxProperties', 'additionalProperties', 'patternProperties', 'propertyNames', 'anyOf', 'oneOf', 'allOf', 'not', 'if', 'then', 'else', 'definitions'])
+
+/** Whether an object is a JSON Schema, or so like one that it cannot be meant as content. */
+function isJsonSchema (value: Record<string, unknown>): boolean {
+  const { type, properties } = value
+  if (typeof value.$schema === 'string' || typeof value.$ref === 'string') return true
+  const names = Object.keys(value)
+  const isType = [type].flat().some((name) => JSON_TYPES.includes(name as string))
+  if (isType && (isObject(properties) || names.every((name) => KEYWORDS.has(name) || name.startsWith('$')))) return true
+  if (type !== undefined) return false
+  const isList = (list: unknown) => Array.isArray(list) && list.length > 0 && list.every(isObject)
+  if ([value.anyOf, value.oneOf, value.allOf].some(isList)) return true
+  return isObject(properties) && Object.values(properties).some((member) => isObject(member) && isJsonSchema(member))
+}
+
+/** TypeBox interprets the schema: its compiler needs `new Function`, which a process may forbid. */
+function preparedTypeBox (schema: TSchema): ContentSchema | { problem: string } {
+  const problem = typeBoxProblem(schema)
+  if (problem !== undefined) return { problem }
   const completes = [...partsOf(schema)].some((part) => 'default' in part)
-  return (content) => {
-    try {
-      // The response stays as it came: defaults are written into a copy.
-      return check(schema, completes && typeof content === 'object' ? Value.Default(schema, structuredClone(content)) : content)
-    } catch (thrown) {
-      // JSON.parse takes thousands of levels that a copy cannot.
-      return { problem: thrown instanceof RangeError ? 'it is nested too deeply' : 'it cannot be checked' }
+  const checked = (content: unknown): Checked => {
+    const problem = problemIn(schema, content, { root: 'content', isPrivate: true })
+    return problem === undefined ? { content } : { problem }
+  }
+  const isRequired = TypeGuard.IsObject(schema) && !TypeGuard.IsOptional(schema)
+  return {
+    mayWait: false,
+    check (content) {
+      try {
+        // The response stays as it came: defaults are written into a copy.
+        return checked(completes && typeof content === 'object' ? Value.Default(schema, copyOf(content)) : content)
+      } catch (thrown) {
+        return { problem: whyNot(thrown) }
+      }
+    },
+    standIn () {
+      const made = checked(Value.Default(schema, TypeGuard.IsObject(schema) ? {} : undefined))
+      return made.problem === undefined || isRequired ? made : { content: undefined }
     }
   }
 }
 
-/** What a schema makes of `start` by its own defaults. */
-export const defaultsOf = (schema: TSchema, start: {} | undefined): Checked => check(schema, Value.Default(schema, start))
+/** JSON.parse takes thousands of levels that a copy cannot. */
+const whyNot = (thrown: unknown) => thrown instanceof RangeError ? 'it is nested too deeply' : 'it cannot be checked'
 
 /** Why a schema cannot be used; undefined when it can. */
-export function schemaProblem (schema: unknown): string | undefined {
-  if (!TypeGuard.IsSchema(schema)) return 'is not a TypeBox schema (@sinclair/typebox 0.34)'
+function typeBoxProblem (schema: unknown): string | undefined {
+  if (!TypeGuard.IsSchema(schema)) return 'is not a TypeBox schema of @sinclair/typebox 0.34'
   for (const part of partsOf(schema)) {
     // Either would make every content fail.
     if (TypeGuard.IsKind(part) && !TypeRegistry.Has(part[Kind])) return `has the kind ${part[Kind]}, which is not in TypeBox's TypeRegistry`
     if (part[Kind] === 'String' && part.format !== undefined && !FormatRegistry.Has(part.format)) return `has the format ${part.format}, which is not in TypeBox's FormatRegistry`
   }
   return undefined
-}
-
-function check (schema: TSchema, content: unknown): Checked {
-  const problem = problemIn(schema, content, { root: 'content', isPrivate: true })
-  return problem === undefined ? { content } : { problem }
 }
 
 /** A schema and all schemas in it. */

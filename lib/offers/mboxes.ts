@@ -2,10 +2,12 @@
  * What an app declares of its mboxes, in one place: the schema of their content and what stands in for it. For the
  * compiler the types by name, for a page its offers as they were declared.
  */
-import { Type, TypeGuard, type Static, type TObject, type TOptional, type TSchema } from '@sinclair/typebox'
+import { Type } from '@sinclair/typebox'
 import { isDeepStrictEqual } from 'node:util'
-import { assignAttributes, attributesOf, expectAttributes, type AttributesExpectation } from './attributes.ts'
-import { contentCheck, defaultsOf, schemaProblem, type Checked, type ContentCheck } from './content-schema.ts'
+import type { AnySchema, ContentOf, OtherwiseOf } from './any-schema.ts'
+import { assignAttributes, attributesOf, type AttributesReading, type ExpectAttributes } from './attributes.ts'
+import { prepareSchema, type Checked, type ContentSchema, type MaybePromise } from './content-schema.ts'
+import { after, isPromise, type CompileSchema } from './foreign-schema.ts'
 import type { DeliveryResponse } from '../schema/index.ts'
 import type { Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
@@ -15,14 +17,13 @@ import { fallbackOffer, hasContent, mboxEntries, type Offer, type OfferContent }
 /** What an app declares of an mbox. */
 export interface MboxDefinition {
   /**
-   * TypeBox schema of the content. Its defaults complete an object; content that does not fit is taken as none, with the
-   * reason `invalid-content`. Default: any content fits.
+   * Schema of the content: TypeBox, a Standard Schema (Zod, Valibot, ArkType and others) or JSON Schema. Its defaults complete an
+   * object; content that does not fit is taken as none, with the reason `invalid-content`. Default: any content fits.
    */
-  schema?: TSchema
+  schema?: AnySchema
   /**
    * What stands in where Target has no content that fits: plain data that fits the schema, copied for every request.
-   * Default: what the schema gives by its own defaults, which an object schema must unless it is wrapped in
-   * `Type.Optional()`; else undefined.
+   * Default: what the schema gives by its own defaults, which an object schema must unless it is optional; else undefined.
    */
   fallback?: unknown
 }
@@ -48,13 +49,12 @@ export type MboxTypes<Definitions extends MboxDefinitions> = {
 }
 
 type DefinedContent<Definition> =
-  Definition extends { schema: infer Schema extends TSchema } ? Static<Schema>
+  Definition extends { schema: infer Schema } ? ContentOf<Schema>
     : Definition extends { fallback: infer Fallback } ? OfferContent | Fallback : OfferContent
 
 type DefinedOtherwise<Definition> =
   Definition extends { fallback: {} | null } ? never
-    : Definition extends { schema: TOptional<TSchema> } ? undefined
-      : Definition extends { schema: TObject } ? never : undefined
+    : Definition extends { schema: infer Schema } ? OtherwiseOf<Schema> : undefined
 
 /**
  * Types of content by mbox name, for `content`, `offer` and `attributes`. Empty here; augment it with {@link MboxTypes},
@@ -91,7 +91,7 @@ export type AttributesName = {
 /** A definition, prepared. */
 interface DeclaredMbox {
   /** Undefined: any content fits. */
-  check: ContentCheck | undefined
+  schema: ContentSchema | undefined
   /** Makes what stands in for content: a new one each time, since pages may write to it. */
   otherwise: () => unknown
 }
@@ -102,11 +102,15 @@ export type DeclaredMboxes = ReadonlyMap<string, DeclaredMbox>
 /**
  * Prepares the `mboxes` option.
  *
- * @throws FST_TARGET_INVALID_OPTIONS naming the mbox
+ * @param compile for JSON Schema
+ * @returns a promise only if a schema has asynchronous parts
+ * @throws FST_TARGET_INVALID_OPTIONS (or rejects) naming the mbox
  */
-export function declareMboxes (definitions: unknown = {}): DeclaredMboxes {
+export function declareMboxes (definitions: unknown = {}, compile: CompileSchema): MaybePromise<DeclaredMboxes> {
   checkOption(Definitions, definitions, { root: 'mboxes' })
-  return new Map(Object.entries(definitions).filter(([, definition]) => definition !== undefined).map(([name, definition]) => [name, declare(name, definition)]))
+  const declared = Object.entries(definitions).filter(([, definition]) => definition !== undefined).map(([name, definition]) => [name, declare(name, definition, compile)] as const)
+  if (!declared.some(([, definition]) => isPromise(definition))) return new Map(declared as [string, DeclaredMbox][])
+  return Promise.all(declared.map(async ([name, definition]) => [name, await definition] as const)).then((entries) => new Map(entries))
 }
 
 const Definitions = passing(isObject, 'an object of { schema, fallback } by mbox name')
@@ -114,38 +118,44 @@ const Definition = Type.Object({ schema: Type.Optional(Type.Any()), fallback: Ty
 
 const invalid = (where: string, problem: string) => failure('FST_TARGET_INVALID_OPTIONS', `${where} ${problem}`)
 
-function declare (name: string, definition: unknown): DeclaredMbox {
+function declare (name: string, definition: unknown, compile: CompileSchema): MaybePromise<DeclaredMbox> {
   const where = `\`mboxes.${name}\``
   if (name.trim() === '') throw invalid(where, 'must have a name that is not blank')
   checkOption(Definition, definition, { root: `mboxes.${name}` })
-  const { schema, fallback } = definition as MboxDefinition
-  const bad = schema === undefined ? undefined : schemaProblem(schema)
-  if (bad !== undefined) throw invalid(`\`mboxes.${name}.schema\``, bad)
-  const check = schema === undefined ? undefined : contentCheck(schema)
-  if (fallback !== undefined) return { check, otherwise: copies(fitting(where, fallback, check)) }
-  return { check, otherwise: copies(schema === undefined ? undefined : standIn(where, schema)) }
+  const { schema: given, fallback } = definition as MboxDefinition
+  const schema = given === undefined ? undefined : prepareSchema(given, compile)
+  if (schema !== undefined && 'problem' in schema) throw invalid(`\`mboxes.${name}.schema\``, schema.problem)
+  return after(fallback === undefined ? standIn(where, schema) : fitting(where, fallback, schema), (content) => ({ schema, otherwise: copies(content) }))
 }
 
 /** A fallback that is plain data and fits its schema, completed from the defaults of that. */
-function fitting (where: string, fallback: unknown, check: ContentCheck | undefined): unknown {
+function fitting (where: string, fallback: unknown, schema: ContentSchema | undefined): unknown {
   if (!isPlainData(fallback)) throw invalid(where, 'has a fallback that is not plain data and cannot be copied for every request')
-  const { content, problem } = check === undefined ? { content: fallback } : check(fallback)
-  if (problem !== undefined) throw invalid(where, `has a fallback that does not match its schema: ${problem}`)
-  return content
+  if (schema === undefined) return fallback
+  return after(schema.check(fallback, true), ({ content, problem }) => {
+    if (problem !== undefined) throw invalid(where, `has a fallback that does not match its schema: ${problem}`)
+    return copyable(where, content)
+  })
 }
 
 /** What a schema itself gives. Where nothing may be there says so in the schema, objects being what pages take apart. */
-function standIn (where: string, schema: TSchema): unknown {
-  let defaults: Checked
+function standIn (where: string, schema: ContentSchema | undefined): unknown {
+  if (schema === undefined) return undefined
+  let defaults: MaybePromise<Checked>
   try {
-    defaults = defaultsOf(schema, TypeGuard.IsObject(schema) ? {} : undefined)
+    defaults = schema.standIn()
   } catch (cause) {
     throw failure('FST_TARGET_INVALID_OPTIONS', `${where} has a schema that cannot be used`, { cause })
   }
-  const { content, problem } = defaults
-  if (problem !== undefined && TypeGuard.IsObject(schema) && !TypeGuard.IsOptional(schema)) {
-    throw invalid(where, `has no fallback, and the defaults of its schema do not satisfy it: ${problem}; add a fallback or defaults, or wrap the schema in Type.Optional() if the content may be absent`)
-  }
+  return after(defaults, ({ content, problem }) => {
+    if (problem !== undefined) throw invalid(where, `has no fallback, and the defaults of its schema do not satisfy it: ${problem}; add a fallback or defaults, or make the schema optional (Type.Optional()) if the content may be absent`)
+    return copyable(where, content)
+  })
+}
+
+/** A schema may make anything of content. */
+function copyable (where: string, content: unknown): unknown {
+  if (!isPlainData(content)) throw invalid(where, 'has a schema that makes something of its fallback that cannot be copied for every request')
   return content
 }
 
@@ -169,6 +179,8 @@ export interface MboxSettings {
   mboxes: DeclaredMboxes
   /** Told what does not fit: the mbox, and where in its content. */
   contentFailed (mbox: string, problem: string): void
+  /** Prepares the second argument of `attributes()`. */
+  expectAttributes: ExpectAttributes
 }
 
 /** Logs what does not fit, by mbox and problem: one line of a kind and interval. */
@@ -180,13 +192,20 @@ export function contentReporter (log: Log): MboxSettings['contentFailed'] {
 }
 
 /** Reads the attributes of an mbox from an answer, or without one. */
-export type AttributesReader = (response: DeliveryResponse | undefined) => unknown
+export interface AttributesReader {
+  /** Does what may take time before; undefined if nothing does. Never rejects. */
+  prepare?: (response: DeliveryResponse | undefined) => Promise<unknown> | undefined
+  read (response: DeliveryResponse | undefined): unknown
+}
+
+/** Checks by mbox; a promise as long as one has not ended. */
+type Checks = Map<string, MaybePromise<Checked>>
 
 /** The offers of one page as they were declared. A page has one answer for an mbox, so each content is checked once. */
 export class PageMboxes {
   readonly #settings: MboxSettings
-  readonly #contents = new Map<string, Checked>()
-  readonly #merged = new Map<string, Checked>()
+  readonly #contents: Checks = new Map()
+  readonly #merged: Checks = new Map()
 
   constructor (settings: MboxSettings) {
     this.#settings = settings
@@ -202,6 +221,18 @@ export class PageMboxes {
     if (problem === undefined) return { ...offer, content: content as OfferContent }
     const { options, metrics, analytics } = offer
     return { ...fallbackOffer(otherwise(), 'invalid-content'), options, metrics, analytics }
+  }
+
+  /** Whether a check of an mbox's content may take time. */
+  mayWait (mbox: string): boolean {
+    return this.#settings.mboxes.get(mbox)?.schema?.mayWait === true
+  }
+
+  /** Begins the check of an mbox's content; a promise of its end, which never rejects, if that takes time. */
+  prepare (mbox: string, response: DeliveryResponse | undefined): Promise<unknown> | undefined {
+    const declared = this.#settings.mboxes.get(mbox)
+    const contents = declared?.schema === undefined || response === undefined ? [] : contentsOf(response, mbox)
+    return contents.length === 0 ? undefined : this.#begin(this.#contents, mbox, declared!, contents[0])
   }
 
   /** The declared fallback of an mbox if it is text, else an empty text. */
@@ -223,44 +254,83 @@ export class PageMboxes {
    * @param expectation undefined: as declared
    * @throws FST_TARGET_INVALID_OPTIONS when nothing says what the attributes are, or a schema cannot be filled from its defaults
    */
-  attributes (mbox: string, expectation: AttributesExpectation | undefined): AttributesReader {
+  attributes (mbox: string, expectation: unknown): AttributesReader {
     const declared = this.#settings.mboxes.get(mbox)
+    const mayWait = declared?.schema?.mayWait === true
+    const prepare = mayWait ? (response: DeliveryResponse | undefined) => this.#prepareAttributes(mbox, declared, response) : undefined
     if (expectation === undefined) {
-      if (declared?.check === undefined || !isObject(declared.otherwise())) {
+      if (declared?.schema === undefined || !isObject(declared.otherwise())) {
         throw failure('FST_TARGET_INVALID_OPTIONS', `attributes(): mbox ${mbox} requires a schema or defaults; pass them as the second argument, or declare an object schema in the \`mboxes\` option`)
       }
-      return (response) => this.#attributes(mbox, declared, response) ?? declared.otherwise()
+      return { prepare, read: (response) => this.#attributes(mbox, declared, response) ?? declared.otherwise() }
     }
-    const read = expectAttributes(expectation)
-    if (declared?.check !== undefined && !TypeGuard.IsSchema(expectation)) return (response) => read(this.#attributes(mbox, declared, response)).attributes
-    return (response) => {
-      const { attributes, problem } = read(response === undefined ? undefined : attributesOf(response, mbox))
+    const reading = this.#settings.expectAttributes(expectation)
+    if (declared?.schema !== undefined && reading.isDefaults) {
+      return { prepare, read: (response) => (reading.read(this.#attributes(mbox, declared, response)) as { attributes: unknown }).attributes }
+    }
+    return this.#expected(mbox, reading)
+  }
+
+  #expected (mbox: string, { mayWait, read }: AttributesReading): AttributesReader {
+    const finish = ({ attributes, problem }: { attributes: unknown, problem?: string }) => {
       if (problem !== undefined) this.#settings.contentFailed(mbox, problem)
       return attributes
+    }
+    const start = (response: DeliveryResponse | undefined) => read(response === undefined ? undefined : attributesOf(response, mbox))
+    if (!mayWait) return { read: (response) => after(start(response), finish) }
+    let started: ReturnType<typeof start> | undefined
+    return {
+      prepare (response) {
+        started = start(response)
+        return isPromise(started) ? started.then(() => {}, () => {}) : undefined
+      },
+      // Without a response now, although there was one: it took too long.
+      read: (response) => after(response === undefined || started === undefined ? start(response) : started, finish)
     }
   }
 
   /** The attributes in an answer as they were declared; undefined where there are none that fit. */
   #attributes (mbox: string, declared: DeclaredMbox, response: DeliveryResponse | undefined): Record<string, unknown> | undefined {
     if (response === undefined) return undefined
-    const contents = contentsOf(response, mbox)
-    if (contents.length === 0) return undefined
-    const merged = contents.length === 1 ? undefined : attributesOf(response, mbox)
-    const { content } = merged === undefined
-      ? this.#check(this.#contents, mbox, declared, contents[0])
-      : this.#check(this.#merged, mbox, declared, merged)
+    const found = this.#attributesIn(mbox, response)
+    if (found === undefined) return undefined
+    const { content } = this.#check(found.checks, mbox, declared, found.content)
     return isObject(content) ? assignAttributes({}, content) : undefined
   }
 
-  #check (known: Map<string, Checked>, mbox: string, { check }: DeclaredMbox, content: unknown): Checked {
-    if (check === undefined) return { content }
-    let checked = known.get(mbox)
-    if (checked === undefined) {
-      checked = check(content)
-      known.set(mbox, checked)
+  #prepareAttributes (mbox: string, declared: DeclaredMbox, response: DeliveryResponse | undefined): Promise<unknown> | undefined {
+    const found = response === undefined ? undefined : this.#attributesIn(mbox, response)
+    return found && this.#begin(found.checks, mbox, declared, found.content)
+  }
+
+  /** The content that has the attributes: the only one, or all of them merged. */
+  #attributesIn (mbox: string, response: DeliveryResponse): { checks: Checks, content: unknown } | undefined {
+    const contents = contentsOf(response, mbox)
+    if (contents.length === 0) return undefined
+    const merged = contents.length === 1 ? undefined : attributesOf(response, mbox)
+    return merged === undefined ? { checks: this.#contents, content: contents[0] } : { checks: this.#merged, content: merged }
+  }
+
+  #check (checks: Checks, mbox: string, declared: DeclaredMbox, content: unknown): Checked {
+    if (declared.schema === undefined) return { content }
+    this.#begin(checks, mbox, declared, content)
+    const checked = checks.get(mbox)!
+    return isPromise(checked) ? { problem: 'its check has not ended' } : checked
+  }
+
+  /** Begins a check, once. */
+  #begin (checks: Checks, mbox: string, { schema }: DeclaredMbox, content: unknown): Promise<unknown> | undefined {
+    const keep = (checked: Checked) => {
+      checks.set(mbox, checked)
       if (checked.problem !== undefined) this.#settings.contentFailed(mbox, checked.problem)
+      return checked
     }
-    return checked
+    let checked = checks.get(mbox)
+    if (checked === undefined) {
+      checked = after(schema!.check(content), keep)
+      if (isPromise(checked)) checks.set(mbox, checked)
+    }
+    return isPromise(checked) ? checked : undefined
   }
 }
 

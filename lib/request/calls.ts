@@ -56,6 +56,9 @@ export interface TargetTiming {
   waited: number
 }
 
+/** What must be done before a result is read; a promise that never rejects if it takes time. */
+type Preparation = (waited: Waited) => Promise<unknown> | undefined
+
 const NOT_REQUESTED: Outcome = { kind: 'not-requested' }
 const OPTED_OUT: Outcome = { kind: 'opted-out' }
 
@@ -237,8 +240,8 @@ export class RequestCalls {
   }
 
   /** Waits as long as an ask may, and reads the result. */
-  ask<Result> (call: PendingCall | Outcome, read: (waited: Waited) => Result): Promise<Result> {
-    return this.wait(call, this.#calls[0]?.plan.maxWait ?? this.#settings.maxWait, read)
+  ask<Result> (call: PendingCall | Outcome, read: (waited: Waited) => Result | PromiseLike<Result>, prepare?: Preparation): Promise<Result> {
+    return this.wait(call, this.#calls[0]?.plan.maxWait ?? this.#settings.maxWait, read, prepare)
   }
 
   /**
@@ -246,22 +249,46 @@ export class RequestCalls {
    * promise and no more.
    *
    * @param maxWait ms. undefined: until the call's own deadline
+   * @param prepare done before the result is read, within the same time
    */
-  wait<Result> (call: PendingCall | Outcome, maxWait: number | undefined, read: (waited: Waited) => Result): Promise<Result> {
+  wait<Result> (call: PendingCall | Outcome, maxWait: number | undefined, read: (waited: Waited) => Result | PromiseLike<Result>, prepare?: Preparation): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (this.#reply?.sent === true) this.#bypass(this.#reply)
       const outcome = call instanceof PendingCall ? call.outcome : call
-      if (outcome !== undefined) return resolve(read(outcome))
-      const pending = call as PendingCall
+      if (outcome !== undefined && prepare === undefined) return resolve(read(outcome))
       if (this.#open++ === 0) this.#openSince = performance.now()
-      pending.wait(maxWait, (waited) => {
-        if (--this.#open === 0) this.#waited += (pending.endedAt ?? performance.now()) - this.#openSince
+      const done = (waited: Waited, endedAt = performance.now()) => {
+        if (--this.#open === 0) this.#waited += endedAt - this.#openSince
         try {
           resolve(read(waited))
         } catch (error) {
           reject(error)
         }
-      })
+      }
+      if (prepare === undefined) return (call as PendingCall).wait(maxWait, (waited) => done(waited, (call as PendingCall).endedAt))
+      const askedAt = performance.now()
+      const prepared = (waited: Waited) => this.#prepared(call, waited, maxWait === undefined ? undefined : maxWait - (performance.now() - askedAt), prepare, done)
+      if (outcome !== undefined) prepared(outcome)
+      else (call as PendingCall).wait(maxWait, prepared)
+    })
+  }
+
+  /** Prepares the reading of a result, in what the call has left of its time. What takes longer is as late as a late answer. */
+  #prepared (call: PendingCall | Outcome, waited: Waited, maxWait = Infinity, prepare: Preparation, done: (waited: Waited) => void): void {
+    const preparing = prepare(waited)
+    if (preparing === undefined) return done(waited)
+    const timeout = (call instanceof PendingCall ? call.plan.timeout : undefined) ?? this.#settings.timeout
+    const left = timeout - (call instanceof PendingCall && call.endedAt !== undefined ? call.endedAt - call.startedAt : 0)
+    let late: Waited | undefined
+    const timer = setTimeout(() => {
+      late = maxWait < left
+        ? { kind: 'max-wait' }
+        : { kind: 'failed', error: failure('FST_TARGET_TIMEOUT', `the content was not checked within ${timeout} ms`, { meta: { phase: 'answer', attempts: 1, elapsed: timeout } }) }
+      done(late)
+    }, Math.max(0, Math.min(left, maxWait)))
+    preparing.then(() => {
+      clearTimeout(timer)
+      if (late === undefined) done(waited)
     })
   }
 

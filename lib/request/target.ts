@@ -77,18 +77,19 @@ export class RequestTarget {
   }
 
   /**
-   * The json offers of an mbox as one object. As declared in the option `mboxes`, or with a second argument: a TypeBox
-   * object schema, for attributes that are defaulted, checked and typed, where content that does not fit gives the
-   * schema's own defaults as a whole; or an object that they are laid over. Never rejects.
+   * The json offers of an mbox as one object. As declared in the option `mboxes`, or with a second argument: a schema of an
+   * object (TypeBox, a Standard Schema or JSON Schema), for attributes that are defaulted, checked and typed, where content that
+   * does not fit gives the schema's own defaults as a whole; or an object that they are laid over. Never rejects.
    *
-   * @throws FST_TARGET_INVALID_OPTIONS at the call, when the schema cannot be filled from its own defaults, or there is
-   *   neither a second argument nor a schema of an object in `mboxes`
+   * @throws FST_TARGET_INVALID_OPTIONS at the call, when the schema cannot be filled from its own defaults, the second argument is
+   *   neither a schema nor an object of defaults, or there is none, nor a schema of an object in `mboxes`. A schema that fills its
+   *   defaults asynchronously makes it reject instead
    */
   attributes<Name extends AttributesName> (mbox: Name): Promise<MboxContent<Name>>
   attributes<const Expectation extends AttributesExpectation> (mbox: MboxName, schemaOrDefaults: Expectation): Promise<AttributesFor<Expectation>>
   attributes (mbox: string, schemaOrDefaults?: AttributesExpectation): Promise<unknown> {
-    const read = this.#mboxes.attributes(mbox, schemaOrDefaults)
-    return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => read(responseOf(waited)))
+    const { prepare, read } = this.#mboxes.attributes(mbox, schemaOrDefaults)
+    return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => read(responseOf(waited)), prepare && ((waited) => prepare(responseOf(waited))))
   }
 
   get #mboxes (): PageMboxes {
@@ -289,7 +290,8 @@ export class RequestTarget {
     return this.#settings.mboxes.has(mbox) ? this.#mboxes.offer(mbox, offer, fallback) : offer
   }
 
-  #ask<Result> (what: Displayed, call: PendingCall | Outcome, read: (waited: Waited) => Result): Promise<Result> {
+  /** Asks, and has the content checked first where that takes time. */
+  #ask<Result> (what: Displayed, call: PendingCall | Outcome, read: (waited: Waited) => Result, prepare = this.#preparationOf(what)): Promise<Result> {
     const publish = this.#calls.report?.waitsFor(call)
     return this.#calls.ask(call, publish === undefined
       ? read
@@ -297,7 +299,12 @@ export class RequestTarget {
           const result = read(waited)
           publish(what, this.#offerFor(what, waited))
           return result
-        })
+        }, prepare)
+  }
+
+  #preparationOf (what: Displayed): ((waited: Waited) => Promise<unknown> | undefined) | undefined {
+    if (typeof what !== 'string' || !this.#settings.mboxes.has(what) || !this.#mboxes.mayWait(what)) return undefined
+    return (waited) => this.#mboxes.prepare(what, responseOf(waited))
   }
 
   /** The offer that was asked for, whatever the handler reads of it. */
@@ -315,7 +322,14 @@ export class RequestTarget {
       if (call.kind === 'not-requested') this.#settings.logger.debug('nothing to notify: it was not requested', { what })
       return
     }
-    const queue = (waited: Waited) => { if (waited.kind === 'answered') this.#calls.notify(read(waited.answer.response, what)) }
+    const prepare = this.#preparationOf(what)
+    const queue = (waited: Waited) => {
+      if (waited.kind !== 'answered') return
+      const notify = () => this.#calls.notify(read(waited.answer.response, what))
+      const checked = prepare?.(waited)
+      if (checked === undefined) notify()
+      else checked.then(notify)
+    }
     if (call.outcome !== undefined) return queue(call.outcome)
     call.needed = true
     const arrived = this.#calls.expectNotifications()

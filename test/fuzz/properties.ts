@@ -8,7 +8,7 @@ import { Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import fc, { type Arbitrary } from 'fast-check'
 import type { FastifyRequest } from 'fastify'
-import { attributesOf, createAttributesProvider, expectAttributes } from '../../lib/offers/attributes.ts'
+import { attributesOf, attributesExpecter, createAttributesProvider } from '../../lib/offers/attributes.ts'
 import { cookieSerializer } from '../../lib/visitor/cookies.ts'
 import { compileArtifact } from '../../lib/decisioning/compile.ts'
 import { decide } from '../../lib/decisioning/decide.ts'
@@ -220,7 +220,7 @@ const validAnswer = {
   notifications: [{ id: 'n', trace: {} }],
   telemetryServerToken: 'x'
 }
-const readFlags = expectAttributes(Type.Object({ express: Type.Boolean({ default: false }), nested: Type.Any({ default: {} }) }))
+const { read: readFlags } = attributesExpecter(() => () => true)(Type.Object({ express: Type.Boolean({ default: false }), nested: Type.Any({ default: {} }) }))
 
 /** What a page does with an answer. */
 export function useAnswer (response: DeliveryResponse): void {
@@ -229,7 +229,7 @@ export function useAnswer (response: DeliveryResponse): void {
     const offer = offerOf(mboxEntries(response, name), 'edge', 'fallback')
     assert.ok(offer.reason === 'matched' ? offer.content !== undefined : offer.content === 'fallback')
     const attributes = attributesOf(response, name)
-    assert.equal(typeof readFlags(attributes).attributes.express, 'boolean')
+    assert.equal(typeof (readFlags(attributes) as { attributes: { express: boolean } }).attributes.express, 'boolean')
     displayNotifications(response, name)
     clickNotifications(response, name)
   }

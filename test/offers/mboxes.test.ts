@@ -250,7 +250,7 @@ t.test('mboxes: a mistake fails registration and names the mbox', async (t) => {
     [{ hero: 'text' }, /`mboxes\.hero` must be an object \{ schema, fallback \}, got 'text'/],
     [{ hero: { shema: Type.String() } }, /unknown option `mboxes\.hero\.shema` \(did you mean `schema`\?\)/],
     [{ ' ': {} }, /`mboxes\. ` must have a name/],
-    [{ hero: { schema: { type: 'string' } } }, /`mboxes\.hero\.schema` is not a TypeBox schema/],
+    [{ hero: { schema: { hero: 'string' } } }, /`mboxes\.hero\.schema` is not a TypeBox schema/],
     [{ hero: { schema: null } }, /`mboxes\.hero\.schema` is not a TypeBox schema/],
     [{ hero: { schema: Type.Object({ a: Type.Array(Type.String({ format: 'nowhere' })) }) } }, /`mboxes\.hero\.schema` has the format nowhere/],
     [{ hero: { schema: Type.Object({ a: { [Kind]: 'Nowhere' } as never }) } }, /`mboxes\.hero\.schema` has the kind Nowhere/],
