@@ -424,13 +424,11 @@ t.test('large artifacts are compiled in slices', async (t) => {
     if (going) setImmediate(turn)
   }
   setImmediate(turn)
-  const started = performance.now()
   const compiled = await compileArtifact(artifactOf(mboxes))
-  const took = performance.now() - started
   going = false
   t.equal([...compiled.mboxes.values()].flat().length, 10_000)
-  // A slice is 5 ms of work; the mean leaves room for a machine that does other things too.
-  t.ok(took / turns < 50, `${turns} turns in ${took.toFixed()} ms`)
+  // A slice is 5 ms of work, and all of it takes some hundred.
+  t.ok(turns >= 10, `${turns} turns of the event loop`)
 })
 
 t.test('properties, priorities, views and the visitor', async (t) => {
