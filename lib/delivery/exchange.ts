@@ -5,6 +5,7 @@ import type { TargetError } from '../errors.ts'
 import { readRetryAfter, type Admission, type Outcome } from './breaker.ts'
 import { findFault } from './response-shape.ts'
 import { edgeMessage } from './edge-message.ts'
+import { schemeAdviceOf } from './network-error.ts'
 import type { Host } from './host.ts'
 import type { DecisioningMethod, DeliveryRequest, DeliveryResponse } from '../schema/index.ts'
 import { Transfer, type TransferTerms } from './transfer.ts'
@@ -111,7 +112,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
     if (status === 204) return this.#answer(status, undefined)
     if (status >= 300) {
       if (status === 429 || status === 503) this.#retryAfter = readRetryAfter(headers['retry-after'], Date.now())
-      throw this.#refused(status, parse(body), headers.location === undefined ? '' : ' (redirects are not followed)')
+      throw this.#refused(status, parse(body), remarkOn(body, headers, this.#call))
     }
     const answer = parse(body)
     if (answer === undefined) throw this.failure('FST_TARGET_INVALID_RESPONSE', `not JSON${typeOf(headers)}`, undefined, status)
@@ -173,6 +174,12 @@ function parse (body: Buffer): unknown {
   } catch {
     return undefined
   }
+}
+
+/** What the response says about the way to the edge. */
+function remarkOn (body: Buffer, { location }: IncomingHttpHeaders, { origin }: DeliveryCall): string {
+  const remarks = [location === undefined ? '' : 'redirects are not followed', schemeAdviceOf(body, location, { origin, method: 'POST' })].filter((remark) => remark !== '')
+  return remarks.length === 0 ? '' : ` (${remarks.join('; ')})`
 }
 
 /** Adobe's edge may answer 200 with the error's status in the body. */

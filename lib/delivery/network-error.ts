@@ -52,13 +52,63 @@ export function isUnknownHost (error: unknown): boolean {
   return UNKNOWN_HOST.has(codeOf(error))
 }
 
+/** OpenSSL's reasons for bytes that are not TLS: a server that answers in plain text. */
+const NOT_TLS = /wrong.version.number|packet.length.too.long|http.request|https.proxy.request|unknown.protocol|bad.record.type|record.too.small/i
+
+/** What web servers that speak TLS say to a request in plain text: nginx, Go, Apache, Jetty and Traefik. */
+const PLAIN_TO_TLS = /plain HTTP request|HTTP request to an HTTPS server|plain HTTP to an SSL|requires TLS/i
+
+/** What to change where the two ends do not speak the same scheme. */
+const ADVICE = {
+  edge: { http: 'the edge speaks http: set `secure: false`', https: 'the edge speaks https: set `secure: true`' },
+  download: { http: 'it speaks http: begin `artifactLocation` with http://', https: 'it speaks https: begin `artifactLocation` with https://' }
+} as const
+
+/** The request that ended in an error. */
+interface Sent { origin?: string | URL | null | undefined, method: string }
+
+/** Advice for a request that met the other scheme, to be added to a message; empty for all other errors. */
+function schemeAdvice (error: unknown, { origin, method }: Sent): string {
+  if (!(error instanceof Error)) return ''
+  const advice = ADVICE[method === 'POST' ? 'edge' : 'download']
+  if (String(origin).startsWith('https:')) {
+    const isPlain = codeOf(error).startsWith('ERR_SSL_') || codeOf(error) === 'EPROTO'
+    return isPlain && NOT_TLS.test(`${codeOf(error)} ${error.message}`) ? advice.http : ''
+  }
+  // A TLS server answers with an alert, or hangs up before a byte, as others do who are merely restarted.
+  if (error.name === 'HTTPParserError' && startsWithAlert((error as { data?: unknown }).data)) return advice.https
+  return codeOf(error) === 'UND_ERR_SOCKET' && bytesReadBefore(error) === 0 ? `if ${advice.https}` : ''
+}
+
+/** A TLS record of the type alert, of any version. */
+function startsWithAlert (data: unknown): boolean {
+  if (typeof data === 'string') return data.charCodeAt(0) === 0x15 && data.charCodeAt(1) === 3
+  return data instanceof Uint8Array && data[0] === 0x15 && data[1] === 3
+}
+
+/**
+ * The same for a response: a TLS server that explains in plain text that it is one, or redirects to itself with https.
+ *
+ * @param location of a redirect
+ */
+export function schemeAdviceOf (body: Buffer, location: string | undefined, { origin, method }: Sent): string {
+  if (!String(origin).startsWith('http:')) return ''
+  const { https } = ADVICE[method === 'POST' ? 'edge' : 'download']
+  if (location !== undefined) {
+    const [from, to] = [String(origin), location].map((url) => URL.canParse(url) ? new URL(url).hostname : undefined)
+    return location.startsWith('https:') && from === to ? https : ''
+  }
+  return PLAIN_TO_TLS.test(body.subarray(0, 1000).toString('latin1')) ? https : ''
+}
+
 /**
  * Error code, detail and cause for an error from the network.
  *
  * The errors of undici's parser are left out as a cause: they carry the bytes that it could not read.
  */
-export function describeNetworkError (error: unknown): { code: TargetErrorCode, detail: string, cause?: unknown } {
-  const detail = messageOf(error)
+export function describeNetworkError (error: unknown, request: Sent): { code: TargetErrorCode, detail: string, cause?: unknown } {
+  const advice = schemeAdvice(error, request)
+  const detail = advice === '' ? messageOf(error) : `${messageOf(error).trim()} (${advice})`
   if (error instanceof Error && UNREADABLE.has(error.name)) return { code: 'FST_TARGET_INVALID_RESPONSE', detail }
   return { code: UNSENDABLE.has(codeOf(error)) ? 'FST_TARGET_INVALID_REQUEST' : 'FST_TARGET_CONNECTION', detail, cause: error }
 }

@@ -231,7 +231,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     if (!this.#settled && !this.#complete && this.#mayRetry(error)) return this.#retry()
     this.#release()
     if (this.#settled || this.#complete) return
-    const { code, detail, cause } = describeNetworkError(error)
+    const { code, detail, cause } = describeNetworkError(error, this.#request)
     this.fail(code, detail, cause)
   }
 

@@ -3,12 +3,13 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import { readFileSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
+import { createServer as createTcpServer, type AddressInfo } from 'node:net'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import t from 'tap'
 import { Agent } from 'undici'
 import { createTargetClient, type TargetError } from '../../lib/index.ts'
 import { client, optionsFor, startApp, startEdge, startServer } from '../support/helper.ts'
+import { TLS } from '../support/fault-server.ts'
 import { until } from '../support/wait.ts'
 import { callTo, endingOf, network, POOL } from './calls.ts'
 
@@ -95,6 +96,37 @@ t.test('byte order marks are passed over', async (t) => {
   const delivery = network()
   t.match((await endingOf(delivery, callTo(`http://${refused}`, { timeout: 2000 }))).error, { message: /400: no/ })
   await delivery.close()
+})
+
+t.test('a wrong `secure` or scheme is explained in the message', async (t) => {
+  const messageOf = async (host: string, secure: boolean) => {
+    const target = createTargetClient({ client, organizationId: '1234567890@AdobeOrg', serverDomain: host, secure, logger: { debug () {}, error () {} } })
+    t.teardown(() => target.close())
+    return await target.getOffers({ request: { execute: { mboxes: [{ name: 'hero' }] } } }).then(() => 'no error', ({ message }: TargetError) => message)
+  }
+  const raw = (bytes: string | Buffer) => new Promise<string>((resolve) => {
+    const server = createTcpServer((socket) => { socket.on('error', () => {}).on('data', () => socket.end(bytes)) })
+    t.teardown(() => { server.close() })
+    server.listen(0, '127.0.0.1', () => resolve(`127.0.0.1:${(server.address() as AddressInfo).port}`))
+  })
+  const http = /\(the edge speaks http: set `secure: false`\)/
+  const https = /\((?:redirects are not followed; )?the edge speaks https: set `secure: true`\)/
+  const { host } = await startEdge(t)
+  t.match(await messageOf(host, true), http, 'the local edge')
+  t.match(await messageOf(await raw('HTTP/1.1 400 Bad Request\r\n\r\n'), true), http)
+  t.match(await messageOf(await raw('220 mail.example\r\n'), true), http)
+  const secure = createSecureServer(TLS, (_request, response) => response.end())
+  t.teardown(() => { secure.close() })
+  await once(secure.listen(0, '127.0.0.1'), 'listening')
+  t.match(await messageOf(`127.0.0.1:${(secure.address() as AddressInfo).port}`, false), /\(if the edge speaks https: set `secure: true`\)/, 'a TLS server that hangs up')
+  t.match(await messageOf(await raw(Buffer.from([0x15, 3, 1, 0, 2, 2, 0x46])), false), https, 'one that sends an alert')
+  for (const text of ['<h1>400</h1>The plain HTTP request was sent to HTTPS port', 'Client sent an HTTP request to an HTTPS server.', "You're speaking plain HTTP to an SSL-enabled server port."]) {
+    t.match(await messageOf(await startServer(t, send(text, {}, 400)), false), https, text)
+  }
+  const moved = await startServer(t, (request, response) => { response.writeHead(301, { location: `https://${request.headers.host}${request.url}` }).end() })
+  t.match(await messageOf(moved, false), https, 'a redirect to itself')
+  t.notMatch(await messageOf(await startServer(t, send('', { location: 'https://login.example/' }, 302)), false), /secure/)
+  t.notMatch(await messageOf(await startServer(t, send('no', {}, 400)), false), /secure/)
 })
 
 t.test('artifacts', async (t) => {
