@@ -22,7 +22,7 @@ export const channels = {
   callEnd: channel('fastify-adobe-target:call:end'),
   /** It failed: `{ requestId, host, kind, error, attempts, elapsed }`. */
   callError: channel('fastify-adobe-target:call:error'),
-  /** A decision was made on-device: `{ requestId, remoteMboxes, remoteViews, startedAt, elapsed, request, response, artifact }`. */
+  /** A decision was made on-device: `{ requestId, remoteMboxes, remoteViews, startedAt, elapsed, request, response, context, artifact, notifications }`. */
   decision: channel('fastify-adobe-target:decision'),
   /** The rule artifact changed state: `{ state, version?, error? }`. */
   artifact: channel('fastify-adobe-target:artifact'),

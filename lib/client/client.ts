@@ -24,6 +24,7 @@ import { emitterOf, type TargetEvents } from './events.ts'
 import { createHealth, type TargetHealth } from './health.ts'
 import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
 import { completeNotification, type NotificationForm } from '../offers/notifications.ts'
+import type { Inspector } from '../offers/inspection.ts'
 import { createResult, type Answer, type TargetResult } from '../offers/offer.ts'
 import { OnDevice, type OnDeviceSettings } from './on-device.ts'
 import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split-call.ts'
@@ -45,6 +46,12 @@ export interface ClientSettings extends DeliverySettings, OnDeviceSettings, Deli
 /** Node's callback style. */
 export type TargetCallback<Result> = (error: TargetError | null, result?: Result) => void
 
+/** Facts about a client, for the inspector. */
+export interface ClientDetails extends Pick<ClientSettings, 'client' | 'organizationId' | 'decisioningMethod' | 'timeout'> {
+  /** The rules in force, where there are any. */
+  artifact: CompiledArtifact | undefined
+}
+
 /** The client. Made by `createTargetClient()` or by the plugin, which decorates the instance with it. */
 export class TargetClient {
   readonly #settings: ClientSettings
@@ -56,6 +63,12 @@ export class TargetClient {
   readonly #onDevice: OnDevice
   #artifactWanted = false
   #closed = false
+  /**
+   * Set by the inspector, and by nothing else.
+   *
+   * @internal
+   */
+  inspector: Inspector | undefined
 
   constructor (settings: ClientSettings) {
     this.#settings = settings
@@ -361,6 +374,16 @@ export class TargetClient {
       outboxDegraded: this.#outbox.degraded,
       artifact: this.#artifactWanted ? this.#onDevice.artifact.health : undefined
     })
+  }
+
+  /**
+   * What the inspector shows of a client beside its health.
+   *
+   * @internal
+   */
+  get details (): ClientDetails {
+    const { client, organizationId, timeout, decisioningMethod } = this.#settings
+    return { client, organizationId, timeout, decisioningMethod, artifact: this.#artifactWanted ? this.#onDevice.artifact.current : undefined }
   }
 
   /**

@@ -71,9 +71,10 @@ export class OnDevice {
     const started = watched ? performance.now() : 0
     const trace = request.trace === undefined ? undefined : { sessionId, artifact: this.artifact.trace }
     const { response, remoteMboxes, remoteViews, notifications, orders } = decide(artifact, located, { client: this.#client, locationHint, trace })
-    this.#notify({ ...located, id: response.id }, sessionId, locationHint, orders.length === 0 ? notifications : [...notifications, ...orders])
+    const queued = orders.length === 0 ? notifications : [...notifications, ...orders]
+    this.#notify({ ...located, id: response.id }, sessionId, locationHint, queued)
     this.#warnOfProfile(request)
-    if (watched) channels.decision.publish({ requestId: request.requestId, remoteMboxes, remoteViews, startedAt: started, elapsed: performance.now() - started, request, response, artifact })
+    if (watched) channels.decision.publish({ requestId: request.requestId, remoteMboxes, remoteViews, startedAt: started, elapsed: performance.now() - started, request, response, context: located.context, artifact, notifications: queued.map(({ id }) => id) })
     return { request, response, source: 'on-device', remoteMboxes, remoteViews }
   }
 

@@ -216,7 +216,7 @@ export class PageMboxes {
     const declared = this.#settings.mboxes.get(mbox)
     if (declared === undefined) return offer
     const otherwise = () => (fallback === undefined ? declared.otherwise() : fallback) as Fallback
-    if (offer.reason !== 'matched') return { ...offer, content: otherwise() }
+    if (offer.type === undefined && offer.reason !== 'matched') return { ...offer, content: otherwise() }
     const { content, problem } = this.#check(this.#contents, mbox, declared, offer.content)
     if (problem === undefined) return { ...offer, content: content as OfferContent }
     const { options, metrics, analytics } = offer

@@ -13,15 +13,15 @@ import type { VisitorState } from '../visitor/experience-cloud.ts'
 export type OfferContent = string | Record<string, unknown> | unknown[]
 
 /** Where an offer comes from. */
-export type OfferSource = 'edge' | 'on-device' | 'default'
+export type OfferSource = 'edge' | 'on-device' | 'default' | 'override'
 
 /**
- * Why an offer is what it is. `matched` is an offer of Target's; with all others the content is the fallback. With an
- * `error`: `timeout`, `breaker-open`, `overload`, `not-ready`, `aborted`, `error`.
+ * Why an offer is what it is. `matched` is an offer of Target's, `overridden` what the inspector forced for this browser; with all
+ * others the content is the fallback. With an `error`: `timeout`, `breaker-open`, `overload`, `not-ready`, `aborted`, `error`.
  */
 export type OfferReason =
   'matched' | 'no-offer' | 'timeout' | 'max-wait' | 'breaker-open' | 'overload' | 'not-ready' | 'invalid-content' |
-  'aborted' | 'error' | 'not-requested' | 'opted-out'
+  'aborted' | 'error' | 'not-requested' | 'opted-out' | 'overridden'
 
 /** What Target decided for one place, or why it did not. */
 export interface Offer<Content = OfferContent, Fallback = undefined> {

@@ -12,6 +12,7 @@ const PAGE_LOAD_KEY = 'target-global-mbox'
 /** `feature_flag.result.reason` by the plugin's own. */
 const REASONS: Record<OfferReason, string> = {
   matched: 'targeting_match',
+  overridden: 'static',
   'no-offer': 'default',
   'not-requested': 'default',
   'opted-out': 'disabled',

@@ -54,10 +54,7 @@ export function serverStateOf (calls: readonly PendingCall[]): ServerState | und
  * @throws FST_TARGET_INVALID_OPTIONS if the nonce is invalid
  */
 export function createScript (calls: readonly PendingCall[], visitorState: VisitorState, { nonce }: ScriptOptions): string {
-  const hasNonce = nonce !== undefined
-  if (hasNonce && !isNonce(nonce)) {
-    throw failure('FST_TARGET_INVALID_OPTIONS', 'request.target.script(): `nonce` must be a base64 or base64url string, as in a Content-Security-Policy')
-  }
+  const hasNonce = checkNonce(nonce, 'request.target.script()') !== undefined
   const serverState = serverStateOf(calls)
   if (serverState === undefined && callFor(calls)?.outcome?.kind !== 'answered') return ''
   let data: string
@@ -97,6 +94,16 @@ if(v)if(v.getInstance)Object.keys(s.visitorState).forEach(function(o){v.getInsta
 const UNSAFE = /[\\'<>&\x7f-\x9f\u2028\u2029\ufffe\uffff]/g
 
 const escaped = (character: string) => character === '\\' ? '\\\\' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+
+/**
+ * A nonce as it was given.
+ *
+ * @throws FST_TARGET_INVALID_OPTIONS naming the method
+ */
+export function checkNonce (nonce: string | undefined, method: string): string | undefined {
+  if (nonce === undefined || isNonce(nonce)) return nonce
+  throw failure('FST_TARGET_INVALID_OPTIONS', `${method}: \`nonce\` must be a base64 or base64url string, as in a Content-Security-Policy`)
+}
 
 /** `base64-value` of Content Security Policy Level 3. */
 const isNonce = (nonce: unknown): boolean => typeof nonce === 'string' && /^[A-Za-z0-9+/_-]+={0,2}$/.test(nonce)

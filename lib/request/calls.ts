@@ -8,6 +8,7 @@ import type { TargetClient } from '../client/client.ts'
 import type { Log } from '../diagnostics.ts'
 import { asTargetError, failure } from '../errors.ts'
 import { acceptsMbox } from '../schema/limits.ts'
+import { forcedError, type ForcedOffer, type PageInspection } from '../offers/inspection.ts'
 import { completeNotification, type Displayed, type NotificationForm } from '../offers/notifications.ts'
 import type { Answer, OfferSource } from '../offers/offer.ts'
 import type { DecisioningMethod, QAMode } from '../schema/index.ts'
@@ -19,6 +20,7 @@ import { DeliveryRequests, type DeliveryRequestSettings } from './delivery-reque
 import { PageReport } from './page-report.ts'
 import { withoutMboxes, type TargetPlan } from './route-config.ts'
 import type { Route } from './routes.ts'
+import { uncounted } from './uncounted.ts'
 
 /** Shared by all requests of a plugin instance. */
 export interface RequestCallsSettings extends DeliveryRequestSettings, AppFunctionsSettings {
@@ -61,6 +63,7 @@ type Preparation = (waited: Waited) => Promise<unknown> | undefined
 
 const NOT_REQUESTED: Outcome = { kind: 'not-requested' }
 const OPTED_OUT: Outcome = { kind: 'opted-out' }
+const EMPTY_PLAN: TargetPlan = { mboxes: new Set(), pageLoad: false, views: new Set() }
 
 /** The calls of one request. */
 export class RequestCalls {
@@ -79,6 +82,10 @@ export class RequestCalls {
   report: PageReport | undefined
   /** Whether the response has its headers. */
   finished = false
+  /** What the inspector does to this page; undefined without it. */
+  readonly #inspection: PageInspection | undefined
+  /** Calls that fail as the inspector says. */
+  #faults: Map<string | number, PendingCall> | undefined
   #bypassesFastify = false
   #routeStarted = false
   #qaVisit: QaVisit | undefined
@@ -101,6 +108,34 @@ export class RequestCalls {
     this.#app = new AppFunctions(settings, request, visitor)
     this.#requests = new DeliveryRequests(settings, request, visitor, this.#app)
     this.#qaVisit = settings.qa ? readQaVisit(request.originalUrl, visitor.qaCookie) : undefined
+    this.#inspection = settings.client.inspector?.inspect(request)
+  }
+
+  /** Whether offers are forced on this page, so that nothing of it is counted. */
+  get overridden (): boolean {
+    return this.#inspection?.overrides !== undefined
+  }
+
+  /** What is forced for an mbox, or for page load and views. */
+  forced (mbox: string | undefined): ForcedOffer | undefined {
+    return this.#inspection?.overrides?.find(mbox)
+  }
+
+  /** What an ask for forced offers waits for; undefined where nothing is forced. */
+  #forcedCall (mbox: string | undefined): PendingCall | Outcome | undefined {
+    const found = this.forced(mbox)
+    if (found === undefined) return undefined
+    if (found.kind === 'options') return NOT_REQUESTED
+    const { fault } = found
+    const known = this.#faults?.get(fault)
+    if (known !== undefined) return known
+    const { timeout } = this.#settings
+    const call = new PendingCall('asked', EMPTY_PLAN)
+    const fail = () => call.settle({ kind: 'failed', error: forcedError(fault, timeout) })
+    if (fault === 'timeout') setTimeout(fail, this.#calls[0]?.plan.timeout ?? timeout).unref()
+    else fail()
+    this.#faults = (this.#faults ?? new Map<string | number, PendingCall>()).set(fault, call)
+    return call
   }
 
   /** The reply is known now. */
@@ -109,6 +144,11 @@ export class RequestCalls {
     this.#arrival = arrival
     this.report = PageReport.for(this.#request, reply, arrival, () => ({ calls: this.#calls, timing: this.timing }))
     if (this.#calls.length > 0) this.#watchResponse(reply)
+  }
+
+  /** The request whose calls these are. */
+  get request (): FastifyRequest {
+    return this.#request
   }
 
   /** The route, for messages: `GET /`. */
@@ -202,6 +242,8 @@ export class RequestCalls {
   callWith (what: Displayed): PendingCall | Outcome {
     this.start()
     if (this.#app.consent === false) return OPTED_OUT
+    const forced = this.#inspection === undefined ? undefined : this.#forcedCall(typeof what === 'string' ? what : undefined)
+    if (forced !== undefined) return forced
     const has = typeof what === 'string'
       ? ({ plan }: PendingCall) => plan.mboxes.has(what)
       : 'view' in what
@@ -213,6 +255,7 @@ export class RequestCalls {
   /** The call that has an mbox: a new one, shared with the other asks of this tick, if no call has it yet. */
   callFor (mbox: string): PendingCall | Outcome {
     const known = this.callWith(mbox)
+    if (this.forced(mbox) !== undefined) return known
     // A name that the edge refuses would take all others of the tick with it.
     if (typeof mbox !== 'string' || known instanceof PendingCall || !this.#mayStart || !acceptsMbox(mbox, this.#settings.report)) return known
     if (this.#app.enabled === false) return OPTED_OUT
@@ -236,7 +279,7 @@ export class RequestCalls {
   /** The call that has views, or why there is none. */
   callWithViews (): PendingCall | Outcome {
     this.start()
-    return this.#calls.find(({ plan }) => plan.views === 'all' || plan.views.size > 0) ?? NOT_REQUESTED
+    return this.#forcedCall(undefined) ?? this.#calls.find(({ plan }) => plan.views === 'all' || plan.views.size > 0) ?? NOT_REQUESTED
   }
 
   /** Waits as long as an ask may, and reads the result. */
@@ -294,7 +337,7 @@ export class RequestCalls {
 
   /** Queues notifications; missing members are filled in. */
   notify (forms: readonly NotificationForm[]): void {
-    if (forms.length === 0 || this.#app.enabled === false) return
+    if (forms.length === 0 || this.#app.enabled === false || this.overridden) return
     this.#impressionId ??= randomUUID()
     const notifications = forms.map((form) => completeNotification(form, this.#impressionId!))
     this.report?.queued(notifications)
@@ -407,7 +450,11 @@ export class RequestCalls {
       this.visitor.learn(answer.response)
     }
     try {
-      const request = this.#requests.create(plan, this.qaMode)
+      const original = this.#requests.create(plan, this.qaMode)
+      const { overrides, traceToken } = this.#inspection ?? {}
+      if (traceToken !== undefined) original.trace ??= { authorizationToken: traceToken }
+      const untold = overrides === undefined ? undefined : uncounted(original, overrides)
+      const request = untold?.request ?? original
       call.requestId = request.requestId
       call.running = client.call({
         request,
@@ -422,7 +469,7 @@ export class RequestCalls {
       }, (answer, error) => {
         if (answer !== undefined) {
           learn(answer)
-          return call.settle({ kind: 'answered', answer })
+          return call.settle({ kind: 'answered', answer: untold?.restore(answer) ?? answer })
         }
         // Target does not know the QA token (any more): without it the visitor gets offers again.
         if (this.#qaVisit?.mode !== undefined && error!.meta?.status === 400) this.#qaVisit = QA_ENDED

@@ -74,6 +74,7 @@ export class Responses {
     if (calls !== undefined) calls.finished = true
     const qaVisit = this.#qaVisitOf(request, calls)
     const used = calls !== undefined && calls.used
+    if (calls?.overridden === true) makePrivate(head)
     if (qaVisit === undefined && !used) return
     if (qaVisit !== undefined) this.#keepQaVisit(request, head, qaVisit)
     if (!used) return
@@ -95,10 +96,8 @@ export class Responses {
     return this.#settings.qa && mayBeQaLink(request.originalUrl)
   }
 
-  /** Makes a response the tester's own: no cache keeps it, whatever the app says of its pages. */
   #keepQaVisit (request: FastifyRequest, head: Head, { cookie }: QaVisit): void {
-    for (const name of [...CDN_HEADERS, NGINX_HEADER]) head.remove(name)
-    head.set('cache-control', 'private, no-store')
+    makePrivate(head)
     // Another instance of the plugin may have written it.
     if (this.#serialize === undefined || head.cookies.some((line) => line.startsWith(`${QA_MODE_COOKIE}=`))) return
     head.addCookies([this.#serialize(cookie, request.protocol === 'https')])
@@ -134,6 +133,12 @@ export class Responses {
     }
     return true
   }
+}
+
+/** Makes a response the tester's own: no cache keeps it, whatever the app says of its pages. */
+function makePrivate (head: Head): void {
+  for (const name of [...CDN_HEADERS, NGINX_HEADER]) head.remove(name)
+  head.set('cache-control', 'private, no-store')
 }
 
 const nameOf = ({ method, routeOptions: { url } }: FastifyRequest): string => `${method} ${url ?? '(404)'}`

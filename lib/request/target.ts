@@ -5,11 +5,13 @@ import type { AttributesExpectation, AttributesFor } from '../offers/attributes.
 import type { DeliveryResponse, MboxResponse, PageLoadResponse, QAMode, View } from '../schema/index.ts'
 import { acceptableNotification, type ReportLimit } from '../schema/limits.ts'
 import { counted, type Log } from '../diagnostics.ts'
+import type { TargetClient } from '../client/client.ts'
 import { failure } from '../errors.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
-import { createScript, serverStateOf, type ScriptOptions, type ServerState } from './at-js.ts'
+import { checkNonce, createScript, serverStateOf, type ScriptOptions, type ServerState } from './at-js.ts'
 import { PageMboxes, type AttributesName, type MboxContent, type MboxName, type MboxOtherwise, type MboxSettings } from '../offers/mboxes.ts'
 import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
+import { forcedOffer } from '../offers/inspection.ts'
 import { clickNotifications, displayNotifications, isNotificationForm, type Displayed, type NotificationForm } from '../offers/notifications.ts'
 import {
   createResult, failedOffer, fallbackOffer, mboxEntries, offerOf, pageLoadEntries,
@@ -21,6 +23,7 @@ import { compileRequest, type TargetRequestForm } from './route-config.ts'
 
 /** Shared by all requests of a plugin instance. */
 export interface RequestTargetSettings extends MboxSettings {
+  client: TargetClient
   logger: Log
   /** Name of the decorator. */
   decorator: string
@@ -89,7 +92,7 @@ export class RequestTarget {
   attributes<const Expectation extends AttributesExpectation> (mbox: MboxName, schemaOrDefaults: Expectation): Promise<AttributesFor<Expectation>>
   attributes (mbox: string, schemaOrDefaults?: AttributesExpectation): Promise<unknown> {
     const { prepare, read } = this.#mboxes.attributes(mbox, schemaOrDefaults)
-    return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => read(responseOf(waited)), prepare && ((waited) => prepare(responseOf(waited))))
+    return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => read(this.#responseOf(mbox, waited)), prepare && ((waited) => prepare(this.#responseOf(mbox, waited))))
   }
 
   get #mboxes (): PageMboxes {
@@ -99,13 +102,13 @@ export class RequestTarget {
 
   /** The page load's offer. Never rejects. */
   async pageLoad<Fallback = undefined> (fallback?: Fallback): Promise<Offer<OfferContent, Fallback>> {
-    return await this.#ask(PAGE_LOAD, this.#calls.callWith(PAGE_LOAD), (waited) => offerFrom(waited, fallback as Fallback, pageLoadEntries))
+    return await this.#ask(PAGE_LOAD, this.#calls.callWith(PAGE_LOAD), (waited) => this.#placeOffer(waited, fallback as Fallback, pageLoadEntries))
   }
 
   /** A prefetched view's offer. Never rejects. */
   async view<Fallback = undefined> (name: string, fallback?: Fallback): Promise<ViewOffer<Fallback>> {
     const what = { view: name }
-    return await this.#ask(what, this.#calls.callWith(what), (waited) => ({ view: name, ...offerFrom(waited, fallback as Fallback, viewEntries(name)) }))
+    return await this.#ask(what, this.#calls.callWith(what), (waited) => ({ view: name, ...this.#placeOffer(waited, fallback as Fallback, viewEntries(name)) }))
   }
 
   /** All prefetched views; empty when there are none or the call failed. Never rejects. */
@@ -256,6 +259,17 @@ export class RequestTarget {
   }
 
   /**
+   * A badge in the corner of the page that says which offers the inspector forces for this browser, and leads to it. An empty
+   * string unless `fastify-adobe-target/inspector` is registered, and for browsers that may not see it.
+   *
+   * @throws FST_TARGET_INVALID_OPTIONS at the call, when `nonce` is not of the characters of a nonce
+   */
+  toolbar (options?: ScriptOptions | null): string {
+    const nonce = checkNonce(options?.nonce, 'request.target.toolbar()')
+    return this.#settings.client.inspector?.toolbar(this.#calls.request, nonce) ?? ''
+  }
+
+  /**
    * Whether Target may be called for this visitor: the result of the option `enabled`, which is asked now if nothing has
    * asked it yet. `false` as long as its promise is pending. For templates: without consent, leave at.js out of the page too.
    */
@@ -286,8 +300,24 @@ export class RequestTarget {
   }
 
   #mboxOffer (mbox: string, waited: Waited, fallback: unknown): Offer<OfferContent, unknown> {
-    const offer = offerFrom(waited, fallback, (response) => mboxEntries(response, mbox))
+    const forced = this.#calls.forced(mbox)
+    const offer = forced?.kind === 'options'
+      ? forcedOffer(forced, fallback)
+      : { ...offerFrom(waited, fallback, (response) => mboxEntries(response, mbox)), ...forced !== undefined && OVERRIDDEN }
     return this.#settings.mboxes.has(mbox) ? this.#mboxes.offer(mbox, offer, fallback) : offer
+  }
+
+  /** The offer of the page load or a view. */
+  #placeOffer<Fallback> (waited: Waited, fallback: Fallback, entries: Parameters<typeof offerFrom>[2]): Offer<OfferContent, Fallback> {
+    const offer = offerFrom(waited, fallback, entries)
+    return this.#calls.forced(undefined) === undefined ? offer : { ...offer, ...OVERRIDDEN }
+  }
+
+  /** The response that an mbox's attributes are read from. */
+  #responseOf (mbox: string, waited: Waited): DeliveryResponse | undefined {
+    const forced = this.#calls.forced(mbox)
+    if (forced?.kind === 'options') return { status: 200, prefetch: { mboxes: [{ name: mbox, options: [...forced.options] }] } }
+    return waited.kind === 'answered' ? waited.answer.response : undefined
   }
 
   /** Asks, and has the content checked first where that takes time. */
@@ -304,13 +334,13 @@ export class RequestTarget {
 
   #preparationOf (what: Displayed): ((waited: Waited) => Promise<unknown> | undefined) | undefined {
     if (typeof what !== 'string' || !this.#settings.mboxes.has(what) || !this.#mboxes.mayWait(what)) return undefined
-    return (waited) => this.#mboxes.prepare(what, responseOf(waited))
+    return (waited) => this.#mboxes.prepare(what, this.#responseOf(what, waited))
   }
 
   /** The offer that was asked for, whatever the handler reads of it. */
   #offerFor (what: Displayed, waited: Waited): Offer<OfferContent, unknown> {
     if (typeof what === 'string') return this.#mboxOffer(what, waited, undefined)
-    return offerFrom(waited, undefined, 'view' in what ? viewEntries(what.view) : pageLoadEntries)
+    return this.#placeOffer(waited, undefined, 'view' in what ? viewEntries(what.view) : pageLoadEntries)
   }
 
   /** Queues the notifications that an answer calls for, as soon as there is one. */
@@ -358,6 +388,7 @@ function readDisplayed (given: unknown): Displayed | undefined {
 }
 
 const PAGE_LOAD = { pageLoad: true } as const
+const OVERRIDDEN = { source: 'override', reason: 'overridden' } as const
 
 const viewEntries = (name: string) => ({ prefetch }: DeliveryResponse): View[] => (prefetch?.views ?? []).filter((view) => view.name === name)
 
@@ -366,5 +397,3 @@ function offerFrom<Fallback> (waited: Waited, fallback: Fallback, entries: (resp
   if (waited.kind === 'answered') return offerOf(entries(waited.answer.response), waited.answer.source, fallback)
   return waited.kind === 'failed' ? failedOffer(fallback, waited.error) : fallbackOffer(fallback, waited.kind)
 }
-
-const responseOf = (waited: Waited): DeliveryResponse | undefined => waited.kind === 'answered' ? waited.answer.response : undefined

@@ -1,0 +1,101 @@
+/**
+ * fastify-adobe-target/inspector: what the last pages got from Target and why, in the browser, and overrides for developers.
+ *
+ * Nothing is recorded, and nothing can be forced, unless this is registered.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { TargetClient } from '../client/client.ts'
+import { failure } from '../errors.ts'
+import type { PageInspection } from '../offers/inspection.ts'
+import { Access } from './access.ts'
+import { Catalog } from './catalog.ts'
+import { Live } from './live.ts'
+import { resolveOptions, type TargetInspectorOptions } from './options.ts'
+import { OVERRIDE, OverrideStore, withoutOverride } from './overrides.ts'
+import { Recorder } from './recorder.ts'
+import { Redaction } from './redact.ts'
+import { addRoutes } from './routes.ts'
+import { Samples } from './samples.ts'
+import { Signer } from './signed.ts'
+import { badgeScript } from './toolbar.ts'
+
+export type { TargetInspectorOptions }
+
+async function inspector (app: FastifyInstance, given: TargetInspectorOptions): Promise<void> {
+  const { path, enabled, secret, remote, pages, artifact, traceToken, decorator, signingSecret } = resolveOptions(given)
+  if (!enabled) return
+  const client = (app as unknown as Record<string, TargetClient | undefined>)[decorator]
+  if (typeof client?.health !== 'function') throw failure('FST_TARGET_INVALID_OPTIONS', `targetInspector: register fastify-adobe-target before it; there is no \`${decorator}\` in this scope`)
+  if (client.inspector !== undefined) throw failure('FST_TARGET_INVALID_OPTIONS', 'targetInspector: it is registered already for this client')
+  if (artifact) client.loadArtifact()
+
+  const base = `${app.prefix.replace(/\/$/, '')}${path}`
+  const code = client.details.client
+  const signer = new Signer(signingSecret)
+  const access = new Access({ secret, remote }, signer, code)
+  const catalog = new Catalog(() => client.details.artifact)
+  const store = new OverrideStore(signer, code, catalog)
+  const inspected = new WeakMap<object, PageInspection>()
+  const overridesOf = (request: FastifyRequest) => {
+    const link = linkOf(request)
+    return link === undefined ? store.read(request) : link.size === 0 ? undefined : store.of(link)
+  }
+  /** What a link says, from those who may say it. To end overrides, anybody may. */
+  const linkOf = (request: FastifyRequest) => {
+    const link = store.readLink(request)
+    return link !== undefined && (link.size === 0 ? store.read(request) !== undefined : access.mayForce(request)) ? link : undefined
+  }
+  const recorder = new Recorder({
+    client,
+    decorator,
+    pages,
+    overridesOf: (request) => (inspected.get(request)?.overrides as ReturnType<typeof overridesOf>)?.describe() ?? [],
+    // What was forced must not pass for what Target answers.
+    onAnswer: (response) => catalog.learn(response)
+  })
+
+  client.inspector = {
+    inspect (request) {
+      const overrides = overridesOf(request as FastifyRequest)
+      const token = traceToken !== undefined && access.admits(request as FastifyRequest) === 'admitted' ? traceToken : undefined
+      if (overrides === undefined && token === undefined) return undefined
+      const inspection = { overrides, traceToken: token }
+      inspected.set(request, inspection)
+      return inspection
+    },
+    toolbar (request, nonce) {
+      const overrides = overridesOf(request as FastifyRequest)?.describe() ?? []
+      const isAdmitted = access.admits(request as FastifyRequest) === 'admitted'
+      if (overrides.length === 0 && !isAdmitted) return ''
+      return badgeScript({ overrides, inspect: isAdmitted ? `${base}/pages/${recorder.idOf(request)}` : undefined }, nonce)
+    }
+  }
+
+  // The address is left at once: Target decides by addresses, and a reload must not force again what was ended.
+  app.addHook('onRequest', (request, reply, done) => {
+    if ((request.method !== 'GET' && request.method !== 'HEAD') || !request.originalUrl.includes(OVERRIDE)) return done()
+    const link = linkOf(request)
+    if (link === undefined || !store.write(request, reply, link)) return done()
+    reply.header('cache-control', 'private, no-store').redirect(withoutOverride(request.originalUrl), 302)
+  })
+
+  const live = new Live()
+  const samples = new Samples(client, recorder)
+  app.register(async (scope) => addRoutes(scope, {
+    base, decorator, hasSecret: secret !== undefined, most: pages, client, access, store, catalog, recorder, redaction: new Redaction(), samples, live
+  }), { prefix: path })
+  app.addHook('preClose', (done) => {
+    live.close()
+    done()
+  })
+  app.addHook('onClose', (_app, done) => {
+    client.inspector = undefined
+    recorder.close()
+    done()
+  })
+}
+
+/** The plugin. Register it after `fastify-adobe-target`, in the same scope or below. */
+export const targetInspector = fp(inspector, { fastify: '5.x', name: 'fastify-adobe-target-inspector' })
+export default targetInspector

@@ -1,0 +1,248 @@
+/**
+ * Keeps the last pages. It hears of them by the diagnostics channels, and holds neither requests nor responses of Fastify's:
+ * what it keeps is bounded in number and in bytes.
+ */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { FastifyRequest } from 'fastify'
+import type { TargetClient } from '../client/client.ts'
+import type { CompiledArtifact } from '../decisioning/compile.ts'
+import { calls, channels, type CallMessage, type OutboxMessage, type PageMessage } from '../diagnostics.ts'
+import type { Context, DeliveryRequest, DeliveryResponse, Notification } from '../schema/index.ts'
+import { brief, sizeOf, type RecordedCall, type RecordedDecision, type RecordedNotification, type RecordedPage } from './record.ts'
+
+/** Bytes of a request or response beyond which it is not kept. */
+const MAX_BODY = 256 * 1024
+
+/** Estimated bytes of all pages; the oldest go first. */
+const MAX_BYTES = 32 * 1024 * 1024
+
+/** Calls and notifications that belong to no page yet. */
+const MAX_OPEN = 2000
+
+/** Artifacts that pages refer to; an explanation needs the rules that decided. */
+const MAX_ARTIFACTS = 3
+
+interface DecisionMessage {
+  requestId: string | undefined
+  startedAt: number
+  elapsed: number
+  request: DeliveryRequest
+  response: DeliveryResponse
+  context: Context
+  artifact: CompiledArtifact
+  notifications: string[]
+}
+
+/** Settings of a recorder. */
+export interface RecorderSettings {
+  /** Pages of this client are kept. */
+  client: TargetClient
+  /** Name of its decorator. */
+  decorator: string
+  /** Pages that are kept. */
+  pages: number
+  /** What is forced on the page of a request, in words. */
+  overridesOf (request: FastifyRequest): string[]
+  /** Called with the answers of pages. */
+  onAnswer (response: DeliveryResponse): void
+}
+
+export class Recorder {
+  readonly #settings: RecorderSettings
+  /** The oldest first. */
+  readonly #pages = new Map<string, RecordedPage>()
+  readonly #open = new Map<string, Array<RecordedCall | RecordedDecision>>()
+  readonly #records = new Map<CallMessage, RecordedCall>()
+  readonly #notifications = new Map<string, RecordedNotification>()
+  readonly #impressions = new Map<string, string[]>()
+  readonly #ids = new WeakMap<object, string>()
+  readonly #artifacts: CompiledArtifact[] = []
+  readonly #listeners = new Set<(page: RecordedPage) => void>()
+  readonly #subscriptions: Array<[name: string | symbol, listener: (message: any) => void]>
+  #bytes = 0
+  #count = 0
+
+  constructor (settings: RecorderSettings) {
+    this.#settings = settings
+    this.#subscriptions = [
+      [calls.start.name, (message: CallMessage) => this.#callStarted(message)],
+      [calls.asyncEnd.name, (message: CallMessage) => this.#callEnded(message)],
+      [channels.decision.name, (message: DecisionMessage) => this.#decided(message)],
+      [channels.outbox.name, (message: OutboxMessage) => this.#notified(message)],
+      [channels.page.name, (message: PageMessage) => this.#pageEnded(message)]
+    ]
+    for (const subscription of this.#subscriptions) {
+      const [name, listener] = subscription
+      // A message of an unexpected form must not fail a page: channels report what throws as uncaught.
+      subscription[1] = (message) => { try { listener(message) } catch {} }
+      subscribe(name, subscription[1])
+    }
+  }
+
+  /** Ends the recording and forgets everything. */
+  close (): void {
+    for (const [name, listener] of this.#subscriptions) unsubscribe(name, listener)
+    for (const kept of [this.#pages, this.#open, this.#records, this.#notifications, this.#impressions, this.#listeners]) kept.clear()
+    this.#bytes = 0
+  }
+
+  /** Number of pages since the start. */
+  get count (): number {
+    return this.#count
+  }
+
+  /** Estimated bytes of what is kept. */
+  get bytes (): number {
+    return this.#bytes
+  }
+
+  /** The pages, the last first. */
+  get pages (): RecordedPage[] {
+    return [...this.#pages.values()].reverse()
+  }
+
+  page (id: string): RecordedPage | undefined {
+    return this.#pages.get(id)
+  }
+
+  /** The id that the page of a request has, or will have. */
+  idOf (request: object): string {
+    let id = this.#ids.get(request)
+    if (id === undefined) this.#ids.set(request, id = (++this.#lastId).toString(36))
+    return id
+  }
+
+  #lastId = 0
+
+  /** Hears of every page. */
+  listen (listener: (page: RecordedPage) => void): () => void {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
+  }
+
+  #callStarted (message: CallMessage): void {
+    const { kind, requestId, startedAt, request } = message
+    if (kind === 'notification') this.#onTheirWay((request as DeliveryRequest | undefined)?.notifications ?? [])
+    if (kind !== 'page' || requestId === undefined) return
+    const record: RecordedCall = { kind: 'call', startedAt, request: request as DeliveryRequest | undefined, response: undefined, cut: false, size: 0 }
+    keep(this.#records, message, record)
+    this.#add(requestId, record)
+  }
+
+  #callEnded (message: CallMessage): void {
+    const record = this.#records.get(message)
+    if (record === undefined) return
+    this.#records.delete(message)
+    const { host, method, path, status, attempts, queued, connected, reused, firstByte, elapsed, error } = message
+    const response = message.response as DeliveryResponse | undefined
+    Object.assign(record, { host, method, path, status, attempts, queued, connected, reused, firstByte, elapsed, error: error === undefined ? undefined : brief(error) })
+    if (response === undefined) return
+    record.size = sizeOf(response, MAX_BODY)
+    record.cut = record.size === Infinity
+    if (record.cut) return
+    record.response = response
+    this.#settings.onAnswer(response)
+  }
+
+  #decided ({ requestId, startedAt, elapsed, request, response, context, artifact, notifications }: DecisionMessage): void {
+    if (requestId === undefined) return
+    if (!this.#artifacts.includes(artifact) && this.#artifacts.push(artifact) > MAX_ARTIFACTS) this.#forget(this.#artifacts.shift()!)
+    const size = sizeOf(response, MAX_BODY)
+    const cut = size === Infinity
+    this.#add(requestId, { kind: 'decision', startedAt, elapsed, request, response: cut ? undefined : response, context, artifact, cut, size })
+    if (notifications.length > 0) keep(this.#impressions, requestId, notifications)
+  }
+
+  /** Pages of an old artifact keep what was decided, and lose the rules. */
+  #forget (artifact: CompiledArtifact): void {
+    for (const { calls } of this.#pages.values()) {
+      for (const { work } of calls) for (const one of work) if (one.kind === 'decision' && one.artifact === artifact) one.artifact = undefined
+    }
+  }
+
+  #add (requestId: string, record: RecordedCall | RecordedDecision): void {
+    const known = this.#open.get(requestId)
+    if (known !== undefined) known.push(record)
+    else keep(this.#open, requestId, [record])
+  }
+
+  #notified ({ event, ids, error }: OutboxMessage): void {
+    const state = event === 'accepted' ? 'queued' : event
+    const at = Date.now()
+    for (const id of ids) Object.assign(this.#notification(id), { state, at, error: error?.code })
+  }
+
+  #notification (id: string): RecordedNotification {
+    let known = this.#notifications.get(id)
+    if (known === undefined) keep(this.#notifications, id, known = { id, state: 'queued', at: Date.now() })
+    return known
+  }
+
+  #onTheirWay (notifications: readonly Notification[]): void {
+    for (const { id, type, mbox, view, pageLoad, order } of notifications) {
+      const known = this.#notifications.get(id)
+      if (known === undefined) continue
+      const place = mbox?.name ?? (view === undefined ? pageLoad === undefined ? '' : 'page load' : `view ${view.name ?? ''}`)
+      known.what = `${type ?? ''} ${place}${order === undefined ? '' : ' with an order'}`.trim().slice(0, 200)
+    }
+  }
+
+  #pageEnded (message: PageMessage): void {
+    const request = message.request as FastifyRequest
+    const { client, decorator, pages, overridesOf } = this.#settings
+    if ((request.server as unknown as Record<string, unknown>)[decorator] !== client) return
+    const { headers, method, originalUrl } = request
+    const ids = [...message.notifications]
+    const calls: RecordedPage['calls'] = message.calls.map(({ error, ...call }) => {
+      const work = this.#open.get(call.requestId ?? '') ?? []
+      this.#open.delete(call.requestId ?? '')
+      ids.push(...this.#impressions.get(call.requestId ?? '') ?? [])
+      this.#impressions.delete(call.requestId ?? '')
+      return { ...call, ...error !== undefined && { error: brief(error) }, work }
+    })
+    const page: RecordedPage = {
+      id: this.idOf(request),
+      at: Date.now(),
+      method,
+      url: originalUrl.slice(0, 4096),
+      route: message.route,
+      statusCode: message.statusCode,
+      userAgent: (headers['user-agent'] ?? '').slice(0, 500),
+      arrivedAt: message.arrivedAt,
+      elapsed: message.elapsed,
+      timing: message.timing,
+      offers: message.offers.map(({ request: _, error, ...offer }) => ({ ...offer, ...error !== undefined && { error: brief(error) } })),
+      calls,
+      notifications: ids.slice(0, 100).map((id) => this.#notification(id)),
+      cookiesIn: cookieNames(headers.cookie),
+      cookiesOut: message.cookies,
+      overrides: overridesOf(request),
+      size: 0
+    }
+    page.size = 2000 + page.url.length * 2
+    for (const { work } of calls) {
+      for (const { request, cut, size } of work) page.size += Math.min(sizeOf(request, MAX_BODY), MAX_BODY) + (cut ? 0 : size)
+    }
+    this.#pages.set(page.id, page)
+    this.#bytes += page.size
+    this.#count++
+    for (const [id, old] of this.#pages) {
+      if (this.#pages.size <= pages && this.#bytes <= MAX_BYTES) break
+      this.#pages.delete(id)
+      this.#bytes -= old.size
+    }
+    for (const listener of this.#listeners) listener(page)
+  }
+}
+
+/** Adds to a map, whose oldest entry goes when there are too many. */
+function keep<Key, Value> (map: Map<Key, Value>, key: Key, value: Value): void {
+  map.set(key, value)
+  if (map.size > MAX_OPEN) map.delete(map.keys().next().value!)
+}
+
+/** Names of Target's and Adobe's cookies in a header, which are the ones that matter here. */
+function cookieNames (header = ''): string[] {
+  const names = header.split(';', 100).map((pair) => pair.split('=', 1)[0]!.trim().slice(0, 80))
+  return names.filter((name) => /^(mbox|at_qa_mode|AMCV|s_ecid|kndctr_|FPID|target_override)/.test(name))
+}
