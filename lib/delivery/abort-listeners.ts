@@ -1,10 +1,10 @@
 /**
- * Waiting for the callers' abort signals with one listener per signal.
+ * Watches the callers' abort signals with one listener per signal.
  *
- * A signal that is shared by all calls of a process is common, and Node warns of a leak from the eleventh listener on.
+ * A signal shared by all calls of a process is common, and Node warns of a leak from the eleventh listener.
  */
 
-/** Work that can be aborted: nobody waits for its result any more. */
+/** Work that can be aborted when its result is no longer needed. */
 export interface Abortable {
   abort (): void
 }
@@ -35,7 +35,7 @@ export function watch (signal: AbortSignal, member: Abortable): void {
   group.members.add(member)
 }
 
-/** Undoes {@link watch}; after the last one no listener is left on the signal. */
+/** Undoes {@link watch}; the last one removes the listener from the signal. */
 export function unwatch (signal: AbortSignal, member: Abortable): void {
   const group = groups.get(signal)
   if (group === undefined || !group.members.delete(member) || group.members.size > 0) return

@@ -3,20 +3,19 @@
  *
  * Written here rather than taken from `cockatiel` or `opossum`. Cost does not decide it, a call costs less than half a
  * microsecond with either. But both wrap a promise-returning function, and neither can be told that a call says nothing
- * about the host, that the host itself asked for a pause (`Retry-After`), or that calls of two kinds are judged apart. What
- * would be left to take from them is the counting.
+ * about the host, that the host itself asked for a pause (`Retry-After`), or that calls of two kinds are judged separately. All
+ * that would be left for them is the counting.
  */
 export interface BreakerSettings {
   /**
    * Failures in a row after which the breaker opens, whatever came before; and, for a host that answers now and then, the
-   * failures within `window` after which it opens if they are at least half of all calls.
+   * number of failures within `window` after which it opens if they are at least half of all calls.
    */
   failures: number
   /** Length of the window in which calls are counted, in ms. */
   window: number
   /**
-   * Longest pause between two probes of the host, in ms. The first is shorter: the longer an outage has lasted, the longer
-   * the pauses.
+   * Longest pause between probes of the host, in ms. The longer an outage has lasted, the longer the pauses.
    */
   cooldown: number
 }
@@ -24,16 +23,16 @@ export interface BreakerSettings {
 /** `open` refuses all calls, `half-open` lets a single one through to see whether the host is back. */
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
-/** Pages and notifications are judged apart: an edge may answer the one and fail at the other. */
+/** Calls of pages and those with notifications are judged separately: an edge may answer one kind and fail the other. */
 export type BreakerKind = 'page' | 'notification'
 
-/** How a call was admitted: in the ordinary way, or as the probe. */
+/** How a call was admitted: normally, or as the probe. */
 export type Admission = 'ordinary' | 'probe'
 
 /**
- * What a call said about its host. `unreached`: there was not even a connection, which holds for calls of both kinds.
- * `late`: it had a deadline shorter than the host is given, which does not count, but is no good news from a probe either.
- * `unknown`: it was aborted or never sent.
+ * What a call reveals about its host. `unreached`: there was not even a connection, which concerns calls of both kinds.
+ * `late`: its deadline was shorter than `breakerTimeout`, which does not count as a failure, but not as a successful probe
+ * either. `unknown`: it was aborted or never sent.
  */
 export type Outcome = 'answered' | 'failed' | 'unreached' | 'late' | 'unknown'
 
@@ -52,13 +51,13 @@ const SLICES = 10
 const FIRST_PAUSE = 250
 const MAX_EARLY_PAUSE = 750
 
-/** Later on, the share of an outage's length that a pause may have. An outage of half a minute is young. */
+/** Maximum pause as a share of the outage's length, once it is no longer young. An outage of half a minute is young. */
 const LATER_SHARE = 1 / 40
 
 /** Longest pause that a `Retry-After` can cause, in ms. */
 const MAX_RETRY_AFTER = 60_000
 
-/** Longest pause once the process is about to end, in ms. */
+/** Longest pause while the process is shutting down, in ms. */
 const MAX_CLOSING_PAUSE = 1000
 
 /** The circuit of one kind of calls. All times are those of `performance.now()`. */
@@ -71,11 +70,11 @@ class Circuit {
   #failuresInARow = 0
   #state: BreakerState = 'closed'
   #maxPause: number
-  /** Since when the host has failed, and how many probes have. */
+  /** Since when the host has been failing, and how many probes have failed. */
   #outageSince = 0
   #failedProbes = 0
   #openUntil = 0
-  /** Until when the host itself asked to be left alone. */
+  /** End of the pause that the host itself asked for. */
   #pausedUntil = 0
   #probing = false
 
@@ -108,12 +107,12 @@ class Circuit {
     else if (this.#state === 'closed') this.#count(outcome, now)
   }
 
-  /** A call of the other kind did not reach the host. */
+  /** Notes that a call of the other kind did not reach the host. */
   unreached (now: number): void {
     if (this.#state === 'closed') this.#count('unreached', now)
   }
 
-  /** A call of the other kind reached the host again, so the next call may see for itself. */
+  /** Notes that a call of the other kind reached the host again, so the next call may probe it. */
   reached (now: number): void {
     if (this.#state === 'open') this.#openUntil = Math.max(this.#pausedUntil, Math.min(this.#openUntil, now))
   }
@@ -125,7 +124,7 @@ class Circuit {
     return { state, calls: sum(this.#calls), failures: sum(this.#failures), retryIn: Math.ceil(retryIn) }
   }
 
-  /** A `Retry-After` may have opened the breaker again while a probe was out; then the probe no longer decides. */
+  /** A `Retry-After` may have reopened the breaker while a probe was in flight; then the probe no longer decides. */
   #judge (outcome: Outcome, now: number): void {
     if (this.#state !== 'half-open' || outcome === 'unknown') return
     if (outcome === 'answered') {
@@ -185,7 +184,7 @@ class Circuit {
 export class Breaker {
   readonly #circuits: Record<BreakerKind, Circuit>
 
-  /** @param onChange called on each change of state, when a call brings it about */
+  /** @param onChange called on each change of state caused by a call */
   constructor (settings: BreakerSettings, onChange: (state: BreakerState, kind: BreakerKind) => void) {
     this.#circuits = {
       page: new Circuit(settings, (state) => onChange(state, 'page')),
@@ -194,20 +193,20 @@ export class Breaker {
   }
 
   /**
-   * The process is about to end, and notifications cannot wait out long pauses: from now on they last a second at most. A
-   * pause that the host asked for is kept.
+   * Limits pauses to a second from now on: the process is shutting down, and notifications cannot wait longer. A pause that the
+   * host asked for is kept.
    */
   limitPauses (now: number): void {
     this.#circuits.page.limitPauses(now)
     this.#circuits.notification.limitPauses(now)
   }
 
-  /** Asks to send a call. An admitted call must be reported with {@link settle}. */
+  /** Requests permission to send a call. An admitted call must be reported with {@link settle}. */
   admit (kind: BreakerKind, now: number): Admission | undefined {
     return this.#circuits[kind].admit(now)
   }
 
-  /** @param retryAfter the pause the host asked for, in ms; a minute at most counts */
+  /** @param retryAfter the pause the host asked for, in ms; at most a minute counts */
   settle (kind: BreakerKind, admission: Admission, outcome: Outcome, now: number, retryAfter = 0): void {
     this.#circuits[kind].settle(admission, outcome, now, retryAfter)
     const other = this.#circuits[kind === 'page' ? 'notification' : 'page']
@@ -215,7 +214,7 @@ export class Breaker {
     else if (outcome === 'answered' && admission === 'probe') other.reached(now)
   }
 
-  /** For `health()`: the state as a page's call would find it, and the counts that led there; that of notifications if it differs from `closed`. */
+  /** For `health()`: the state that a page's call would find and the counts behind it; that of notifications unless `closed`. */
   report (now: number): BreakerReport & { notifications?: BreakerReport } {
     const page = this.#circuits.page.report(now)
     const notifications = this.#circuits.notification.report(now)

@@ -1,7 +1,7 @@
 /**
- * Decoding of a response's content, for stores and proxies that compress whatever is asked of them (nothing here asks for it).
+ * Decodes a response's content, for stores and proxies that compress even though it is not requested here.
  *
- * It happens off the event loop, and what it unfolds to counts: a bomb is refused as soon as it passes the limit.
+ * Runs off the event loop, and the limit applies to the decoded size: a decompression bomb is refused as soon as it exceeds it.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import { promisify } from 'node:util'
@@ -13,7 +13,7 @@ const unzip: Decoder = promisify(gunzip)
 const unwrap: Decoder = promisify(inflate)
 const unwrapRaw: Decoder = promisify(inflateRaw)
 
-/** By name, in lower case (RFC 9110, 8.4.1). Some servers send `deflate` without the wrapper that the RFC asks for. */
+/** By name, in lower case (RFC 9110, 8.4.1). Some servers send `deflate` without the wrapper that the RFC requires. */
 const DECODERS: Readonly<Record<string, Decoder>> = {
   gzip: unzip,
   'x-gzip': unzip,
@@ -21,10 +21,10 @@ const DECODERS: Readonly<Record<string, Decoder>> = {
   br: promisify(brotliDecompress)
 }
 
-/** Codings on top of one another, each of which may unfold to the limit. */
+/** Maximum number of nested codings, each of which may expand to the limit. */
 const MAX_CODINGS = 3
 
-/** The codings of a response, the last applied first; empty when its content is as it is. */
+/** The codings of a response, the last applied first; empty if its content is not encoded. */
 export function codingsOf (headers: IncomingHttpHeaders): string[] {
   const header = headers['content-encoding']
   if (header === undefined || header === '') return NONE
@@ -36,9 +36,9 @@ const NONE: string[] = []
 /**
  * Decodes a body.
  *
- * @param codings of {@link codingsOf}
- * @param maxSize bytes that it may have when decoded
- * @throws (rejects) Error with a message for users; nothing of the body is in it
+ * @param codings from {@link codingsOf}
+ * @param maxSize maximum decoded size in bytes
+ * @throws (rejects) Error with a message for users, without any of the body
  */
 export async function decodeContent (body: Buffer, codings: string[], maxSize: number): Promise<Buffer> {
   if (codings.length > MAX_CODINGS) throw new Error(`more than ${MAX_CODINGS} content codings`)

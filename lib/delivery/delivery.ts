@@ -1,8 +1,8 @@
 /**
  * The network: one object per client, which keeps the hosts it talks to and sends calls to them.
  *
- * The way of a call: `Delivery.send`, the host's breaker, its queue (`host.ts`), its connections (`pool.ts`), the deadline,
- * retry and grace of one transfer (`transfer.ts`), and the meaning of the response (`exchange.ts`).
+ * The path of a call: `Delivery.send`, the host's breaker, its queue (`host.ts`), its connections (`pool.ts`), the deadline,
+ * retry and grace of one transfer (`transfer.ts`), and the interpretation of the response (`exchange.ts`).
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'
@@ -28,22 +28,22 @@ export interface DeliverySettings {
   breaker: BreakerSettings | false
   /** The app's own: used for every call, never closed. */
   dispatcher?: Dispatcher | undefined
-  /** Gets one line per kind of failure and interval. */
+  /** Receives one line per kind of failure and interval. */
   logger: TargetLogger
 }
 
 /** State of the network, by host name and port. */
 export interface DeliveryHealth {
-  /** As calls of pages find it; `notifications` if theirs is not closed. Empty when the breaker is off. */
+  /** State for calls of pages; `notifications` if theirs is not closed. Empty if the breaker is off. */
   breaker: Record<string, ReturnType<Breaker['report']>>
   /** Calls on connections, calls in the queue, calls past their deadline, open sockets (0 with the app's own dispatcher). */
   pool: Record<string, { running: number, waiting: number, stragglers: number, sockets: number }>
 }
 
-/** Hosts that are kept: a visitor's location hint picks one, and there are about as many edges in the world. */
+/** Maximum number of hosts kept: a visitor's location hint picks one, and there are about as many edges in the world. */
 const MAX_HOSTS = 16
 
-/** As `fetch` has it. */
+/** The same limit as in `fetch`. */
 const MAX_REDIRECTS = 20
 
 /** The network of one client: its hosts, and the calls and downloads that are running. */
@@ -87,8 +87,8 @@ export class Delivery {
   }
 
   /**
-   * Fetches something over the same connections: no breaker, no grace, any status is an answer. Redirects are followed as
-   * `fetch` follows them, but never from https to http.
+   * Fetches something over the same connections: no breaker, no grace, any status resolves. Redirects are followed as by
+   * `fetch`, but never from https to http.
    *
    * Rejects with TIMEOUT, CONNECTION, INVALID_RESPONSE (over `maxSize`, or a redirect that is not followed), INVALID_REQUEST,
    * OVERLOAD, ABORTED or CLOSED.
@@ -122,7 +122,7 @@ export class Delivery {
     })
   }
 
-  /** A plain object, made without I/O; also after `close()`. */
+  /** A plain object, made without I/O; works even after `close()`. */
   health (): DeliveryHealth {
     const now = performance.now()
     const health: DeliveryHealth = { breaker: {}, pool: {} }
@@ -133,15 +133,15 @@ export class Delivery {
     return health
   }
 
-  /** The client is about to close: no breaker keeps notifications waiting for longer than a second. */
+  /** Prepares for closing: from now on no breaker makes notifications wait longer than a second. */
   beginClose (): void {
     this.#closing = true
     for (const host of this.#hosts.values()) host.breaker?.limitPauses(performance.now())
   }
 
   /**
-   * Accepts no more calls. Those under way end by their own deadlines at the latest; downloads and calls past their deadline
-   * end now. Then closes the connections, but not those of the app's own dispatcher. Never rejects.
+   * Accepts no more calls. Calls in flight end by their own deadlines at the latest; downloads and calls past their deadline
+   * end now. Then closes the connections, except those of the app's own dispatcher. Never rejects.
    */
   close (): Promise<void> {
     this.#closed ??= this.#close()
@@ -161,7 +161,7 @@ export class Delivery {
     if (this.#callsUnderWay === 0) this.#lastCallSettled?.()
   }
 
-  /** The host of an origin, made when it is new; `undefined` when it is not an http(s) origin. */
+  /** The host of an origin, created if new; `undefined` if it is not an http(s) origin. */
   #host (origin: string): Host | undefined {
     let host = this.#hosts.get(origin)
     if (host === undefined) {
@@ -175,7 +175,7 @@ export class Delivery {
     return host
   }
 
-  /** Lets the host go that was not used for the longest time, an idle one before a busy one. */
+  /** Retires the least recently used host, an idle one before a busy one. */
   #retireOne (newest: Host): void {
     let chosen: Host | undefined
     for (const host of this.#hosts.values()) {

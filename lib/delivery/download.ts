@@ -12,12 +12,12 @@ export interface DownloadOptions {
   headers?: Record<string, string> | undefined
   /** Largest body, in bytes. */
   maxSize: number
-  /** ms, one wall clock over everything. */
+  /** ms for the whole request. */
   timeout: number
   signal?: AbortSignal | undefined
 }
 
-/** Any complete answer, whatever its status. */
+/** Any complete response, whatever its status. */
 export interface DownloadAnswer {
   status: number
   /** Names in lower case. */
@@ -32,7 +32,7 @@ export class Download extends Transfer<DownloadAnswer> {
   readonly #timeout: number
   readonly #settled: (download: Download, answer: DownloadAnswer | undefined, error: TargetError | undefined) => void
 
-  /** @param settled told once how it ended */
+  /** @param settled called exactly once with the result */
   constructor (host: Host, url: URL, options: DownloadOptions, settled: (download: Download, answer: DownloadAnswer | undefined, error: TargetError | undefined) => void) {
     const { kind, maxSize, timeout, signal } = options
     const headers = { 'accept-encoding': 'identity', 'user-agent': 'fastify-adobe-target', ...options.headers }
@@ -67,9 +67,9 @@ export class Download extends Transfer<DownloadAnswer> {
 const REDIRECTS = [301, 302, 303, 307, 308]
 
 /**
- * Where a response redirects to; `undefined` when it is not a redirect.
+ * The target of a redirect; `undefined` if the response is not one.
  *
- * @throws INVALID_RESPONSE when the redirect must not be followed
+ * @throws INVALID_RESPONSE if the redirect must not be followed
  */
 export function redirectOf ({ status, headers: { location } }: DownloadAnswer, from: URL): URL | undefined {
   if (!REDIRECTS.includes(status) || location === undefined) return undefined

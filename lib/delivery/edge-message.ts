@@ -1,33 +1,33 @@
-/** What an edge says about an error, made fit for a message of ours: short, one line, and without the visitor's data. */
+/** An edge's error message, sanitized for ours: short, one line, and without the visitor's data. */
 
-/** Characters of the edge's message that are kept. */
+/** Maximum length of the edge's message. */
 const MAX_LENGTH = 200
 
-/** A longer message is not read at all: it is no sentence, and the search for values in it would take time. */
+/** A longer message is dropped: it is not a sentence, and searching it for values would take time. */
 const MAX_READ = 20_000
 
 /** Values shorter than this are left alone: hiding every `1` or `en` would leave nothing to read. */
 const MIN_SECRET = 4
 
-/** Members of a request that name things rather than tell about the visitor, unless they are parameters of that name. */
+/** Members of a request that name things rather than describe the visitor, unless they are parameters of that name. */
 const NAMES = new Set(['name', 'type', 'channel', 'requestId', 'impressionId'])
 const PARAMETERS = ['parameters', 'profileParameters']
 
 /**
- * The `message` of an error answer.
+ * The `message` of an error response.
  *
- * Control and format characters go, so that nothing can forge a log line or paint a terminal. An edge likes to quote what it
- * refuses, so every value of the request (ids, parameters, addresses) that turns up is replaced.
+ * Control and format characters are removed, so that nothing can forge a log line or colour a terminal. Edges often quote what
+ * they refuse, so every value of the request (ids, parameters, addresses) that appears is replaced.
  *
- * @param answer the parsed answer
- * @param request the request's body, JSON, and the URL it went to: what must not be repeated
- * @returns the message with a colon before it, to be put behind the status; empty if there is none
+ * @param answer the parsed response
+ * @param request the request's JSON body and its URL, whose values must not be repeated
+ * @returns the message with a colon before it, to be appended to the status; empty if there is none
  */
 export function edgeMessage (answer: unknown, request: { body: string, path: string }): string {
   if (typeof answer !== 'object' || answer === null) return ''
   const message: unknown = (answer as Record<string, unknown>)['message']
   if (typeof message !== 'string' || message === '') return ''
-  // Nor is a part of a value repeated, which is what cutting before the values are found would leave.
+  // Dropped rather than cut: cutting before values are replaced could leave parts of them.
   if (message.length > MAX_READ) return ''
   let clean = message
   for (const secret of secretsOf(request)) clean = clean.replaceAll(secret, '…')
@@ -35,7 +35,7 @@ export function edgeMessage (answer: unknown, request: { body: string, path: str
   return clean.length > MAX_LENGTH ? `: ${clean.slice(0, MAX_LENGTH)}…` : `: ${clean}`
 }
 
-/** The longest first, so that no part of one is left standing. */
+/** Values to hide, the longest first, so that no part of one remains. */
 function secretsOf ({ body, path }: { body: string, path: string }): string[] {
   const secrets = new Set(new URLSearchParams(path.slice(path.indexOf('?') + 1)).values())
   JSON.parse(body, (key, value: unknown) => {
@@ -45,7 +45,7 @@ function secretsOf ({ body, path }: { body: string, path: string }): string[] {
     else if (PARAMETERS.includes(key)) for (const parameter of Object.values(value ?? {})) if (typeof parameter === 'string') secrets.add(parameter)
     return value
   })
-  // An edge may quote a value as JSON has it, or a session id as its URL has it.
+  // An edge may quote a value as escaped in JSON, or a session id as encoded in the URL.
   for (const secret of [...secrets]) secrets.add(JSON.stringify(secret).slice(1, -1)).add(new URLSearchParams({ '': secret }).toString().slice(1))
   return [...secrets].filter((secret) => secret.length >= MIN_SECRET).sort((a, b) => b.length - a.length)
 }

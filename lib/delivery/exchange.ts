@@ -1,4 +1,4 @@
-/** One call of the Delivery API: what its answer means, and what it tells the breaker, the log and the channels. */
+/** One call of the Delivery API: interprets its response, and reports it to the breaker, the log and the channels. */
 import type { IncomingHttpHeaders } from 'node:http'
 import { channels, linksOf, type CallMessage, type Log } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
@@ -10,7 +10,7 @@ import type { Host } from './host.ts'
 import type { DecisioningMethod, DeliveryRequest, DeliveryResponse } from '../schema/index.ts'
 import { Transfer, type TransferTerms } from './transfer.ts'
 
-/** A call to be sent. Its deadline is one wall clock over queue, connecting, headers, body and the retry. */
+/** A call to be sent. One deadline covers queue, connecting, headers, body and the retry. */
 export interface DeliveryCall extends TransferTerms {
   /** Scheme, host and port of the edge: `https://acmeclient.tt.omtrdc.net`. */
   origin: string
@@ -18,38 +18,38 @@ export interface DeliveryCall extends TransferTerms {
   path: string
   /** The request as JSON. */
   body: string
-  /** The request that {@link body} was made from, and how decisions are to be made: for the tracing channel alone. */
+  /** The request that {@link body} was made from, and the decisioning method: only for the tracing channel. */
   request?: DeliveryRequest | undefined
   decisioningMethod?: DecisioningMethod | undefined
   /** The request's `requestId`. */
   requestId: string
-  /** The breaker judges calls of pages and those with notifications apart. */
+  /** The breaker judges calls of pages and those with notifications separately. */
   kind: 'page' | 'notification'
-  /** ms: reaching `timeout` counts as the host's failure only if it is at least as long as this, not if a route is in a hurry. */
+  /** ms: a timeout counts as the host's failure only if `timeout` is at least this long, not if a route has a shorter one. */
   breakerTimeout: number
-  /** The answer came within `grace`, after the call had ended with TIMEOUT. */
+  /** Called with a response that came within `grace`, after the call had ended with TIMEOUT. */
   onLate?: ((answer: DeliveryAnswer) => void) | undefined
 }
 
-/** The edge's answer to a {@link DeliveryCall}. */
+/** The edge's response to a {@link DeliveryCall}. */
 export interface DeliveryAnswer {
-  /** HTTP status: 204 has no body, every other one has. */
+  /** HTTP status: 204 has no body, all others have one. */
   status: number
   body: DeliveryResponse | undefined
   /** Number of times the request was put on a connection. */
   attempts: number
-  /** Host and port that were asked. */
+  /** Host and port of the edge. */
   host: string
   /** ms from `send`. */
   elapsed: number
 }
 
-/** Called exactly once, possibly synchronously, with an answer or with an error of this package. Must not throw. */
+/** Called exactly once, possibly synchronously, with a response or with an error of this package. Must not throw. */
 export type Settled<Answer> = (answer: Answer | undefined, error: TargetError | undefined) => void
 
 /**
- * No compression is asked for: offers are small, unpacking costs more than it saves inside a data centre's reach, and a
- * small answer cannot unfold into a large one.
+ * No compression is requested: offers are small, decompressing costs more than it saves over a short distance, and a small
+ * response cannot expand into a large one.
  */
 const HEADERS = Object.freeze({
   accept: 'application/json',
@@ -95,7 +95,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
     super.open()
   }
 
-  /** Ends it because the client is closed. */
+  /** Ends the call because the client is closed. */
   close (): void {
     this.fail('FST_TARGET_CLOSED', 'the call was not sent')
   }
@@ -150,7 +150,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
     return error
   }
 
-  /** What this says about the host: one that answers, in any way but with a 5xx, is well. */
+  /** The outcome for the breaker: a host that answers with anything but a 5xx is healthy. */
   #outcome (error: TargetError | undefined): Outcome {
     switch (error?.code) {
       case 'FST_TARGET_CONNECTION': return this.reached ? 'failed' : 'unreached'
@@ -165,7 +165,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
   }
 }
 
-/** JSON or nothing. The parser's own error is left out: it quotes what it could not read. */
+/** Parses JSON; undefined if invalid. The parser's own error is dropped, since it quotes its input. */
 function parse (body: Buffer): unknown {
   const text = body.toString()
   try {
@@ -182,7 +182,7 @@ function remarkOn (body: Buffer, { location }: IncomingHttpHeaders, { origin }: 
   return remarks.length === 0 ? '' : ` (${remarks.join('; ')})`
 }
 
-/** Adobe's edge may answer 200 with the error's status in the body. */
+/** The status in the body: Adobe's edge may respond 200 with an error's status there. */
 function statusIn (answer: unknown): number {
   return typeof answer === 'object' && answer !== null && 'status' in answer && typeof answer.status === 'number' ? answer.status : 0
 }
@@ -190,12 +190,12 @@ function statusIn (answer: unknown): number {
 /** 4xx that say nothing about the request: 408 (RFC 9110), 425 (RFC 8470), 429 (RFC 6585), and Target's 420 for too many calls of one session. */
 const TEMPORARY = [408, 420, 425, 429]
 
-/** Whether the Delivery API has judged the request: a 4xx in its own form. Firewalls and proxies answer in theirs. */
+/** Whether the Delivery API itself refused the request: a 4xx in its own format. Firewalls and proxies use theirs. */
 function isVerdict (status: number, answer: unknown): boolean {
   return status >= 400 && status < 500 && !TEMPORARY.includes(status) && statusIn(answer) === status && typeof (answer as { message?: unknown }).message === 'string'
 }
 
-/** The media type, for a message; whatever else is in the header is the edge's own. */
+/** The media type, for a message; the rest of the header is left out. */
 function typeOf (headers: IncomingHttpHeaders): string {
   const [type] = /^[\w.+/-]{1,60}/.exec(String(headers['content-type'] ?? '')) ?? []
   return type === undefined ? '' : ` but ${type}`

@@ -7,11 +7,11 @@ import { ConnectionPool, type Connection, type PoolSettings } from './pool.ts'
 
 /** A call as its host sees it. */
 export interface QueuedCall {
-  /** A background call never waits, and no page waits for it. */
+  /** A background call never queues, and no page waits for it. */
   readonly background: boolean
   /** The async context of the page that made the call; a call that had to queue is sent in it. */
   readonly scope: AsyncResource
-  /** Sends the call. It must {@link Host.release} its slot when it has ended. */
+  /** Sends the call, which must {@link Host.release} its slot when it has ended. */
   run (): void
   /** Ends whatever is left of the call. */
   cancel (): void
@@ -61,7 +61,7 @@ export class Host {
     this.#limits = {
       running: settings.dispatcher === undefined ? connections : connections + maxQueue,
       waiting: settings.dispatcher === undefined ? maxQueue : 0,
-      // Calls that nobody waits for any more must not use up the connections of those that somebody does wait for.
+      // Calls whose result is no longer needed must not use up the connections of others.
       stragglers: Math.max(1, Math.floor(connections / 4))
     }
     if (settings.breaker !== false) {
@@ -76,7 +76,7 @@ export class Host {
     return this.#running === 0 && this.#background === 0 && this.#waiting.size === 0
   }
 
-  /** Runs a call now, or queues it. `false`: the queue is full. */
+  /** Runs a call now, or queues it. Returns `false` if the queue is full. */
   enqueue (call: QueuedCall): boolean {
     if (call.background) {
       this.#background += 1
@@ -110,12 +110,12 @@ export class Host {
     if (this.#stragglers.size > 0) this.#forgetStraggler(call)
     if (call.background) this.#background -= 1
     else this.#running -= 1
-    // Deferred: a call that fails as it starts gets here from within `run`, and a queue full of those would recurse.
+    // Deferred: a call that fails immediately gets here from within `run`, and a queue full of such calls would recurse.
     if (this.#waiting.size > 0) queueMicrotask(this.#advance)
     this.#closeIfDone()
   }
 
-  /** Takes a call out of the queue. `false` if it was not queued. */
+  /** Removes a call from the queue. Returns `false` if it was not queued. */
   dequeue (call: QueuedCall): boolean {
     const queued = this.#waiting.delete(call)
     if (queued) this.#closeIfDone()
@@ -123,7 +123,7 @@ export class Host {
   }
 
   /**
-   * Lets a call run past its deadline for up to `grace` ms, to keep its connection. `false`: too many already do.
+   * Lets a call run past its deadline for up to `grace` ms, to keep its connection. Returns `false` if too many already do.
    */
   extend (call: QueuedCall, grace: number): boolean {
     if (this.#stragglers.size >= this.#limits.stragglers) return false
@@ -132,13 +132,13 @@ export class Host {
     return true
   }
 
-  /** From now on calls end at their deadline; those past it end now. */
+  /** Ends grace periods: from now on calls end at their deadline, and those past it end now. */
   endGrace (): void {
     this.#limits.stragglers = 0
     for (const call of this.#stragglers.keys()) call.cancel()
   }
 
-  /** Closes once the calls it has have ended; no new ones will come. */
+  /** Closes once its calls have ended; no new ones will come. */
   retire (onClosed: () => void): void {
     this.#onClosed = onClosed
     this.#closeIfDone()
@@ -179,7 +179,7 @@ export class Host {
     }
   }
 
-  /** The pool, replaced as a whole once it is too old: new DNS lookups, new TLS sessions; running calls end where they are. */
+  /** The pool, replaced once too old, for fresh DNS lookups and TLS sessions; running calls stay on the old one. */
   #currentPool (): ConnectionPool {
     const old = this.#pool
     if (old !== undefined && performance.now() - old.madeAt < this.#settings.pool.maxAge) return old

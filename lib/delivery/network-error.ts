@@ -1,4 +1,4 @@
-/** The meaning of undici's, Node.js's and TLS errors, read at this one place. */
+/** Interprets errors of undici, Node.js and TLS; the only place that does. */
 import type { Client } from 'undici'
 import type { TargetErrorCode } from '../errors.ts'
 
@@ -23,30 +23,30 @@ export function isDeadSocket (error: unknown): boolean {
   return DEAD_SOCKET.has(codeOf(error))
 }
 
-/** Bytes that a dead socket had received, where undici reports it: for a dispatcher whose connections are not ours. */
+/** Bytes that a dead socket had received, if undici reports it: for a custom dispatcher, whose connections are not ours. */
 export function bytesReadBefore (error: unknown): number {
   if (!(error instanceof Error) || !('socket' in error)) return 0
   return (error.socket as Client.SocketInfo | null)?.bytesRead ?? 0
 }
 
 /**
- * Whether an HTTP/2 server said that it has not processed the request, which may then be sent again (RFC 9113, 8.7).
+ * Whether an HTTP/2 server reported that it has not processed the request, which may then be sent again (RFC 9113, 8.7).
  *
- * Node.js has the error code of a stream in the message alone.
+ * Node.js reports the error code of a stream only in the message.
  */
 export function isUnprocessed (error: unknown): boolean {
   return codeOf(error) === 'ERR_HTTP2_STREAM_ERROR' && error instanceof Error && error.message.includes('NGHTTP2_REFUSED_STREAM')
 }
 
 /**
- * Whether an HTTP/2 server closed its connection in an orderly way (GOAWAY with NO_ERROR). undici then gives up the request on
- * it, also one whose response is there in full but not read yet (nodejs/undici#5598).
+ * Whether an HTTP/2 server closed its connection gracefully (GOAWAY with NO_ERROR). undici then fails the request on it, even
+ * if the response has fully arrived but was not read yet (nodejs/undici#5598).
  */
 export function isGoaway (error: unknown): boolean {
   return error instanceof Error && error.message.endsWith('"GOAWAY" frame received with code 0')
 }
 
-/** Whether a host name is unknown to DNS: not a failure of DNS, nor one of the host. */
+/** Whether a host name is unknown to DNS, as opposed to a failure of DNS or of the host. */
 export function isUnknownHost (error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(isUnknownHost)
   return UNKNOWN_HOST.has(codeOf(error))
@@ -104,7 +104,7 @@ export function schemeAdviceOf (body: Buffer, location: string | undefined, { or
 /**
  * Error code, detail and cause for an error from the network.
  *
- * The errors of undici's parser are left out as a cause: they carry the bytes that it could not read.
+ * Errors of undici's parser are not used as a cause: they carry the bytes that it could not read.
  */
 export function describeNetworkError (error: unknown, request: Sent): { code: TargetErrorCode, detail: string, cause?: unknown } {
   const advice = schemeAdvice(error, request)
@@ -113,7 +113,7 @@ export function describeNetworkError (error: unknown, request: Sent): { code: Ta
   return { code: UNSENDABLE.has(codeOf(error)) ? 'FST_TARGET_INVALID_REQUEST' : 'FST_TARGET_CONNECTION', detail, cause: error }
 }
 
-/** Node tries IPv6 and IPv4 and then fails with an error that has no message but one error for each in it. */
+/** The message of an error; Node's error after trying IPv6 and IPv4 has none, but contains one error for each. */
 function messageOf (error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ')
   if (!(error instanceof Error)) return 'unknown error'

@@ -1,41 +1,41 @@
 /**
- * Connections to one origin, on undici's `Client`. Not its `Pool`: that may put a second request on a client, which the abort
- * of the first then kills, and a client whose connection failed leaves its list.
+ * Connections to one origin, on undici's `Client`. Not its `Pool`: that may put a second request on a client, which aborting
+ * the first one then kills, and it drops a client whose connection failed.
  */
 import type { AsyncResource } from 'node:async_hooks'
 import type { EventEmitter } from 'node:events'
 import { Socket } from 'node:net'
 import { buildConnector, Client, type Dispatcher } from 'undici'
 
-/** Connections to a host and the queue before them; each per host. */
+/** Connections to a host and the queue in front of them, each per host. */
 export interface PoolSettings {
-  /** Calls that may be on connections at once. */
+  /** Maximum number of calls on connections. */
   connections: number
-  /** Time an idle connection is kept, in ms; a server's `Keep-Alive` can shorten it, never prolong it. */
+  /** ms for which an idle connection is kept; a server's `Keep-Alive` can shorten it, but never extend it. */
   keepAliveTimeout: number
-  /** Age at which the pool is replaced by a fresh one, in ms, so that a change in DNS is noticed under constant load too. */
+  /** Age in ms at which the pool is replaced by a fresh one, so that a change in DNS is noticed even under constant load. */
   maxAge: number
-  /** Whether HTTP/2 is used where the server offers it. */
+  /** Whether HTTP/2 is used if the server offers it. */
   allowH2: boolean
-  /** Largest answer, in bytes. */
+  /** Maximum size of a response in bytes. */
   maxResponseSize: number
-  /** Calls that may wait for a connection; one more is refused. */
+  /** Maximum number of calls waiting for a connection; further ones are refused. */
   maxQueue: number
 }
 
-/** Most time to connect, in ms; the call that waits for it is likely to give up before. */
+/** Maximum time to connect in ms; the call that waits for it is likely to give up earlier. */
 const CONNECT_TIMEOUT = 10_000
 
 /**
- * One connection: a client of undici's, which opens one socket after the other. It carries one request at a time, and that
- * request's `Transfer` owns it until it calls {@link release}.
+ * One connection: an undici client, which opens one socket after another. It carries one request at a time, and that request's
+ * `Transfer` owns it until it calls {@link release}.
  */
 export class Connection {
   readonly #pool: ConnectionPool
   readonly #client: Client
   #socket: Socket | undefined
   #destroyed = false
-  /** Answers that came over the present socket. With none it is fresh: its failure says something about the host. */
+  /** Responses received over the current socket. With 0 it is fresh, so its failure says something about the host. */
   served = 0
 
   constructor (pool: ConnectionPool, origin: string, options: Client.Options, connect: Connect) {
@@ -54,7 +54,7 @@ export class Connection {
     emitter.on('error', ignore)
   }
 
-  /** Whether it has a socket, or is opening one. */
+  /** Whether it has a socket or is opening one. */
   get open (): boolean {
     return this.#socket?.destroyed === false
   }
@@ -67,57 +67,57 @@ export class Connection {
     this.#client.dispatch(request, handler)
   }
 
-  /** Gives it back to its pool. */
+  /** Returns it to its pool. */
   release (): void {
     this.#pool.release(this)
   }
 
   /**
-   * Closes it for good; the request on it, if any, fails.
+   * Closes it permanently; the request on it, if any, fails.
    *
-   * A request that is given up takes its connection with it. If it were only aborted, undici would open another socket for
-   * it, which can take long where the host does not answer, and the next request would have to wait for that.
+   * A cancelled request takes its connection with it. If it were only aborted, undici would open another socket, which can take
+   * long if the host does not answer, and the next request would have to wait for that.
    */
   destroy (reason: Error): void {
     if (this.#destroyed) return
     this.#destroyed = true
     this.#client.destroy(reason).catch(ignore)
-    // A socket that is still connecting is not the client's yet.
+    // A socket that is still connecting does not belong to the client yet.
     this.#socket?.destroy(reason)
   }
 }
 
-/** Opens a socket and returns it at once, while it is connecting. */
+/** Opens a socket and returns it immediately, while it is connecting. */
 type Connect = (...args: Parameters<buildConnector.connector>) => Socket | undefined
 
 /**
- * Connections to one origin: as many as there are requests at one time, which {@link Host} limits.
+ * Connections to one origin: one per concurrent request, whose number {@link Host} limits.
  *
- * Not undici's `Pool`. That has a queue of its own, in which a request cannot be given up; it loses a client to a request
- * that it refuses, and one to each failure to connect; it may put two requests on one client; and its `clientTtl` hangs
- * (nodejs/undici#5144). With the queue in front of it, there is nothing left for it to do.
+ * Not undici's `Pool`. That has its own queue, in which a request cannot be cancelled; it loses a client to each request that it
+ * refuses and to each failed connection; it may put two requests on one client; and its `clientTtl` hangs
+ * (nodejs/undici#5144). With our queue in front of it, there is nothing left for it to do.
  */
 export class ConnectionPool {
   readonly #origin: string
   readonly #options: Client.Options
   readonly #connect: Connect
   readonly #all = new Set<Connection>()
-  /** The last one used is used first: the others may grow old and close. */
+  /** The most recently used one is reused first, so that the others can time out and close. */
   readonly #idle: Connection[] = []
   #closing = false
-  /** When it was made, in ms of `performance.now()`. */
+  /** When it was created, by `performance.now()`. */
   readonly madeAt = performance.now()
 
-  /** @param outside the async context for sockets, which outlive the request that happens to need them first */
+  /** @param outside the async context for sockets, which outlive the request that first needs them */
   constructor (origin: string, settings: PoolSettings, outside: AsyncResource) {
     const { allowH2, keepAliveTimeout } = settings
     this.#origin = origin
-    // A transfer has a deadline of its own, so undici needs to watch no request.
+    // Transfers have their own deadlines, so undici needs no timeouts.
     this.#options = { pipelining: 1, allowH2, keepAliveTimeout, keepAliveMaxTimeout: keepAliveTimeout, headersTimeout: 0, bodyTimeout: 0 }
     const connector = buildConnector({ allowH2, timeout: CONNECT_TIMEOUT })
     this.#connect = (target, callback) => {
-      // undici's connector returns the socket, although its type does not say so. Without it CONNECT_TIMEOUT would have to
-      // end an attempt that nobody waits for any more.
+      // undici's connector returns the socket, although its type does not say so. Without it, only CONNECT_TIMEOUT would end an
+      // attempt that is no longer needed.
       const socket: unknown = outside.runInAsyncScope(connector, undefined, target, callback)
       return socket instanceof Socket ? socket : undefined
     }
@@ -144,7 +144,7 @@ export class ConnectionPool {
     return connection
   }
 
-  /** Takes a connection back. */
+  /** Returns a connection to the pool. */
   release (connection: Connection): void {
     if (this.#closing) connection.destroy(CLOSED)
     if (connection.destroyed) this.#all.delete(connection)
@@ -160,5 +160,5 @@ export class ConnectionPool {
 
 const CLOSED = new Error('The pool is closed')
 
-/** Every failure reaches the call it belongs to; one that belongs to none must not end the process. */
+/** Failures reach the calls they belong to; one that belongs to none must not crash the process. */
 const ignore = () => {}

@@ -1,17 +1,17 @@
 /**
- * Whether an answer has the shape that the rest of the code relies on: lists are lists of objects, ids are strings.
+ * Checks that a response has the shape that the rest of the code relies on: lists are lists of objects, ids are strings.
  *
- * The schemas in `schema/response.ts` say more than this. They are not run over answers: an edge that adds an option type
- * tomorrow must not cost a page its offers, and this takes a microsecond.
+ * The schemas in `schema/response.ts` are stricter. They are not applied to responses: an edge that adds an option type
+ * tomorrow must not cost a page its offers, and this check takes a microsecond.
  */
 
-/** Says what is wrong with a value, as a path into it and what should be there; never any of the content. */
+/** Describes what is wrong with a value: a path into it and what is expected there, never any content. */
 type Check = (value: unknown) => string | undefined
 
 const text: Check = (value) => typeof value === 'string' ? undefined : ' is not a string'
 const number: Check = (value) => typeof value === 'number' ? undefined : ' is not a number'
 
-/** An object whose members, as far as they are there, pass their checks. A `null` is taken as absent, and removed. */
+/** An object whose members pass their checks if present. A `null` counts as absent and is removed. */
 function object (members: Record<string, Check> = {}): Check {
   const checks = Object.entries(members)
   return (value) => {
@@ -60,9 +60,9 @@ const response = object({
 })
 
 /**
- * Checks a parsed answer.
+ * Checks a parsed response.
  *
- * @returns what is wrong, for an error message; `undefined` if the value can be taken for a `DeliveryResponse`
+ * @returns what is wrong, for an error message; `undefined` if the value can be used as a `DeliveryResponse`
  */
 export function findFault (value: unknown): string | undefined {
   const wrong = response(value)

@@ -2,8 +2,8 @@
  * One request and its response, under one deadline that covers queue, connection, response, retry and grace, whatever is
  * being fetched.
  *
- * A transfer is the handler that undici calls. It settles exactly once, and releases its host's slot exactly once: the first
- * is what the caller sees, the second is when its connection is free. They differ when a call is given up.
+ * A transfer is the handler that undici calls. It settles exactly once, which is what the caller sees, and releases its host's
+ * slot exactly once, when its connection is free. The two differ if a call is cancelled.
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { IncomingHttpHeaders } from 'node:http'
@@ -24,21 +24,21 @@ export interface TransferTerms {
   grace: number
   /** Whether it may be sent once more when a reused connection died before any byte of a response. */
   retryable: boolean
-  /** Uses connections of its own: it takes none from pages, and whoever sends it limits the number of such calls. */
+  /** Uses separate connections: it takes none from pages, and the sender limits the number of such calls. */
   background?: boolean | undefined
   /** The `requestId` for error messages. */
   requestId?: string | undefined
-  /** The caller's signal; no listener is left on it. */
+  /** The caller's signal; its listener is removed afterwards. */
   signal?: AbortSignal | undefined
 }
 
 /** Bytes read of an error response: enough for its message. */
 const MAX_ERROR_BODY = 64 * 1024
 
-/** A deadline's timer that fires this much too late, in ms, shows that the event loop was blocked. */
+/** ms of delay from which a deadline's timer shows that the event loop was blocked. */
 const BLOCKED = 5
 
-/** The reason given to undici when a transfer is cancelled; nobody sees it. */
+/** The reason passed to undici when a transfer is cancelled; never shown. */
 const CANCELLED = new Error('The Target call was cancelled')
 
 const EMPTY = Buffer.alloc(0)
@@ -48,7 +48,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   protected readonly host: Host
   protected attempts = 0
   protected phase: CallPhase = 'queue'
-  /** What the tracing channel's subscribers get; `undefined` without any. */
+  /** The message for the tracing channel's subscribers; `undefined` without any. */
   #message: CallMessage | undefined
   #scope: AsyncResource | undefined
   readonly #request: Dispatcher.DispatchOptions
@@ -66,7 +66,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   #released = false
   #retried = false
   #answering = false
-  /** The body is there, as far as it is wanted. */
+  /** Whether the needed part of the body has arrived. */
   #complete = false
   #status = 0
   #headers: IncomingHttpHeaders = {}
@@ -84,7 +84,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   /** Makes the result from a complete response. Throws an error of this package, made with {@link failure}. */
   protected abstract read (status: number, headers: IncomingHttpHeaders, body: Buffer): Answer
 
-  /** Called when it has settled: with an answer, or with an error of this package. Must not throw. */
+  /** Called when it has settled, with an answer or with an error of this package. Must not throw. */
   protected abstract ended (answer: Answer | undefined, error: TargetError | undefined): void
 
   /** Whether a response after the deadline is wanted. */
@@ -105,12 +105,12 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     return this.#terms.background === true
   }
 
-  /** Whether it was put on a connection that had been opened. */
+  /** Whether it was put on an open connection. */
   protected get reached (): boolean {
     return this.attempts > 0
   }
 
-  /** The async context of the page that began it. */
+  /** The async context of the page that started it. */
   get scope (): AsyncResource {
     return this.#scope!
   }
@@ -122,7 +122,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     const { method, path } = this.#request
     const message: CallMessage = { requestId: undefined, startedAt: this.startedAt, host, origin, method, path: path.split('?', 1)[0]!, phase, attempts, ...this.describe() }
     this.#message = message
-    // With what subscribers bind to the start, such as their span: the request is made, queued and repeated in that context.
+    // In the context that subscribers bind to the start, such as their span: the request is made, queued and retried in it.
     const open = () => this.#open()
     calls.start.runStores(message, () => message.run === undefined ? open() : message.run(open))
     calls.end.publish(message)
@@ -145,13 +145,13 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     if (signal !== undefined) watch(signal, this)
   }
 
-  /** Gives it up: ends with ABORTED unless it has settled, and nothing goes on. */
+  /** Cancels it: ends with ABORTED unless it has settled, and stops all its work. */
   abort (): void {
     if (!this.#settled) this.fail('FST_TARGET_ABORTED', 'the caller aborted it', this.#terms.signal?.reason)
     this.cancel()
   }
 
-  /** Ends whatever is left of it: its place in the queue, its attempt to connect, or its request with the connection. */
+  /** Stops its remaining work: leaves the queue, stops connecting, or ends its request along with the connection. */
   cancel (): void {
     if (this.#released || this.host.dequeue(this)) return
     // Destroy the connection first, or undici would reconnect; then abort the request, which ends at once.
@@ -185,7 +185,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
 
   onRequestStart (controller: Dispatcher.DispatchController): void {
     if (this.#settled) {
-      // Given up while it was waiting for its connection. Throwing keeps that connection, aborting would destroy it.
+      // Cancelled while waiting for its connection. Throwing keeps the connection, aborting would destroy it.
       if (this.#connection !== undefined) throw CANCELLED
       controller.abort(CANCELLED)
       return
@@ -199,7 +199,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     }
   }
 
-  /** The first byte of a response. */
+  /** Called by undici with the first byte of a response. */
   onResponseStarted (): void {
     this.#answering = true
     if (this.#message !== undefined) this.#message.firstByte ??= this.elapsed
@@ -253,7 +253,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     return this.#status < 300 ? this.#maxSize : Math.min(this.#maxSize, MAX_ERROR_BODY)
   }
 
-  /** The message of an error response is at its beginning; a partial success response is useless. */
+  /** Handles a body beyond the limit: an error's message is at its beginning, but a partial success response is useless. */
   #tooLarge (): void {
     if (!this.#settled) {
       if (this.#status >= 300) this.#readBody()
@@ -267,20 +267,20 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     return this.#chunks.length === 1 ? only! : Buffer.concat(this.#chunks)
   }
 
-  /** Decodes the body, if it must be; the deadline goes on meanwhile. */
+  /** Decodes the body if needed; the deadline keeps running meanwhile. */
   #readBody (): void {
     this.#complete = true
     if (this.#settled && !this.wantsLate) return
     const codings = codingsOf(this.#headers)
     if (codings.length === 0) return this.#finish(this.#body())
     decodeContent(this.#body(), codings, this.#limit).then((body) => this.#finish(body), (error: Error) => {
-      // The status says enough; only the edge's message is lost.
+      // The status is enough; only the edge's message is lost.
       if (this.#status >= 300) this.#finish(EMPTY)
       else if (!this.#settled) this.fail('FST_TARGET_INVALID_RESPONSE', error.message)
     })
   }
 
-  /** A complete response, in time or late. */
+  /** Ends with a complete response, in time or late. */
   #finish (body: Buffer): void {
     const late = this.#settled
     if (!late) this.phase = 'answer'
@@ -289,7 +289,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     try {
       answer = this.read(this.#status, this.#headers, body)
     } catch (error) {
-      // For a late one, the caller has had its error already.
+      // If late, the caller already has its error.
       if (!late) this.#settle(undefined, error as TargetError)
       return
     }
@@ -306,7 +306,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     else this.scope.runInAsyncScope(this.#publishEnd, this, this.#message, answer, error)
   }
 
-  /** Completes the tracing message, around the callbacks that the end of the call brings about. */
+  /** Completes and publishes the tracing message around the callbacks run at the end of the call. */
   #publishEnd (message: CallMessage, answer: Answer | undefined, error: TargetError | undefined): void {
     message.phase = this.phase
     message.attempts = this.attempts
@@ -334,13 +334,13 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   }
 
   /**
-   * Only a connection that has served before can have been dead before this request: a fresh one failed because of it.
-   * The request need not have been sent: undici also blames the one that is about to be. A server that says it has not
-   * processed a request may get it once more in any case.
+   * Only a reused connection can have been dead before this request: a fresh one failed because of it. The request need not
+   * have been sent: undici also fails one that was about to be. If the server reports that it has not processed the request,
+   * it may be sent again in any case.
    */
   #mayRetry (error: unknown): boolean {
     if (!this.#terms.retryable || this.#retried) return false
-    // The ids in a request keep a repeated one from being counted twice.
+    // The ids in the request prevent it from being counted twice.
     if (isGoaway(error)) return true
     if (this.#answering) return false
     return isUnprocessed(error) || (isDeadSocket(error) && (this.#connection?.served ?? bytesReadBefore(error)) > 0)
@@ -357,7 +357,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   }
 }
 
-/** If the event loop was blocked, a response may be waiting unread: it gets one turn to be read before it is too late. */
+/** If the event loop was blocked, a response may be waiting unread: it gets one more turn before the deadline applies. */
 function onDeadline (transfer: { readonly overdue: number, expire (): void }): void {
   if (transfer.overdue > BLOCKED) setImmediate(() => transfer.expire())
   else transfer.expire()

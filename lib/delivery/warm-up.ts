@@ -1,13 +1,13 @@
 /**
- * What undici does once per process, done before the first visitor: it compiles its HTTP parser (WebAssembly) with the first
- * connection, which takes about as long as a call. One request over a connection in memory brings that about.
+ * Warms up undici before the first visitor: once per process, with the first connection, it compiles its HTTP parser
+ * (WebAssembly), which takes about as long as a call. One request over an in-memory connection triggers that.
  */
 import { Duplex } from 'node:stream'
 import { Client, type buildConnector } from 'undici'
 
 let warm = false
 
-/** Warms up, once per process, in a later turn of the event loop. Never throws; nothing of it stays. */
+/** Warms up, once per process, in a later turn of the event loop. Never throws, and leaves nothing behind. */
 export function warmUp (): void {
   if (warm) return
   warm = true
@@ -17,7 +17,7 @@ export function warmUp (): void {
       const { body } = await client.request({ path: '/', method: 'POST', body: '{}' })
       await body.dump()
     } catch {
-      // Then the first visitor waits for it, as without this.
+      // Then the first visitor waits for it, as without the warm-up.
     } finally {
       client.destroy()
     }
@@ -26,7 +26,7 @@ export function warmUp (): void {
 
 const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}'
 
-/** Connects to nobody: whatever is sent is answered from here. */
+/** Connects to an in-memory stream that answers every request. */
 const connect: buildConnector.connector = (_options, callback) => {
   const socket = new Duplex({
     read () {},

@@ -1,12 +1,12 @@
 /**
- * Which client of a server has the cookies `mbox` and `mboxEdgeCluster`: a browser sends one of each name, so that two
- * accounts in one app would take each other's visitor. The first that is registered has them, as at.js on the page reads
- * them; every other client code gets cookies of its own.
+ * Which client of a server owns the cookies `mbox` and `mboxEdgeCluster`: a browser sends one of each name, so two accounts in
+ * one app would overwrite each other's visitor. The first client registered owns them, since at.js on the page reads them; every
+ * other client code gets separate cookies.
  */
 const owners = new WeakMap<object, string>()
 
 /**
- * The suffix of a client's cookies; undefined for the client that has Target's own names.
+ * The suffix of a client's cookies; undefined for the client that owns Target's own names.
  *
  * @param server which the app listens with, the same for all its plugins
  */

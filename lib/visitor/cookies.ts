@@ -1,9 +1,9 @@
 /**
- * Target's cookies: their format, reading them from a raw `Cookie` header and writing them as `Set-Cookie`.
+ * Target's cookies: their format, read from a raw `Cookie` header and written as `Set-Cookie`.
  *
  * `mbox` holds parts joined by `|`, each `name#value#expires` with name and value percent-encoded and the expiry in
  * epoch seconds: `session#<session id>#…` and `PC#<tntId>#…`. `mboxEdgeCluster` holds the number of the edge cluster.
- * Everything read here comes from a browser: what is malformed is ignored and nothing throws.
+ * Everything read here comes from a browser: malformed values are ignored and nothing throws.
  */
 
 /** Name of the cookie that holds session id and `tntId`. The Node SDK's `TargetClient.TargetCookieName`. */
@@ -12,7 +12,7 @@ export const TARGET_COOKIE = 'mbox'
 /** Name of the cookie that holds the location hint. The Node SDK's `TargetClient.TargetLocationHintCookieName`. */
 export const LOCATION_HINT_COOKIE = 'mboxEdgeCluster'
 
-/** Name of the cookie that holds QA mode, as at.js names it. */
+/** Name of the cookie that holds QA mode, the same as in at.js. */
 export const QA_MODE_COOKIE = 'at_qa_mode'
 
 /** Name of the cookie in which Adobe's VisitorAPI.js keeps the Experience Cloud id of an organization. */
@@ -33,7 +33,7 @@ export interface TargetCookie {
   maxAge: number
 }
 
-/** What an `mbox` cookie says that has not expired. */
+/** The unexpired parts of an `mbox` cookie. */
 export interface TargetCookieParts {
   sessionId?: string
   tntId?: string
@@ -41,7 +41,7 @@ export interface TargetCookieParts {
 
 /** Names of the cookies that matter to one client. */
 export interface CookieNames {
-  /** `mbox`, but where it belongs to another client of the app. */
+  /** `mbox`, unless that belongs to another client of the app. */
   target: string
   /** `mboxEdgeCluster`, likewise. */
   locationHint: string
@@ -55,7 +55,7 @@ export interface CookieNames {
   firstPartyId: string | undefined
 }
 
-/** The cookies that matter here, as they arrived. */
+/** The relevant cookies, as received. */
 export interface RawCookies {
   /** All values of `mbox`: browsers send one per domain and path it was set for. */
   target: string[]
@@ -70,7 +70,7 @@ export interface RawCookies {
 
 // The session id goes into a query string and the edge refuses white space, `?`, `/`, `{` and `}` in it (Delivery API 1.0).
 const SESSION_ID = /^[!-.0->@-z|~]{1,128}$/
-// A dot in a `tntId` parts it from its location hint (Delivery API 1.0); with any other the edge refuses the request.
+// A dot in a `tntId` separates it from its location hint (Delivery API 1.0); with any other dot the edge refuses the request.
 const TNT_ID = /^[!-\-/-~]{1,117}(\.\d{1,4}_\d{1,5})?$/
 /** An expiry, epoch seconds. */
 const EXPIRY = /^\d{1,12}$/
@@ -82,7 +82,7 @@ export const isSessionId = (value: unknown): value is string => typeof value ===
 /** A location hint is a cluster number. Anything else must never get into a host name. */
 export const isLocationHint = (value: unknown): value is string => typeof value === 'string' && HINT.test(value)
 
-/** The text of a percent-encoded value; undefined when it is none. */
+/** Decodes a percent-encoded value; undefined if it is invalid. */
 export function decodeCookie (text: string): string | undefined {
   if (!text.includes('%')) return text
   try {
@@ -93,7 +93,7 @@ export function decodeCookie (text: string): string | undefined {
 }
 
 /**
- * Picks the cookies that matter out of a `Cookie` header.
+ * Reads the relevant cookies from a `Cookie` header.
  *
  * @param header as received
  * @param names of the client
@@ -121,7 +121,7 @@ function unquote (value: string): string {
 }
 
 /**
- * Reads `mbox` cookies. Of several parts of one name the one that expires last wins: at.js sets its cookie on the
+ * Reads `mbox` cookies. Of several parts with one name, the one that expires last wins: at.js sets its cookie on the
  * registrable domain, a server often on its host, and a browser sends both.
  *
  * @param values values of `mbox`; one without `#` is percent-decoded once, since some servers encode it whole
@@ -169,7 +169,7 @@ export function clusterOf (edgeHost: unknown): string | undefined {
 }
 
 /**
- * Makes the `mbox` cookie for a session and, when it is known, a `tntId`.
+ * Makes the `mbox` cookie for a session and, if known, a `tntId`.
  *
  * @param now epoch seconds
  */
@@ -187,7 +187,7 @@ export function createLocationHintCookie (locationHint: string): TargetCookie {
 
 /** Attributes for the cookies that the plugin writes. */
 export interface CookieSettings {
-  /** Default none: the cookie belongs to the host alone. Set it to at.js's cookie domain where at.js is on the page. */
+  /** Default: none, so the cookie belongs to the host alone. Set it to at.js's cookie domain if at.js is on the page. */
   domain?: string
   /** Default `/`. */
   path?: string
@@ -202,9 +202,9 @@ export interface CookieSettings {
 }
 
 /**
- * Prepares the writing of cookies: what does not change from one response to the next is put together once.
+ * Prepares the writing of cookies: parts that are the same for all responses are assembled once.
  *
- * @returns a function that gives a `Set-Cookie` value
+ * @returns a function that returns a `Set-Cookie` value
  */
 export function cookieSerializer (settings: CookieSettings): (cookie: TargetCookie, https: boolean) => string {
   const fixed = `; Path=${settings.path ?? '/'}` +

@@ -1,6 +1,6 @@
 /**
- * The Experience Cloud id (ECID) where VisitorAPI.js did not leave it: in the cookies of Web SDK and of Adobe's CNAME, or made
- * of a first-party device id. Cookies come from browsers: malformed ones count as absent.
+ * Sources of the Experience Cloud id (ECID) other than VisitorAPI.js's cookie: the cookies of Web SDK and of Adobe's CNAME, or a
+ * first-party device id. Cookies come from browsers: malformed ones count as absent.
  */
 import { createHash } from 'node:crypto'
 import { decodeCookie } from './cookies.ts'
@@ -11,7 +11,7 @@ export const webSdkCookieName = (organizationId: string): string => `kndctr_${or
 /** Name of the cookie that Analytics sets on a CNAME: a copy of the ECID that outlives the AMCV cookie. */
 export const CNAME_COOKIE = 's_ecid'
 
-/** Lifetime of a first-party id, seconds: 395 days, what Web SDK's cookies have and browsers keep at most. */
+/** Lifetime of a first-party id, seconds: 395 days, as for Web SDK's cookies and within the browsers' maximum. */
 export const FIRST_PARTY_ID_MAX_AGE = 34_128_000
 
 const MAX_COOKIE_LENGTH = 4096
@@ -56,7 +56,7 @@ export function ecidOfWebSdk (cookie: string | undefined): string | undefined {
   return undefined
 }
 
-/** Reads `s_ecid`: `MCMID|<ECID>`, as it is or percent-encoded. */
+/** Reads `s_ecid`: `MCMID|<ECID>`, plain or percent-encoded. */
 export function ecidOfCname (cookie: string | undefined): string | undefined {
   const [name, ecid] = decodeCookie(cookie ?? '')?.split('|', 2) ?? []
   return name === 'MCMID' && ecid !== undefined && ECID.test(ecid) ? ecid : undefined
@@ -66,7 +66,7 @@ export function ecidOfCname (cookie: string | undefined): string | undefined {
 export const isFirstPartyId = (value: string | undefined): value is string => value !== undefined && UUID_V4.test(value)
 
 /**
- * The ECID that Adobe makes of a first-party id: the halves of an MD5, without their sign, as 19 digits each.
+ * The ECID that Adobe derives from a first-party id: the halves of an MD5, without their sign, as 19 digits each.
  *
  * Source: behavior of Adobe's Target CDN experimentation SDK for Node.js (`generateEcidFromFpid`).
  */

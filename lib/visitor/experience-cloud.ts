@@ -1,8 +1,8 @@
 /**
- * The Experience Cloud side of a visitor: ECID and Audience Manager values out of the AMCV cookie, customer ids,
- * supplemental data ids, and the state that Adobe's VisitorAPI.js takes over in the browser.
+ * The Experience Cloud side of a visitor: ECID and Audience Manager values from the AMCV cookie, customer ids, supplemental data
+ * ids, and the state that Adobe's VisitorAPI.js takes over in the browser.
  *
- * `ExperienceCloudVisitor` answers the calls that the Node SDK makes on its `visitor` option, so that either kind fits.
+ * `ExperienceCloudVisitor` has the methods that the Node SDK calls on its `visitor` option, so either can be used.
  */
 import { randomUUID } from 'node:crypto'
 import type { AudienceManager, AuthenticatedState, CustomerId } from '../schema/index.ts'
@@ -14,7 +14,7 @@ export const AuthState = Object.freeze({ UNKNOWN: 0, AUTHENTICATED: 1, LOGGED_OU
 /** Customer ids in the Visitor API form: `{ userid: { id: 'x', authState: AuthState.AUTHENTICATED }, other: 'y' }`. */
 export type VisitorCustomerIds = Record<string, string | number | { id?: string | number, authState?: 0 | 1 | 2 }>
 
-/** Supplemental data ids of one page, as VisitorAPI.js keeps them. */
+/** Supplemental data ids of one page, in the format of VisitorAPI.js. */
 export interface SupplementalDataState {
   supplementalDataIDCurrent?: string
   supplementalDataIDCurrentConsumed?: Record<string, boolean>
@@ -22,10 +22,10 @@ export interface SupplementalDataState {
   supplementalDataIDLastConsumed?: Record<string, boolean>
 }
 
-/** What `Visitor.getInstance('<org>', { serverState })` takes: state by organization id. */
+/** The `serverState` of `Visitor.getInstance('<org>', { serverState })`: state by organization id. */
 export type VisitorState = Record<string, { customerIDs?: VisitorCustomerIds, sdid?: SupplementalDataState }>
 
-/** What is asked of a visitor: the part of Adobe's server-side `Visitor` that the Node SDK uses. */
+/** The methods required of a visitor: the part of Adobe's server-side `Visitor` that the Node SDK uses. */
 export interface VisitorLike {
   getVisitorValues (): Record<string, string | undefined> | undefined
   getState (): VisitorState
@@ -33,7 +33,7 @@ export interface VisitorLike {
   setCustomerIDs? (customerIds: VisitorCustomerIds): void
 }
 
-/** Consumer of a supplemental data id when a call names none, as in the SDK. */
+/** Default consumer of a supplemental data id, as in the SDK. */
 export const DEFAULT_CONSUMER_ID = 'target-global-mbox'
 
 const AUTHENTICATED_STATES: Record<number, AuthenticatedState> = { 0: 'unknown', 1: 'authenticated', 2: 'logged_out' }
@@ -41,10 +41,10 @@ const MAX_COOKIE_LENGTH = 8192
 const VISITOR_VALUES = ['MCMID', 'MCAAMLH', 'MCAAMB']
 
 /**
- * Reads an AMCV cookie: `|`-separated keys and values, whole or percent-encoded; a key may carry `-<expiry>`, which does
- * not count, as with the server-side `Visitor`.
+ * Reads an AMCV cookie: `|`-separated keys and values, plain or percent-encoded; a key may end in `-<expiry>`, which is
+ * ignored, as by the server-side `Visitor`.
  *
- * @returns `MCMID`, the ECID; `MCAAMLH`, the location hint; `MCAAMB`, the blob; none of them when it is malformed
+ * @returns `MCMID`, the ECID; `MCAAMLH`, the location hint; `MCAAMB`, the blob; none of them if it is malformed
  */
 export function parseVisitorCookie (cookie: string | undefined): Record<string, string> {
   const values: Record<string, string> = {}
@@ -73,13 +73,13 @@ function createSupplementalDataId (): string {
   return `${digits.slice(0, 16)}-${digits.slice(16)}`
 }
 
-/** One visitor of one organization, for the time of one page. */
+/** One visitor of one organization, for the lifetime of one page. */
 export class ExperienceCloudVisitor implements VisitorLike {
   readonly #organizationId: string
   readonly #values: Record<string, string>
   #customerIds: VisitorCustomerIds | undefined
   #current: string | undefined
-  /** Consumers that have had the current id. */
+  /** Consumers that have used the current id. */
   #currentConsumers: string[] = []
   #last: string | undefined
   #lastConsumers: string[] = []
@@ -94,14 +94,14 @@ export class ExperienceCloudVisitor implements VisitorLike {
     return this.#values
   }
 
-  /** Takes customer ids in the Visitor API form, in place of those it had. */
+  /** Replaces the customer ids, which are in the Visitor API form. */
   setCustomerIDs (customerIds: VisitorCustomerIds): void {
     this.#customerIds = { ...customerIds }
   }
 
   /**
-   * The supplemental data id for a consumer: the page's own for each new consumer, a fresh one for a consumer that has
-   * had it, so that the calls of one page are joined and those of the next are not.
+   * The supplemental data id for a consumer: the page's own for each new consumer, a fresh one for a consumer that has already
+   * used it, so that the calls of one page are joined and those of the next are not.
    */
   getSupplementalDataID (consumerId: string): string {
     if (this.#last !== undefined && !this.#lastConsumers.includes(consumerId)) {
@@ -134,13 +134,13 @@ export class ExperienceCloudVisitor implements VisitorLike {
   }
 }
 
-/** Consumers as VisitorAPI.js keeps them. */
+/** Consumers in the format of VisitorAPI.js. */
 const consumed = (consumers: string[]): Record<string, boolean> => Object.fromEntries(consumers.map((consumer) => [`payload:${consumer}`, true]))
 
-/** Customer ids as given by the caller, in either form. */
+/** Customer ids as passed by the caller, in either form. */
 export type CustomerIds = VisitorCustomerIds | CustomerId[]
 
-/** The Visitor API form in the Delivery API's form. Blank entries are left out, numbers become text. */
+/** Converts the Visitor API form to the Delivery API's. Blank entries are left out, numbers become text. */
 export function toDeliveryCustomerIds (customerIds: VisitorCustomerIds | undefined): CustomerId[] {
   const result: CustomerId[] = []
   for (const [integrationCode, value] of Object.entries(customerIds ?? {})) {
@@ -159,7 +159,7 @@ export function toDeliveryCustomerIds (customerIds: VisitorCustomerIds | undefin
   return result
 }
 
-/** Largest integer of the API: longer digits become `Infinity` here, and `null` as JSON. */
+/** Largest integer of the API; too many digits would become `Infinity`, and `null` as JSON. */
 const MAX_INTEGER = 2 ** 31 - 1
 
 /** Audience Manager's values from the caller, else from the AMCV cookie. */
@@ -169,7 +169,7 @@ export function createAudienceManager (given: AudienceManager | undefined, visit
   const result: AudienceManager = {}
   const hint = Number.parseInt(values?.MCAAMLH ?? '', 10)
   if (given?.locationHint !== undefined) result.locationHint = given.locationHint
-  // Limits of the Delivery API: the edge would refuse the whole request for a cookie's bad value.
+  // Limits of the Delivery API: the edge would refuse the whole request for an invalid value from a cookie.
   else if (hint >= 1 && hint <= MAX_INTEGER) result.locationHint = hint
   if (given?.blob !== undefined) result.blob = given.blob
   else if (values?.MCAAMB && values.MCAAMB.length <= 1024) result.blob = values.MCAAMB

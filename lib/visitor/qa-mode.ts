@@ -1,10 +1,10 @@
 /**
- * Activity QA: Target's QA links, and the cookie that keeps what they say for the visit.
+ * Activity QA: Target's QA links, and the cookie that keeps their QA mode for the visit.
  *
- * Names and formats are those of Target's links and of at.js 2, which write and read the same cookie, so that a link works
- * whether the server or the browser sees it first. Lists of audience ids are joined by `_` in links ("Activity QA", Adobe
- * Experience League); at.js keeps them as strings, the Delivery API wants integers. All of it comes from a browser: what is
- * malformed or too much is left out, and nothing throws.
+ * Names and formats are those of Target's links and of at.js 2, which uses the same cookie, so that a link works whether the
+ * server or the browser sees it first. Lists of audience ids are joined by `_` in links ("Activity QA", Adobe Experience
+ * League); at.js keeps them as strings, the Delivery API expects integers. All of it comes from a browser: malformed or
+ * oversized parts are left out, and nothing throws.
  */
 import { decodeCookie, QA_MODE_COOKIE, type TargetCookie } from './cookies.ts'
 import type { QAMode, QAModePreviewIndex } from '../schema/index.ts'
@@ -12,15 +12,15 @@ import type { QAMode, QAModePreviewIndex } from '../schema/index.ts'
 /** Lifetime of the cookie, seconds: at.js's 31 minutes, counted from the last page as for Target's session. */
 export const QA_MODE_MAX_AGE = 1860
 
-/** What a link or the cookie says about this visit. */
+/** QA mode of this visit, from a link or the cookie. */
 export interface QaVisit {
-  /** QA mode, frozen; undefined when it ended. */
+  /** QA mode, frozen; undefined if it ended. */
   readonly mode: QAMode | undefined
   /** The cookie to write. */
   readonly cookie: TargetCookie
 }
 
-/** QA mode is over. */
+/** The visit after QA mode has ended. */
 export const QA_ENDED: QaVisit = { mode: undefined, cookie: { name: QA_MODE_COOKIE, value: '', maxAge: 0 } }
 
 const PREFIX = 'at_preview_'
@@ -32,15 +32,15 @@ const MAX_LIST = 50
 /** Browsers keep cookies of 4096 bytes, attributes and name included. */
 const MAX_COOKIE = 3500
 
-/** Whether an address may be a QA link. All that pages without one pay for the feature, so it only looks. */
+/** Whether an address may be a QA link: a cheap check, run for every page. */
 export const mayBeQaLink = (url: string): boolean => url.includes(TOKEN_PARAMETER)
 
 /**
  * Reads QA mode from a page's address and cookie; the address wins.
  *
- * @param url the request's, with its query string
+ * @param url of the request, with its query string
  * @param cookie the raw value of `at_qa_mode`
- * @returns undefined when neither says anything usable
+ * @returns undefined if neither has anything usable
  */
 export function readQaVisit (url: string, cookie: string | undefined): QaVisit | undefined {
   return (mayBeQaLink(url) ? readLink(url) : undefined) ?? (cookie === undefined ? undefined : readCookie(cookie))
@@ -89,7 +89,7 @@ function readCookie (cookie: string): QaVisit | undefined {
   }
 }
 
-/** What of a link or a cookie the Delivery API takes, frozen since all calls of the page share it. */
+/** The parts of a link or cookie that the Delivery API accepts, frozen since all calls of the page share them. */
 function visitOf (given: Record<keyof QAMode, unknown>): QaVisit | undefined {
   const { token, listedActivitiesOnly } = given
   if (typeof token !== 'string' || !TOKEN.test(token)) return undefined

@@ -1,6 +1,6 @@
 /**
- * Who asks: one visitor for the time of one page. Read from the `Cookie` header of the request, completed by what the
- * app knows of the person, corrected by what the edge answers, written back as cookies.
+ * One visitor for the lifetime of one page: read from the request's `Cookie` header, completed by the app's own data, updated by
+ * the edge's responses, and written back as cookies.
  */
 import { randomUUID } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
@@ -14,23 +14,23 @@ import { alternatives, problemIn, strict } from '../validation.ts'
 import { acceptableCustomerIds, acceptableIds, MAX_ID, type ReportLimit } from '../schema/limits.ts'
 import { createAudienceManager, DEFAULT_CONSUMER_ID, ExperienceCloudVisitor, toDeliveryCustomerIds, type CustomerIds } from './experience-cloud.ts'
 
-/** What an app may know of its visitor, e.g. from the session. */
+/** Details that an app may know about its visitor, e.g. from the session. */
 export interface VisitorDetails {
-  /** The app's own id of the person (mbox3rdPartyId), at most 256 characters; a longer one is left out. */
+  /** The app's own id for the person (mbox3rdPartyId), at most 256 characters; a longer one is left out. */
   thirdPartyId?: string | number
-  /** Experience Cloud id, when no cookie has it. */
+  /** Experience Cloud id, used if no cookie has one. */
   marketingCloudVisitorId?: string | number
   /** In the Visitor API form or in the Delivery API form. */
   customerIds?: CustomerIds
 }
 
-/** What is the same for all visitors of a client. */
+/** Settings shared by all visitors of a client. */
 export interface VisitorSettings {
   organizationId: string
   cookieNames: CookieNames
   /** Location hint for visitors without one. */
   targetLocationHint?: string
-  /** Called with what of the app's ids is left out. */
+  /** Called for each of the app's ids that is left out. */
   report: ReportLimit
 }
 
@@ -38,9 +38,9 @@ export interface VisitorSettings {
 export interface VisitorOptions {
   targetLocationHint?: string | undefined
   report?: ReportLimit
-  /** Name of the cookie with a first-party id, if there is to be one. */
+  /** Name of the cookie with a first-party id, if one is used. */
   firstPartyId?: string | undefined
-  /** The client code, where Target's own cookies belong to another client of the app. */
+  /** The client code, if Target's own cookies belong to another client of the app. */
   cookieSuffix?: string | undefined
 }
 
@@ -63,9 +63,9 @@ export function visitorSettings (organizationId: string, options: VisitorOptions
 const Details = Type.Object({ thirdPartyId: Type.Any(), marketingCloudVisitorId: Type.Any(), customerIds: Type.Any() }, strict)
 const MEMBERS = Object.keys(Details.properties)
 
-/** One visitor for the time of one page. Every call made for that page uses the same one. */
+/** One visitor for the lifetime of one page. All calls of the page use the same one. */
 export class Visitor {
-  /** 1 to 128 printable characters; the cookie's while that has not expired. */
+  /** 1 to 128 printable characters; from the cookie until that expires. */
   readonly sessionId: string
   /** Cluster number of the edge that knows this visitor: of the `tntId`, else the cookie's, else the configured one. */
   locationHint: string | undefined
@@ -73,9 +73,9 @@ export class Visitor {
   readonly qaCookie: string | undefined
   readonly #settings: VisitorSettings
   readonly #experienceCloud: ExperienceCloudVisitor
-  /** Whether the cookies name a visitor. A session alone names nobody. */
+  /** Whether the cookies identify a visitor. A session alone does not. */
   readonly #came: boolean
-  /** Of the browser's cookies: VisitorAPI.js's, else Web SDK's, else the copy on Adobe's CNAME. */
+  /** The ECID from cookies: VisitorAPI.js's, else Web SDK's, else the copy on Adobe's CNAME. */
   readonly #ecid: string | undefined
   #firstPartyId: string | undefined
   #tntId: string | undefined
@@ -102,13 +102,13 @@ export class Visitor {
     this.#came = parts.tntId !== undefined || this.#ecid !== undefined || (this.#firstPartyId !== undefined && this.#firstPartyId === cookies.firstPartyId)
   }
 
-  /** Whether anybody knows this visitor: Target by its cookies, or the app. Not so of one whose only id is made here. */
+  /** True if the visitor already has an id, from Target's cookies or from the app; a freshly generated id does not count. */
   get isKnown (): boolean {
     const { thirdPartyId, marketingCloudVisitorId, customerIds } = this.#details
     return this.#came || Boolean(thirdPartyId || marketingCloudVisitorId) || Object.keys(customerIds ?? {}).length > 0
   }
 
-  /** Takes what the app knows. Only before the first call; later ones keep the identity of the first. */
+  /** Adds the app's details. Only before the first call; later calls keep the identity of the first. */
   identify (details: VisitorDetails | undefined): void {
     if (this.#parts !== undefined) return
     this.#details = {}
@@ -119,14 +119,14 @@ export class Visitor {
     for (const name of Object.keys(details)) {
       if (!MEMBERS.includes(name)) this.#settings.report(`\`visitor\` returned an ${problemIn(Type.Partial(Details), { [name]: '' })}`)
     }
-    // Read here, where a failure is the app's: it may return any object.
+    // Read here, where an error is attributed to the app: it may return any object.
     const { customerIds } = details
     this.#details = { ...acceptableIds(details, this.#settings.report), ...(typeof customerIds === 'object' && customerIds !== null && { customerIds }) }
   }
 
   /**
-   * `id` and `experienceCloud` of the page's calls. A visitor that has no id at all gets a `tntId` made here, so that a
-   * slow or failed first call does not split one person into two visitors.
+   * `id` and `experienceCloud` of the page's calls. A visitor without any id gets a generated `tntId`, so that a slow or failed
+   * first call does not split one person into two visitors.
    */
   get parts (): { id: VisitorId, experienceCloud: ExperienceCloud } {
     this.#parts ??= this.#createParts()
@@ -153,7 +153,7 @@ export class Visitor {
     return { id, experienceCloud }
   }
 
-  /** For a visitor whose ECID nobody has made yet: it will be the same when Adobe makes it. */
+  /** For a visitor without an ECID yet: Adobe will derive the same one. */
   #ecidOfFirstPartyId (): string | undefined {
     return this.#firstPartyId === undefined ? undefined : ecidOfFirstPartyId(this.#settings.organizationId, this.#firstPartyId)
   }
@@ -163,18 +163,18 @@ export class Visitor {
     return this.#experienceCloud.getState()
   }
 
-  /** Takes what an answer says: the `tntId` with its location hint, and the cluster that answered. */
+  /** Updates the visitor from a response: the `tntId` with its location hint, and the cluster that answered. */
   learn (response: DeliveryResponse): void {
     if (typeof response.id?.tntId === 'string') this.#tntId = response.id.tntId
     this.#edgeCluster ??= clusterOf(response.edgeHost)
   }
 
-  /** The cluster of the location hint no longer exists: the one that answered takes its place. */
+  /** Drops the location hint, whose cluster no longer exists; the one that answered takes its place. */
   forgetLocationHint (): void {
     this.locationHint = undefined
   }
 
-  /** The cookies that hold what is known of this visitor now. */
+  /** The cookies for the current state of this visitor. */
   get cookies (): TargetCookie[] {
     const { cookieNames } = this.#settings
     const cookies = [{ ...createTargetCookie(this.sessionId, this.#tntId), name: cookieNames.target }]
