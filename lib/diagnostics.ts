@@ -1,7 +1,7 @@
 /**
- * Logging, callbacks, channels and retries: the one mechanism for each.
+ * Logging, callbacks, channels and retries: one mechanism for each.
  *
- * A message object for a channel is built only where `channel.hasSubscribers` is true, so an unwatched channel costs one read.
+ * A message for a channel is built only if `channel.hasSubscribers` is true, so a channel without subscribers costs one read.
  */
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 import type { CallPhase, TargetError } from './errors.ts'
@@ -10,7 +10,7 @@ import type { CallPhase, TargetError } from './errors.ts'
 export interface TargetLogger {
   debug (...args: any[]): void
   error (...args: any[]): void
-  /** Advice, and losses that the plugin makes up for. Default: `error`. */
+  /** Advice, and failures that the plugin compensates for. Default: `error`. */
   warn? (...args: any[]): void
 }
 
@@ -30,22 +30,22 @@ export const channels = {
   outbox: channel('fastify-adobe-target:outbox'),
   /** A circuit breaker changed state: `{ host, state, kind }`, `kind` being `page` or `notification`. */
   breaker: channel('fastify-adobe-target:breaker'),
-  /** A handler got an offer or its fallback: an {@link OfferMessage}, once per request for one, in the page's async context. */
+  /** A handler got an offer or its fallback: one {@link OfferMessage} each time, in the page's async context. */
   offer: channel('fastify-adobe-target:offer'),
-  /** The response of a page that used Target was sent, or its client left: a {@link PageMessage}, in the page's async context. */
+  /** The response of a page that used Target was sent or aborted: a {@link PageMessage}, in the page's async context. */
   page: channel('fastify-adobe-target:page')
 }
 
 /**
- * Every HTTP request of the plugin as Node.js traces operations: `tracing:fastify-adobe-target.call:start`, `end`,
- * `asyncStart`, `asyncEnd` and `error`, with one {@link CallMessage} that is filled in on the way.
+ * Traces every HTTP request of the plugin as a Node.js tracing channel: `tracing:fastify-adobe-target.call:start`, `end`,
+ * `asyncStart`, `asyncEnd` and `error`, with one {@link CallMessage} that is filled in step by step.
  *
- * `start` is published in the async context of the page; stores that are bound to it are in force for the call, also while
- * it is queued and when it is repeated. Calls with notifications, and downloads of artifacts, belong to no page.
+ * `start` is published in the async context of the page; stores bound to it apply to the call, even while it is queued and when
+ * it is retried. Calls with notifications, and downloads of artifacts, belong to no page.
  */
 export const calls = tracingChannel<object, CallMessage>('fastify-adobe-target.call')
 
-/** One HTTP request, as the tracing channel's subscribers get it. Times in ms from the start of the call. */
+/** One HTTP request, as published on the tracing channel. Times are in ms from the start of the call. */
 export interface CallMessage {
   kind: 'page' | 'notification' | 'artifact' | 'geo'
   /** The start of the call, on the clock of `performance.now()`. */
@@ -57,33 +57,33 @@ export interface CallMessage {
   /** Scheme, host name and port. */
   origin: string
   method: string
-  /** Without the query string, which has the visitor's session id. */
+  /** Without the query string, which contains the visitor's session id. */
   path: string
   /** Its deadline. */
   timeout?: number
-  /** How decisions are to be made. The call was needed for those that cannot be made on-device. */
+  /** The requested decisioning method. With `hybrid`, the call is for decisions that cannot be made on-device. */
   decisioningMethod?: string | undefined
   /** Number of mboxes requested. */
   mboxes?: number
-  /** The Delivery API request, by reference: it has the visitor's ids, and must not be changed. */
+  /** The Delivery API request, by reference: it contains the visitor's ids, and must not be changed. */
   request?: object | undefined
   /** Ids of the notifications in it. */
   notifications?: string[]
-  /** The `link` that a subscriber of `fastify-adobe-target:outbox` set for these notifications, each once. */
+  /** The distinct `link`s that a subscriber of `fastify-adobe-target:outbox` set for these notifications. */
   links?: unknown[]
-  /** Where it is, and where it ended. */
+  /** The current phase, and finally the one in which it ended. */
   phase: CallPhase
   /** Number of times it was put on a connection. */
   attempts: number
-  /** When it left the queue; 0 or nearly so unless all connections were in use. */
+  /** When it left the queue; about 0 unless all connections were in use. */
   queued?: number
-  /** When it was put on a connection that was open; of the last attempt. */
+  /** When the last attempt was put on an open connection. */
   connected?: number
-  /** Whether that connection had served before. Unknown with the app's own `dispatcher`. */
+  /** Whether that connection was reused. Unknown with the app's own `dispatcher`. */
   reused?: boolean
-  /** When the first byte of the response came. */
+  /** When the first byte of the response arrived. */
   firstByte?: number
-  /** When it had ended. */
+  /** When it ended. */
   elapsed?: number
   /** HTTP status; undefined without a response. */
   status?: number | undefined
@@ -91,8 +91,8 @@ export interface CallMessage {
   response?: unknown
   error?: TargetError
   /**
-   * A subscriber of `start` may set it: the call is then made by `send`, which must be called at once and once, in an async
-   * context of the subscriber's. For contexts that no store can be bound for, such as OpenTelemetry's.
+   * May be set by a subscriber of `start`: the call is then made by `send`, which must be called synchronously and exactly once,
+   * in an async context of the subscriber's choice. For contexts that cannot be bound as a store, such as OpenTelemetry's.
    */
   run?: (send: () => void) => void
 }
@@ -106,7 +106,7 @@ export interface OutboxMessage {
   error?: TargetError
   /**
    * `accepted` is published in the async context of the page. Notifications are sent outside it, and several pages share a
-   * call: what a subscriber sets here, such as its span, comes back in the `links` of that call's {@link CallMessage}.
+   * call: a value that a subscriber sets here, such as its span, is returned in the `links` of that call's {@link CallMessage}.
    */
   link?: unknown
 }
@@ -115,7 +115,7 @@ export interface OutboxMessage {
 export interface OfferMessage {
   /** The FastifyRequest. */
   request: object
-  /** What was asked for: one of these. */
+  /** What was requested: one of these. */
   mbox?: string
   view?: string
   pageLoad?: true
@@ -124,15 +124,15 @@ export interface OfferMessage {
   source: string
   /** Kind of content; undefined for a fallback. */
   type: string | undefined
-  /** From the response tokens `activity.id`, `activity.name`, `experience.id` and `experience.name`, where Target sends them. */
+  /** From the response tokens `activity.id`, `activity.name`, `experience.id` and `experience.name`, if Target sends them. */
   activity: { id?: string, name?: string } | undefined
   experience: { id?: string, name?: string } | undefined
   error?: TargetError
-  /** When the handler asked, in ms from the request's arrival. */
+  /** When the handler requested it, in ms from the request's arrival. */
   asked: number
   /** ms that the handler waited for it. */
   waited: number
-  /** Of the Delivery API request that it was in; undefined where there was none, or not yet. */
+  /** Of its Delivery API request; undefined if there was none, or none yet. */
   requestId: string | undefined
 }
 
@@ -147,13 +147,13 @@ export interface PageMessage {
   arrivedAt: number
   /** ms from the request's arrival to the end of its response. */
   elapsed: number
-  /** As `request.target.timing`. */
+  /** The same as `request.target.timing`. */
   timing: { started: number | undefined, duration: number | undefined, waited: number }
-  /** What `fastify-adobe-target:offer` said of this page; empty unless somebody subscribes to it, or to this channel, as the page begins. */
+  /** The page's messages of `fastify-adobe-target:offer`; empty unless that channel or this one has a subscriber when the page begins. */
   offers: OfferMessage[]
   /**
-   * The page's calls, the first of them first. `source`: undefined for one that failed or has not ended. `started`: when it was
-   * made, in ms from the request's arrival; the app's own functions may delay the sending.
+   * The page's calls in order. `source`: undefined for one that failed or has not ended. `started`: when it was made, in ms from
+   * the request's arrival; the app's own functions may delay sending it.
    */
   calls: { requestId: string | undefined, source: string | undefined, started: number, duration: number | undefined, mboxes: string[], error?: TargetError }[]
   /** Ids of the notifications queued so far. */
@@ -162,10 +162,10 @@ export interface PageMessage {
   cookies: string[]
 }
 
-/** What subscribers want notifications to be linked with. Held no longer than the notifications themselves. */
+/** Links set by subscribers, by notification. Kept no longer than the notifications themselves. */
 const notificationLinks = new WeakMap<object, unknown>()
 
-/** Publishes what became of some notifications. */
+/** Publishes an event about notifications. */
 export function publishOutbox (event: OutboxMessage['event'], notifications: readonly { readonly id: string }[], error?: TargetError): void {
   if (!channels.outbox.hasSubscribers || notifications.length === 0) return
   const message: OutboxMessage = { event, count: notifications.length, ids: notifications.map(({ id }) => id) }
@@ -182,13 +182,13 @@ export function linksOf (notifications: readonly object[]): unknown[] {
   return [...links]
 }
 
-/** Every line in the log begins with it. */
+/** Prefix of every log line. */
 const PREFIX = 'fastify-adobe-target: '
 
-/** Minimum time between two lines about the same kind of failure, in ms. */
+/** Minimum ms between log lines about the same kind of failure. */
 const MIN_INTERVAL = 10_000
 
-/** Kinds and keys that are told apart. Names may come from anywhere, so there must be a limit. */
+/** Maximum number of distinct kinds and keys. Names may come from anywhere, so there must be a limit. */
 const MAX_KINDS = 1000
 
 /**
@@ -201,7 +201,7 @@ const MAX_KINDS = 1000
 export class Log {
   readonly #logger: TargetLogger
   readonly #kinds = new Map<string, { loggedAt: number, unlogged: number }>()
-  /** Whether a key is new: true the first time only. For lines that are logged once in the life of a process. */
+  /** Whether a key is new: true the first time only. For lines that are logged once per process. */
   readonly once = once()
 
   constructor (logger: TargetLogger) {
@@ -217,7 +217,7 @@ export class Log {
     this.#write('debug', message, fields)
   }
 
-  /** Advice: what works, but should be done in another way. */
+  /** Logs advice: something works, but should be done differently. */
   warn (message: string, fields?: object): void {
     this.#write('warn', message, fields)
   }
@@ -226,14 +226,14 @@ export class Log {
     this.#write('error', message, fields)
   }
 
-  /** Logs a piece of advice once. Bound, so that it can be passed on by itself. */
+  /** Logs a piece of advice once. Bound, so that it can be passed on as a function. */
   readonly warnOnce = (message: string): void => {
     if (this.once(message)) this.warn(message)
   }
 
   /**
-   * Logs a failure that may happen again and again: the first of its kind immediately, then one line per interval with the
-   * number of failures that it stands for.
+   * Logs a failure that may repeat: the first of its kind immediately, then one line per interval with the number of failures
+   * it represents.
    *
    * @param options `message`: without visitor data; default: the error's own. `count`: number of failures reported at once.
    *   `kind`: default: the error's code and status. `level`: default `error`
@@ -252,9 +252,9 @@ export class Log {
   }
 
   /**
-   * Wraps a callback of the app: what it throws, or rejects with, is logged once with its name and changes nothing.
+   * Wraps a callback of the app: if it throws or rejects, the error is logged once with its name and has no other effect.
    *
-   * @param name as the app knows it, e.g. `events.clientReady`
+   * @param name for the app, e.g. `events.clientReady`
    */
   guard<Args extends unknown[]> (callback: ((...args: Args) => unknown) | undefined, name: string): (...args: Args) => void {
     const threw = (thrown: unknown): void => {
@@ -281,7 +281,7 @@ export class Log {
   }
 }
 
-/** Whether a value is a promise, of any class and realm: those of query builders and of Jest are not instances of this realm's `Promise`. */
+/** Whether a value is a promise of any class or realm: those of query builders and of Jest are not instances of this realm's `Promise`. */
 export function isThenable<Value> (value: Value | PromiseLike<Value>): value is PromiseLike<Value> {
   return (typeof value === 'object' || typeof value === 'function') && value !== null && typeof (value as PromiseLike<Value>).then === 'function'
 }
@@ -297,7 +297,7 @@ export interface FailureOptions {
   level?: 'warn' | 'error'
 }
 
-/** Makes a function that returns true for each key the first time, and false from then on, also for keys past a limit. */
+/** Makes a function that returns true for each key the first time, and false afterwards, and for new keys beyond a limit. */
 export function once (): (key: string) => boolean {
   const known = new Set<string>()
   return (key) => {
@@ -307,22 +307,22 @@ export function once (): (key: string) => boolean {
   }
 }
 
-/** Waits between attempts. */
+/** Delays between attempts. */
 export interface Backoff {
   /** ms before the second attempt; doubled for each further one. */
   first: number
-  /** ms at most. */
+  /** Maximum delay in ms. */
   max: number
-  /** The share of the wait that is drawn at random, so that many processes do not retry at the same time. */
+  /** Range of the random factor, so that many processes do not retry at the same time. */
   jitter: readonly [min: number, max: number]
   /** From 0 to below 1. Default: `Math.random`. */
   random?: () => number
 }
 
 /**
- * The wait before the next attempt, in ms.
+ * The delay before the next attempt, in ms.
  *
- * @param failures number of attempts that failed in a row, from 1
+ * @param failures number of consecutive failed attempts, from 1
  */
 export function backoff (failures: number, { first, max, jitter: [low, high], random = Math.random }: Backoff): number {
   return Math.min(first * 2 ** (failures - 1), max) * (low + (high - low) * random())

@@ -1,14 +1,14 @@
 /**
  * The only validator: options of the plugin, the client, routes, calls, mboxes and the local edge are checked here.
  *
- * TypeBox checks, this module words the error, always in one grammar:
+ * TypeBox checks, and this module words the errors, always in one grammar:
  *
  * - ``unknown option `tiemout` (did you mean `timeout`?)``
  * - `` `pool.connections` must be an integer ≥ 1, got 1.5 ``
  * - `config.target.maxWait of GET /: must be a number of ms > 0 and ≤ 2147483647, got '50'`
  *
- * A schema says what it expects with the keyword `expected`, a noun phrase that completes "must be …". Without it the
- * phrase is made from the schema itself.
+ * A schema's keyword `expected` is a noun phrase that completes "must be …". Without it, the phrase is derived from the schema
+ * itself.
  */
 import { Kind, Type, type SchemaOptions, type TObject, type TSchema, type Static } from '@sinclair/typebox'
 import { Value, ValueErrorType, type ValueError } from '@sinclair/typebox/value'
@@ -16,7 +16,7 @@ import { inspect } from 'node:util'
 import { counted } from './diagnostics.ts'
 import { failure, type TargetError } from './errors.ts'
 
-/** The longest that Node's timers can wait, in ms. A longer timer fires after 1 ms. */
+/** Maximum delay of Node's timers in ms. A longer timer fires after 1 ms. */
 export const MAX_MILLISECONDS = 2 ** 31 - 1
 
 /** A duration in ms, above 0. Every duration that ends in a timer is checked with this schema or the next. */
@@ -34,33 +34,33 @@ export const text = (pattern: string, expected: string) => Type.String({ pattern
 export const oneOf = (...values: (string | false)[]) => Type.Union(values.map((value) => Type.Literal(value)))
 export const callback = Type.Function([], Type.Any())
 
-/** Anything that passes a test. It is passed on as it is. */
+/** Anything that passes a test. It is passed on unchanged. */
 export const passing = (test: (value: unknown) => boolean, expected: string) => Type.Any({ test, expected })
 
-/** An object of any class that has some methods. It is passed on as it is. */
+/** An object of any class that has some methods. It is passed on unchanged. */
 export const withMethods = (methods: readonly string[], expected: string) => passing((value) =>
   (typeof value === 'object' || typeof value === 'function') && value !== null &&
   methods.every((method) => typeof (value as Record<string, unknown>)[method] === 'function'), expected)
 
-/** Whether a value is an object with members by name: not null, and not a list. */
+/** Whether a value is an object: not null, and not an array. */
 export const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** The value being checked, for its name in an error. */
+/** Describes the value being checked, for its name in errors. */
 export interface Subject {
-  /** Path of the value itself, e.g. `config.target` or `mboxes.hero`. Default: none, its members are options by themselves. */
+  /** Path of the value, e.g. `config.target` or `mboxes.hero`. Default: none, its members are top-level options. */
   root?: string
   /** The route it belongs to: `of GET /`. */
   of?: string
   /** The function it was passed to: `edge.fault()`. */
   call?: string
-  /** Leave out values and names that the schema does not know, since they come from a visitor. */
+  /** Leave values and unknown names out of errors, since they come from a visitor. */
   isPrivate?: boolean
 }
 
 /**
  * Checks a value.
  *
- * @returns the first problem, as a sentence; undefined when the value is valid
+ * @returns the first problem, as a sentence; undefined if the value is valid
  */
 export function problemIn (schema: TSchema, value: unknown, subject: Subject = {}): string | undefined {
   if (!Value.Check(schema, value)) return describe(mostSpecific(Value.Errors(schema, value).First()!), subject)
@@ -81,7 +81,7 @@ export function check<Schema extends TSchema> (schema: Schema, value: unknown, s
 /**
  * Checks options.
  *
- * @returns a copy of them and of the plain objects in them that the schema knows, without undefined members
+ * @returns a copy of the options, including nested objects of the schema, without undefined members
  * @throws FST_TARGET_INVALID_OPTIONS naming the option, the expected kind and the value
  */
 export function checkOptions<Options> (schema: TObject, given: unknown, subject: Subject = {}): Options {
@@ -91,7 +91,7 @@ export function checkOptions<Options> (schema: TObject, given: unknown, subject:
   return options as Options
 }
 
-/** An error of the same grammar, for what no schema can express. */
+/** An error in the same grammar, for rules that a schema cannot express. */
 export function invalid (subject: Subject, expected: string, value: unknown): TargetError {
   return failure('FST_TARGET_INVALID_OPTIONS', mustBe(subject, [], expected, value))
 }
@@ -99,7 +99,7 @@ export function invalid (subject: Subject, expected: string, value: unknown): Ta
 /** The name of a value in an error of another module: `` `request` `` or `config.target of GET /:`. */
 export const subjectName = (subject: Subject): string => nameOf(subject, [])
 
-/** A value for an error: one line, not deep, not long. */
+/** A value for an error: on one line, shallow and short. */
 export const show = (value: unknown): string => inspect(value, { depth: 0, breakLength: Infinity, maxStringLength: 80 })
 
 /** Joins alternatives: `a, b or c`. */
@@ -119,7 +119,7 @@ export function isPlain (value: unknown): value is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null
 }
 
-/** The form of a schema that has members by name. */
+/** The object form of a schema. */
 const objectForm = (schema: TSchema | undefined): TSchema | undefined =>
   schema?.properties !== undefined ? schema : schema?.anyOf?.find((form: TSchema) => form.properties !== undefined)
 
@@ -135,7 +135,7 @@ function failedTest (schema: TSchema, value: unknown, path: string[]): { path: s
   return undefined
 }
 
-/** Of the forms a value may have, the error of the one that it most likely is: which knows most of its members. */
+/** The error of the most likely form of a value: the one that knows most of its members. */
 function mostSpecific (error: ValueError): ValueError {
   let best: ValueError | undefined
   for (const errors of error.errors) {
@@ -171,7 +171,7 @@ function unknownOption (parent: TSchema, path: string[], subject: Subject): stri
   return known.length > MAX_LISTED ? unknownName(subject, path) : `${unknownName(subject, path)}; expected ${alternatives(known)}`
 }
 
-/** Names of options that an error lists at most. */
+/** Maximum number of option names listed in an error. */
 const MAX_LISTED = 12
 
 function mustBe (subject: Subject, path: readonly string[], expected: string, value: unknown): string {
@@ -197,7 +197,7 @@ export function pathOf (root: string, path: readonly string[]): string {
   }, root)
 }
 
-/** What a schema expects, as a noun phrase; undefined for kinds that are not known here. */
+/** What a schema expects, as a noun phrase; undefined for unknown kinds. */
 function expectedOf (schema: TSchema): string | undefined {
   if (typeof schema.expected === 'string') return schema.expected
   if (Array.isArray(schema.anyOf)) {
@@ -235,7 +235,7 @@ function length (least: number | undefined, most: number | undefined, singular: 
   return most === undefined ? '' : ` of at most ${counted(most, singular, plural)}`
 }
 
-/** The known name that a misspelled one most likely stands for. */
+/** The known name that a misspelled one most likely means. */
 export function mostSimilar (name: string, known: readonly string[]): string | undefined {
   const limit = name.length < 5 ? 1 : name.length < 9 ? 2 : 3
   let best: string | undefined

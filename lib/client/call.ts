@@ -1,6 +1,6 @@
 /**
  * A call to Target: the options of the client's methods (the Node SDK's, plus `timeout` and `signal`), and the complete call
- * that is made from them, or from a Fastify request.
+ * made from them or from a Fastify request.
  */
 import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
@@ -16,7 +16,7 @@ import type { NotificationSender, TargetCall } from '../transport/transport.ts'
 
 /** Options of one call, the Node SDK's, plus `timeout` and `signal`. */
 export interface GetOffersOptions {
-  /** What is asked; `context` is a web page's when left out. */
+  /** The request; `context` defaults to that of a web page. */
   request: OffersRequest
   /** Value of the `AMCV_<organizationId>` cookie. */
   visitorCookie?: string
@@ -24,11 +24,11 @@ export interface GetOffersOptions {
   targetCookie?: string
   /** Value of the `mboxEdgeCluster` cookie; ignored unless it is 1 to 4 digits. */
   targetLocationHint?: string
-  /** Name of the consumer of the supplemental data id, when several calls are made for one page with one `visitor`. */
+  /** Consumer of the supplemental data id, if several calls are made for one page with one `visitor`. */
   consumerId?: string
   /** In the Visitor API form or in the Delivery API form. */
   customerIds?: CustomerIds
-  /** 1 to 128 printable characters, no space, `?` or `/`. Used where `targetCookie` has none. Default: a new one. */
+  /** 1 to 128 printable characters, no space, `?` or `/`. Used if `targetCookie` has none. Default: a new one. */
   sessionId?: string
   /** Shared by the calls of one page: Adobe's server-side `Visitor` or anything with its methods. */
   visitor?: VisitorLike
@@ -40,7 +40,7 @@ export interface GetOffersOptions {
   signal?: AbortSignal
 }
 
-/** The options that are checked at run time. The others are the SDK's, which ignores what it does not know. */
+/** The options that are checked. The others are the SDK's, which ignores unknown values. */
 const CallOptions = Type.Object({
   timeout: Type.Optional(Milliseconds),
   signal: Type.Optional(passing((signal) => signal instanceof AbortSignal, 'an AbortSignal')),
@@ -58,7 +58,7 @@ export function checkCallOptions (options: GetOffersOptions): void {
   check(CallOptions, options)
 }
 
-/** Adds mboxes to a request's `execute`, numbered after the highest index given, as the SDK does. */
+/** Adds mboxes to a request's `execute`, numbered from the highest existing index, as the SDK does. */
 export function addMboxes (mboxNames: string[], request: OffersRequest | undefined): OffersRequest {
   const { execute, prefetch } = request ?? {}
   const given = Array.isArray(execute?.mboxes) ? execute.mboxes : []
@@ -68,7 +68,7 @@ export function addMboxes (mboxNames: string[], request: OffersRequest | undefin
   return { ...request ?? { context: { channel: 'web' } }, execute: { ...execute, mboxes: [...given, ...added] } }
 }
 
-/** What a client gives to each of its calls. */
+/** Defaults of all calls of a client. */
 export interface CallDefaults {
   organizationId: string
   propertyToken?: string
@@ -79,11 +79,11 @@ export interface CallDefaults {
   /** ms */
   grace: number
   logger: Log
-  /** Called with what was cut or left out of a request. */
+  /** Called for each value that was cut or left out of a request. */
   report: ReportLimit
 }
 
-/** Makes a call of checked options, and the visitor it is made for. */
+/** Makes a call and its visitor from checked options. */
 export function createCall (
   options: GetOffersOptions, defaults: CallDefaults, kind: TargetCall['kind'], decisioningMethod: DecisioningMethod
 ): { call: TargetCall, visitor: VisitorLike } {
@@ -103,7 +103,7 @@ export function createCall (
     decisioningMethod,
     kind,
     timeout: options.timeout ?? defaults.timeout,
-    // The caller who brings a signal decides alone when the call ends.
+    // A caller that passes a signal decides when the call ends.
     grace: options.signal === undefined ? defaults.grace : 0,
     signal: options.signal
   }
@@ -112,14 +112,14 @@ export function createCall (
 
 const acceptedSessionId = new RegExp(SESSION_ID)
 
-/** The caller's session id, where the edge accepts it: it would refuse every call of that visitor. */
+/** The caller's session id, if the edge accepts it; otherwise it would refuse every call of that visitor. */
 function givenSessionId (given: unknown, report: ReportLimit): string | undefined {
   const sessionId = idText(given)
   if (sessionId === undefined || acceptedSessionId.test(sessionId)) return sessionId
   report('`sessionId` was replaced by a new one: it must have 1 to 128 printable characters, without space, ?, /, { and }')
 }
 
-/** A visitor who is not on a page now: by an id, or by the value of a cookie that was kept. */
+/** A visitor who is not on a page now: identified by an id, or by a stored cookie value. */
 export interface KnownVisitor extends Pick<VisitorId, 'tntId' | 'thirdPartyId' | 'marketingCloudVisitorId' | 'customerIds'> {
   /** Value of the `mbox` cookie. */
   targetCookie?: string
@@ -131,7 +131,7 @@ export interface KnownVisitor extends Pick<VisitorId, 'tntId' | 'thirdPartyId' |
   context?: Context
 }
 
-/** The sender of notifications of a visitor; undefined if nothing says who it is. */
+/** The sender of a visitor's notifications; undefined if nothing identifies the visitor. */
 export function senderOf (visitor: KnownVisitor, defaults: CallDefaults): NotificationSender | undefined {
   if (typeof visitor !== 'object' || visitor === null) return undefined
   const { targetCookie, visitorCookie, sessionId, context, tntId, thirdPartyId, marketingCloudVisitorId, customerIds } = visitor

@@ -87,9 +87,9 @@ export class TargetClient {
   }
 
   /**
-   * Asks Target for offers.
+   * Requests offers from Target.
    *
-   * @param callback when given, it gets error or result and nothing is returned
+   * @param callback if passed, it is called with error or result and nothing is returned
    * @returns the SDK's result
    * @throws (rejects) INVALID_REQUEST, INVALID_OPTIONS, TIMEOUT, CONNECTION, HTTP, INVALID_RESPONSE, BREAKER_OPEN, OVERLOAD,
    *   NOT_READY, ABORTED or CLOSED, each `FST_TARGET_…`
@@ -101,7 +101,7 @@ export class TargetClient {
   }
 
   /**
-   * Asks for the json offers of some mboxes, as attributes. Mboxes that the request has already are not asked twice.
+   * Requests the json offers of some mboxes, as attributes. Mboxes already in the request are not requested twice.
    *
    * @param options as for `getOffers`; `request` may be left out
    */
@@ -118,7 +118,7 @@ export class TargetClient {
   }
 
   /**
-   * Sends notifications now and resolves with the result: the ids that come back were processed.
+   * Sends notifications now and resolves with the result, which contains the ids that were processed.
    *
    * @param options as for `getOffers`, with `request.notifications`
    */
@@ -164,15 +164,15 @@ export class TargetClient {
   }
 
   /**
-   * Makes one complete call: on-device where that is wanted and possible, else to the edge.
+   * Makes one complete call: on-device if configured and possible, else to the edge.
    *
-   * @param settled told once how it ended, maybe before this returns; must not throw
+   * @param settled called exactly once, possibly synchronously; must not throw
    * @internal
    */
   call (call: TargetCall, settled: Settled<Answer>): Abortable {
     const { decisioningMethod } = call
     if (decisioningMethod !== 'server-side') this.loadArtifact()
-    // One call sees one artifact, whatever arrives meanwhile.
+    // A call uses one artifact, even if a newer one arrives meanwhile.
     const artifact = call.kind === 'page' ? this.#onDevice.artifact.current : undefined
     if (artifact === undefined) {
       if (decisioningMethod !== 'on-device') return this.#ask(call, NOTHING_REMOTE, settled)
@@ -222,7 +222,7 @@ export class TargetClient {
     }, (reply, error) => reply === undefined ? settled(undefined, error) : settled(toAnswer(reply), undefined))
   }
 
-  /** Sends a request that is too large for one call, as several at the same time. */
+  /** Sends a request that is too large for one call as several concurrent calls. */
   #askInParts (call: TargetCall, remote: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): Abortable {
     const outcomes: PartOutcome[] = []
     const requests = splitRequest(call.request, this.#transport.limits)
@@ -237,7 +237,7 @@ export class TargetClient {
   }
 
   /**
-   * Queues notifications, to be sent in the background; returns at once.
+   * Queues notifications, to be sent in the background; returns immediately.
    *
    * @internal
    */
@@ -247,17 +247,17 @@ export class TargetClient {
 
   /**
    * Queues a conversion of a visitor who is not on a page now: for the webhook of a payment provider, or a job. Sent in the
-   * background and tried again like every notification. In a route, use `request.target.converted()`.
+   * background and retried like every notification. In a route, use `request.target.converted()`.
    *
-   * @param visitor who it was: an id, or the value of the `mbox` cookie, kept with the order
-   * @throws FST_TARGET_INVALID_REQUEST without an mbox or a visitor, and for what is not JSON
+   * @param visitor an id, or the value of the `mbox` cookie, stored with the order
+   * @throws FST_TARGET_INVALID_REQUEST without an mbox or a visitor, or if it cannot be serialized
    */
   converted (mbox: string, conversion: Conversion, visitor: KnownVisitor): void {
     this.#notifyOf('converted', visitor, (report) => conversionNotification(mbox, conversion, report))
   }
 
   /**
-   * Queues attributes for the profile of such a visitor, likewise. In a route, use `request.target.profile()`.
+   * Queues attributes for the profile of such a visitor, in the same way. In a route, use `request.target.profile()`.
    *
    * @throws FST_TARGET_INVALID_REQUEST
    */
@@ -286,11 +286,11 @@ export class TargetClient {
   }
 
   /**
-   * Waits until the notifications of all pages so far are delivered: for functions that are frozen after their response. The
-   * client goes on.
+   * Waits until the notifications of all pages so far are delivered: for serverless functions, which are frozen after their
+   * response. The client stays open.
    *
-   * @param options `timeout`: ms, the longest it waits. Default: `notifications.closeTimeout`
-   * @returns how many are left; the next `flush()`, or time, sends those
+   * @param options `timeout`: maximum wait in ms. Default: `notifications.closeTimeout`
+   * @returns how many are left, which are sent later or by the next `flush()`
    * @throws (rejects) FST_TARGET_INVALID_OPTIONS
    */
   async flush (options: { timeout?: number } = {}): Promise<{ left: number }> {
@@ -302,16 +302,16 @@ export class TargetClient {
   }
 
   /**
-   * Announces notifications that wait for something before they are queued.
+   * Announces notifications that have to wait for something before they are queued.
    *
-   * @returns to be called once when they are queued, or will not be
+   * @returns a function to be called once they are queued, or will not be
    * @internal
    */
   expectNotifications (): () => void {
     return this.#expectations.add()
   }
 
-  /** Sends notifications out of the outbox; resolves with the ids that were processed. */
+  /** Sends notifications from the outbox; resolves with the ids that were processed. */
   async #sendQueued (sender: NotificationSender, notifications: Notification[]): Promise<ReadonlySet<string>> {
     const { response } = await this.#answer({
       ...sender,
@@ -328,7 +328,7 @@ export class TargetClient {
   }
 
   /**
-   * Begins to load the rule artifact, once.
+   * Starts loading the rule artifact, once.
    *
    * @internal
    */
@@ -339,10 +339,10 @@ export class TargetClient {
   }
 
   /**
-   * Resolves when decisions can be made: at once server-side, else when there is a rule artifact.
+   * Resolves when decisions can be made: immediately if server-side, else when there is a rule artifact.
    *
-   * @param options `timeout`: ms. Default: as long as it takes
-   * @throws (rejects) FST_TARGET_NOT_READY at the timeout, or when the client is closed before; FST_TARGET_INVALID_OPTIONS
+   * @param options `timeout`: ms. Default: none
+   * @throws (rejects) FST_TARGET_NOT_READY at the timeout, or if the client is closed first; FST_TARGET_INVALID_OPTIONS
    */
   async ready (options: { timeout?: number } = {}): Promise<void> {
     checkOptions(ReadyOptions, options, { call: 'ready()' })
@@ -352,18 +352,18 @@ export class TargetClient {
   /**
    * Fetches the rule artifact now.
    *
-   * @returns whether it is another one than before
-   * @throws (rejects) FST_TARGET_ARTIFACT; the one before is kept
+   * @returns whether it has changed
+   * @throws (rejects) FST_TARGET_ARTIFACT; the previous one is kept
    */
   async refresh (): Promise<{ changed: boolean }> {
     return await this.#onDevice.artifact.refresh()
   }
 
   /**
-   * How the client is, as a plain object, without I/O; also after `close()`. `down`: no edge is asked, for their breakers
-   * are open, or decisions are to be made on-device and there is no artifact. `degraded`: a breaker is open or probing, the
-   * artifact is stale, the outbox is more than 80 % full or its backlog grows,
-   * its store fails, or a notification was dropped in the last minute.
+   * The client's health as a plain object, without I/O; works even after `close()`. `down`: no edge is called, since their
+   * breakers are open, or decisions must be made on-device and there is no artifact. `degraded`: a breaker is open or probing,
+   * the artifact is stale, the outbox is more than 80 % full, its backlog grows, its store fails, or a notification was dropped
+   * in the last minute.
    */
   health (): TargetHealth {
     const { decisioningMethod } = this.#settings
@@ -387,8 +387,8 @@ export class TargetClient {
   }
 
   /**
-   * Begins to close: nothing is polled any more and queued notifications are sent without delay, while calls and
-   * notifications are still taken.
+   * Begins to close: polling stops and queued notifications are sent without delay, while calls and notifications are still
+   * accepted.
    */
   beginClose (): void {
     this.#onDevice.artifact.stop()
@@ -397,8 +397,8 @@ export class TargetClient {
   }
 
   /**
-   * Sends what is queued, for at most `notifications.closeTimeout` ms from the beginning, ends running calls within their own
-   * deadlines and closes all connections.
+   * Sends queued notifications until at most `notifications.closeTimeout` ms after `beginClose()`, lets running calls end within
+   * their own deadlines, and closes all connections.
    */
   async close (): Promise<void> {
     this.beginClose()
@@ -414,9 +414,9 @@ const ReadyOptions = Type.Object({ timeout: Type.Optional(MillisecondsOrZero) },
 
 const NOTHING_REMOTE = { remoteMboxes: [], remoteViews: [] }
 
-/** Both styles of asynchronous methods; a callback is called outside the promise, so that its own errors stay its own. */
+/** Supports promises and callbacks; a callback is called outside the promise, so that its own errors stay separate. */
 function settle<Result> (promise: Promise<Result>, callback: TargetCallback<Result> | undefined): Promise<Result> | void {
-  // Whatever a visitor of the caller's or an odd request makes it throw, the error has a code.
+  // Errors have a code even if the caller's `visitor` or an unusual request throws.
   const coded = promise.catch((thrown) => { throw asTargetError(thrown) })
   if (callback === undefined) return coded
   coded.then(

@@ -3,13 +3,13 @@ import type { Geo, Notification } from '../schema/index.ts'
 import type { Log } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
 
-/** What each event tells, beside its `type`. */
+/** Details of each event, besides its `type`. */
 export interface TargetEventDetails {
-  /** Decisions can be made: at once server-side, else when an artifact is there. */
+  /** Decisions can be made: immediately if server-side, else when there is an artifact. */
   clientReady: object
   artifactDownloadSucceeded: { artifactLocation: string, artifactPayload: object }
   artifactDownloadFailed: { artifactLocation: string, error: TargetError }
-  /** Where this server, or a visitor by IP, is. */
+  /** The location of this server, or of a visitor's IP address. */
   geoLocationUpdated: { geoContext: Geo }
   /** A notification was given up: refused, out of retries, or dropped (OVERLOAD, CLOSED). */
   sendNotificationError: { notification: Notification, error: TargetError }
@@ -18,7 +18,7 @@ export interface TargetEventDetails {
 /** Callbacks by event. One that throws is logged and changes nothing. */
 export type TargetEvents = { [Name in keyof TargetEventDetails]?: (event: { type: Name } & TargetEventDetails[Name]) => void }
 
-/** Tells of an event. */
+/** Emits an event. */
 export type Emit = <Name extends keyof TargetEventDetails>(type: Name, detail: TargetEventDetails[Name]) => void
 
 /** Makes the function that calls the callbacks. */

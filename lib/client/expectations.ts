@@ -1,11 +1,11 @@
-/** Notifications to come: they wait for an answer, a decision or the app's functions before they are queued. */
+/** Expected notifications: they wait for a response, a decision or the app's functions before they are queued. */
 
-/** Keeps them, and waits for those that there are. */
+/** Counts expected notifications, and waits for them. */
 export class Expectations {
   readonly #open = new Set<object>()
   readonly #watches = new Set<(ended: object) => void>()
 
-  /** Expects one more. Returns a function to be called when it is there, or will not come. */
+  /** Expects one more. Returns a function to be called when it is queued, or will not be. */
   add (): () => void {
     const one = {}
     this.#open.add(one)
@@ -16,10 +16,10 @@ export class Expectations {
   }
 
   /**
-   * Waits for those that there are now.
+   * Waits for those expected so far.
    *
-   * @param timeout ms, the longest it waits
-   * @returns how many of them are still to come
+   * @param timeout maximum wait in ms
+   * @returns how many of them are still outstanding
    */
   async ended (timeout: number): Promise<number> {
     if (this.#open.size === 0) return 0

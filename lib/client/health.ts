@@ -1,36 +1,36 @@
 /**
- * How a client is, for a health route: what its parts report, and what that comes to.
+ * A client's health, for a health route: the reports of its parts, and the overall status.
  */
 import type { ArtifactHealth } from '../decisioning/artifact-keeper.ts'
 import type { DeliveryHealth } from '../delivery/delivery.ts'
 import type { DecisioningMethod } from '../schema/index.ts'
 import type { OutboxReport } from '../outbox/outbox.ts'
 
-/** How a client is. */
+/** The health of a client. */
 export interface TargetHealth {
   status: 'ok' | 'degraded' | 'down'
   /** Circuit breakers by host. */
   breaker: DeliveryHealth['breaker']
-  /** The rule artifact, where decisions are made on-device. `age` is ms since its origin last confirmed it. */
+  /** The rule artifact, if decisions are made on-device. `age` is ms since its origin last confirmed it. */
   artifact?: ArtifactHealth
-  /** Notifications since the start, `accepted = pending + sent + failed + dropped`, and how they are getting on. */
+  /** Notifications since the start, `accepted = pending + sent + failed + dropped`, and the state of the outbox. */
   outbox: OutboxReport
   /** Calls and connections by host. */
   pool: DeliveryHealth['pool']
 }
 
-/** What the parts report. */
+/** The reports of the parts. */
 interface Reports {
   decisioningMethod: DecisioningMethod
   delivery: DeliveryHealth
   outbox: OutboxReport
-  /** The outbox says that something is wrong. */
+  /** Whether the outbox reports a problem. */
   outboxDegraded: boolean
-  /** Undefined where no artifact is wanted. */
+  /** Undefined if no artifact is used. */
   artifact: ArtifactHealth | undefined
 }
 
-/** Puts the reports together and judges them; see `TargetClient.health()`. */
+/** Combines the reports into an overall status; see `TargetClient.health()`. */
 export function createHealth ({ decisioningMethod, delivery, outbox, outboxDegraded, artifact }: Reports): TargetHealth {
   const { breaker, pool } = delivery
   const states = Object.values(breaker).map(({ state }) => state)

@@ -1,5 +1,5 @@
 /**
- * Decisions in memory: the artifact in force, the engine, and the impressions they cause.
+ * On-device decisions: the current artifact, the engine, and the resulting impressions.
  */
 import type { ArtifactFetch } from '../decisioning/artifact-fetch.ts'
 import { DEFAULT_GLOBAL_MBOX } from '../decisioning/artifact-schema.ts'
@@ -16,7 +16,7 @@ import type { Emit, TargetEventDetails } from './events.ts'
 import type { Answer } from '../offers/offer.ts'
 import type { NotificationSender, TargetCall } from '../transport/transport.ts'
 
-/** Where rules come from; named as in the Node SDK. */
+/** Settings of the artifact, named as in the Node SDK. */
 export interface OnDeviceSettings {
   client: string
   organizationId: string
@@ -41,7 +41,7 @@ export class OnDevice {
   readonly #queue: (sender: NotificationSender, notifications: Notification[]) => void
 
   /**
-   * @param queue takes the impressions
+   * @param queue called with the impressions
    */
   constructor (settings: OnDeviceSettings, fetch: ArtifactFetch, emit: Emit, queue: (sender: NotificationSender, notifications: Notification[]) => void) {
     const onEvent = (name: keyof TargetEventDetails, detail: object) => emit(name, detail as never)
@@ -53,7 +53,7 @@ export class OnDevice {
   }
 
   /**
-   * Decides a call by one artifact, at once unless the visitor must be located first. What was executed is queued as
+   * Decides a call with one artifact, synchronously unless the visitor must be located first. Executed offers are queued as
    * displayed.
    */
   decide (artifact: CompiledArtifact, call: TargetCall): Answer | Promise<Answer> {
@@ -61,7 +61,7 @@ export class OnDevice {
     if (signal?.aborted === true) throw failure('FST_TARGET_ABORTED', 'signal was already aborted')
     const { context } = request
     if (!needsGeo(artifact, context)) return this.#decide(artifact, call, request)
-    // A moment is left for the decision itself.
+    // Leaves some time for the decision itself.
     return this.#geo.locate(context.geo!, { timeout: Math.max(1, timeout - 10), signal })
       .then((geo) => this.#decide(artifact, call, { ...request, context: { ...context, geo } }))
   }
@@ -78,7 +78,7 @@ export class OnDevice {
     return { request, response, source: 'on-device', remoteMboxes, remoteViews }
   }
 
-  /** Queues the orders of a call that cannot be decided: there is no artifact yet. */
+  /** Queues the orders of a call that cannot be decided because there is no artifact yet. */
   keepOrders ({ request, sessionId, locationHint }: TargetCall): void {
     this.#notify(request, sessionId, locationHint, ordersOf(request, DEFAULT_GLOBAL_MBOX))
   }
@@ -92,7 +92,7 @@ export class OnDevice {
     this.#queue({ key: sessionId, request, sessionId, locationHint }, notifications)
   }
 
-  /** Rules know nothing of profiles, and a call for each page is what deciding here avoids. */
+  /** Warns that profile attributes are not sent: rules cannot use them, and on-device decisions avoid a call for each page. */
   #warnOfProfile ({ execute, prefetch }: DeliveryRequest): void {
     if (this.#hasWarned || !(hasProfile(execute) || hasProfile(prefetch))) return
     this.#hasWarned = true
@@ -100,7 +100,7 @@ export class OnDevice {
   }
 }
 
-/** Whether something of a request is for the visitor's profile; what comes with an order goes with that. */
+/** Whether a request has profile attributes, other than with an order, which are sent along with that. */
 function hasProfile (part: { pageLoad?: RequestDetails, mboxes?: RequestDetails[] } | undefined): boolean {
   if (part === undefined) return false
   const { pageLoad, mboxes } = part

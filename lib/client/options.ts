@@ -1,5 +1,5 @@
 /**
- * The options of the client: what they are, their schema and their defaults.
+ * The options of the client: their types, schema and defaults.
  */
 import { Type } from '@sinclair/typebox'
 import type { Dispatcher } from 'undici'
@@ -11,100 +11,100 @@ import type { ClientSettings } from './client.ts'
 import type { TargetEvents } from './events.ts'
 import type { OutboxStore, OutboxTransform } from '../outbox/store.ts'
 
-/** Options of `createTargetClient()`, and the part of the plugin's options that concerns the client. */
+/** Options of `createTargetClient()`, and the client's part of the plugin's options. */
 export interface TargetClientOptions {
   /** Target client code. Required. */
   client: string
   /** IMS organization id, `…@AdobeOrg`. Required. */
   organizationId: string
-  /** Host, and port, of the edge. Default `<client>.tt.omtrdc.net`. When given, no visitor's location hint replaces it. */
+  /** Host and optional port of the edge. Default `<client>.tt.omtrdc.net`. If set, visitors' location hints do not replace it. */
   serverDomain?: string
   /** https. Default `true`. */
   secure?: boolean
-  /** ms, one wall clock for the whole call: queue, connect, headers, body, retry. Default 3000. */
+  /** ms for the whole call: queue, connect, headers, body, retry. Default 3000. */
   timeout?: number
-  /** ms a call may go on in the background after its deadline, so that its socket is not wasted. Default 1000. */
+  /** ms for which a call may continue in the background after its deadline, to keep its socket. Default 1000. */
   grace?: number
-  /** Target property that limits which activities count (`at_property`). */
+  /** Target property (`at_property`), which limits the activities. */
   propertyToken?: string
   /** Name of the Target environment of the rule artifact, in any case. Default `production`. */
   environment?: 'production' | 'staging' | 'development' | (string & {})
   /** Target environment id (host group). Default: by the page's host. */
   environmentId?: number
-  /** Location hint, 1 to 4 digits, for visitors without one. */
+  /** Default location hint, 1 to 4 digits, for visitors without one. */
   targetLocationHint?: string
-  /** Where decisions are made: by the edge, here by a rule artifact, or here where that can be. Default `server-side`. */
+  /** Where decisions are made: by the edge, on-device by a rule artifact, or on-device if possible. Default `server-side`. */
   decisioningMethod?: DecisioningMethod
-  /** Whole address of the rule artifact. Default: Adobe's CDN, by client, environment and property token. */
+  /** Full URL of the rule artifact. Default: at Adobe's CDN, by client, environment and property token. */
   artifactLocation?: string
-  /** A rule artifact that is there already; the first poll is one interval later. */
+  /** A rule artifact to start with; the first poll is one interval later. */
   artifactPayload?: object
   /** Default: by the location's extension. */
   artifactFormat?: 'json' | 'bin'
   /**
-   * Where the last rule artifact is kept, so that a restart begins with it, and instances share it: `fileArtifactStore()`,
-   * `redisArtifactStore()` of `fastify-adobe-target/redis`, or your own. Default: none.
+   * Keeps the last rule artifact for restarts, and shares it between instances: `fileArtifactStore()`, `redisArtifactStore()`
+   * of `fastify-adobe-target/redis`, or a custom one. Default: none.
    */
   artifactStore?: ArtifactStore
-  /** ms between two looks for a new artifact, give or take a tenth; from 1000, or 0 for none. Default 300000. */
+  /** ms between polls for a new artifact, give or take a tenth; from 1000, or 0 for none. Default 300000. */
   pollingInterval?: number
   /** `version` in the query string of every call. */
   version?: string
-  /** The SDK's telemetry rides on the next call to the edge; never a call of its own. Default `false`. */
+  /** Adds the SDK's telemetry to the next call to the edge; never makes a separate call. Default `false`. */
   telemetryEnabled?: boolean
   /** Connections and queue, each per edge host, on undici. */
   pool?: {
-    /** Connections, and so calls in service at once. Default 128. */
+    /** Maximum number of connections, and so of concurrent calls. Default 128. */
     connections?: number
-    /** ms an idle connection is kept; below what the edge keeps it. Default 4000. */
+    /** ms for which an idle connection is kept; must be shorter than at the edge. Default 4000. */
     keepAliveTimeout?: number
     /** ms after which a host's pool is replaced by a fresh one, so that a change of DNS is noticed. Default 300000. */
     maxAge?: number
     /** HTTP/2. Default `false`. */
     allowH2?: boolean
-    /** Bytes of an answer. Default 8 MiB. */
+    /** Maximum size of a response in bytes. Default 8 MiB. */
     maxResponseSize?: number
-    /** Calls that may wait for a connection; more end at once with OVERLOAD. Default 1024. */
+    /** Maximum number of calls waiting for a connection; further ones end immediately with OVERLOAD. Default 1024. */
     maxQueue?: number
   }
   /**
-   * Any undici dispatcher (proxy, mock, instrumented), used for every outgoing call and never closed. `pool` then means
-   * only `maxResponseSize` and, as a bound on calls in flight, `connections + maxQueue`.
+   * Any undici dispatcher (proxy, mock, instrumented), used for every outgoing call and never closed. Of `pool`, only
+   * `maxResponseSize` and, as a limit on calls in flight, `connections + maxQueue` then apply.
    */
   dispatcher?: Dispatcher
   /** Circuit breaker per edge host; `false` turns it off, `Retry-After` included. */
   breaker?: false | {
-    /** Failures in a row that open it; or failures within `window`, if they are at least half of the calls. Default 10. */
+    /** Failures in a row that open it, or failures within `window` if they are at least half of the calls. Default 10. */
     failures?: number
     /** ms in which calls are counted for that half. Default 10000. */
     window?: number
-    /** Longest pause between two probes of the host, in ms; the first is 250. Default 5000. */
+    /** Longest pause between probes of the host, in ms; the first is 250. Default 5000. */
     cooldown?: number
   }
   /** The background outbox for notifications. */
   notifications?: {
     /**
-     * Upper bound of calls at a time; the number within it follows the backlog and what the edge bears. Each call carries one
-     * visitor's notifications, so this divided by the edge's time is how many visitors a second can be served at most: 4000
-     * at 60 ms. The calls have connections of their own, beside `pool.connections`. Default 256.
+     * Maximum number of concurrent calls; the actual number follows the backlog and what the edge can handle. Each call carries
+     * one visitor's notifications, so this divided by the edge's latency is the maximum number of visitors per second: 4000 at
+     * 60 ms. These calls use separate connections, in addition to `pool.connections`. Default 256.
      */
     concurrency?: number
-    /** Notifications kept; past that the oldest is dropped and reported. Default 10000. */
+    /** Maximum number of notifications kept; beyond that the oldest is dropped and reported. Default 10000. */
     maxQueue?: number
-    /** Bytes of memory for notifications that wait, estimated; past that the oldest are dropped and reported. Default 64 MiB. */
+    /** Maximum bytes of waiting notifications, estimated; beyond that the oldest are dropped and reported. Default 64 MiB. */
     maxBytes?: number
-    /** Further tries after a failed one. Default 10. */
+    /** Maximum number of retries. Default 10. */
     retries?: number
-    /** ms after which a notification that could not be sent counts as failed. Default 3600000, an hour. */
+    /** ms after which an unsent notification counts as failed. Default 3600000, an hour. */
     maxAge?: number
-    /** ms from the beginning of the shutdown until what is left is given up. Default 5000. */
+    /** ms from the start of the shutdown until remaining notifications are given up. Default 5000. */
     closeTimeout?: number
     /**
-     * Keeps notifications until they are sent, beyond the process: `fileStore()`, `redisStore()` or one of your own. Pages
+     * Keeps notifications until they are sent, even beyond the process: `fileStore()`, `redisStore()` or a custom one. Pages
      * never wait for it. Default: none, they are kept in memory.
      */
     store?: OutboxStore
-    /** Changes the text of records on their way into the store and back, e.g. encrypts it. Default: none. */
+    /** Transforms records as they are written to and read from the store, e.g. encrypts them. Default: none. */
     transform?: OutboxTransform
   }
   /** Callbacks by event, as in the Node SDK. */
@@ -179,7 +179,7 @@ const ClientOptionsSchema = Type.Object(clientProperties, { ...strict, replaced 
 
 const SILENT: TargetLogger = { debug () {}, error () {} }
 
-/** Adds the `@AdobeOrg` that a copied id often lacks, as VisitorAPI.js does: cookies and state have it in their names. */
+/** Adds the `@AdobeOrg` that a copied id often lacks, as VisitorAPI.js does: names of cookies and state contain it. */
 const withOrganizationDomain = (organizationId: string): string => organizationId.includes('@') ? organizationId : `${organizationId}@AdobeOrg`
 
 /** Checked options of the client with their defaults. */

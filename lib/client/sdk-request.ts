@@ -1,6 +1,6 @@
 /**
- * From what a caller asks for to a complete Delivery API request, with the Node SDK's rules: what it refuses is refused,
- * what it leaves out is left out, what it fills in is filled in. The caller's objects are never changed.
+ * Completes a caller's request to a Delivery API request by the Node SDK's rules: the same is refused, left out and filled in.
+ * The caller's objects are never changed.
  */
 import { randomUUID } from 'node:crypto'
 import type {
@@ -15,10 +15,10 @@ import { failure } from '../errors.ts'
 import { isObject } from '../validation.ts'
 import { createAudienceManager, DEFAULT_CONSUMER_ID, toDeliveryCustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
 
-/** A request as callers give it: the context may be left out, then it is a web page's. */
+/** A request as passed by callers: without a context, that of a web page is used. */
 export type OffersRequest = Omit<DeliveryRequest, 'context'> & { context?: Context }
 
-/** What completes a request. */
+/** Values that complete a request. */
 export interface RequestCompletion {
   visitor: VisitorLike
   /** The `tntId` of the visitor's cookie. */
@@ -65,12 +65,12 @@ export function checkNotificationsRequest (request: unknown): asserts request is
   if (!hasEntries((request as OffersRequest).notifications)) throw failure('FST_TARGET_INVALID_REQUEST', '`request.notifications` must be a list of at least one notification')
 }
 
-// Deeper than the Delivery API goes; what is deeper is no part of it, or a circle.
+// More than the depth of the Delivery API; deeper values are unknown to it, or circular.
 const DEPTH = 8
-// What is in them is the caller's own.
+// Their contents are the caller's own.
 const FREE_FORM = ['parameters', 'profileParameters', 'usage']
 
-/** Without members that are null: like the SDK, which never sends one. Most requests have none. */
+/** Removes members that are null, which the SDK never sends. Most requests have none. */
 const withoutNulls = <Value>(value: Value): Value => hasNull(value, 0) ? dropNulls(value) : value
 
 function hasNull (value: unknown, depth: number): boolean {
@@ -100,13 +100,13 @@ function dropNulls<Value> (value: Value, depth = 0): Value {
   return result
 }
 
-/** Completes a request. Never throws on what {@link checkOffersRequest} let pass. */
+/** Completes a request. Never throws on a request that passed {@link checkOffersRequest}. */
 export function createDeliveryRequest (given: OffersRequest, completion: RequestCompletion): DeliveryRequest {
   const { logger, report } = completion
   const request = withoutNulls(given)
   const requestId = isText(request.requestId) ? request.requestId : randomUUID()
   const result: DeliveryRequest = { requestId, context: createContext(request.context, report) }
-  // Members are added and never taken away again, which would make the object a slow one.
+  // Members are added but never deleted, which would make the object slow.
   for (const key of Object.keys(request) as (keyof OffersRequest)[]) {
     if (!COMPLETED.has(key) && request[key]) (result as Record<string, unknown>)[key] = request[key]
   }
@@ -126,10 +126,10 @@ export function createDeliveryRequest (given: OffersRequest, completion: Request
   return result
 }
 
-/** What is completed; everything else passes as it is. */
+/** Members that are completed; all others are passed on unchanged. */
 const COMPLETED: ReadonlySet<string> = new Set(['requestId', 'context', 'environmentId', 'id', 'property', 'experienceCloud', 'execute', 'prefetch', 'notifications'])
 
-// The SDK gives the server's own offset from UTC when it makes up the context, and none when the caller gave one.
+// The SDK sets the server's own offset from UTC if it creates the context, and none if the caller passed one.
 function createContext (context: Context | undefined, report: ReportLimit): Context {
   if (!isObject(context)) return { channel: 'web', timeOffsetInMinutes: 0 - new Date().getTimezoneOffset() }
   return acceptableContext(isText(context.channel) ? context : { ...context, channel: 'web' }, report)
@@ -166,7 +166,7 @@ function createAnalytics (given: AnalyticsRequest | undefined, { visitor, consum
   return result
 }
 
-/** The `execute` part: mboxes without a name are left out, an index is filled in; undefined when nothing is left to ask. */
+/** The `execute` part: mboxes without a name are left out, an index is filled in; undefined if nothing is left to request. */
 export function createExecute (execute: ExecuteRequest | undefined, logger: Log, report: ReportLimit): ExecuteRequest | undefined {
   if (!isObject(execute)) return undefined
   const { pageLoad, mboxes } = execute
@@ -178,7 +178,7 @@ export function createExecute (execute: ExecuteRequest | undefined, logger: Log,
   return result
 }
 
-/** The `prefetch` part, likewise. */
+/** The `prefetch` part, in the same way. */
 export function createPrefetch (prefetch: PrefetchRequest | undefined, logger: Log, report: ReportLimit): PrefetchRequest | undefined {
   if (!isObject(prefetch)) return undefined
   const { pageLoad, views, mboxes } = prefetch
@@ -197,7 +197,7 @@ function createMboxes (mboxes: MboxRequest[] | undefined, logger: Log, report: R
   if (named.length < mboxes.length) logger.warn(`ignored ${counted(mboxes.length - named.length, 'mbox', 'mboxes')} without a name`)
   const accepted = acceptableMboxes(named, report)
   if (accepted.length === 0) return undefined
-  // The position, as in the SDK, unless another mbox was given that index: the edge wants each once.
+  // The position, as in the SDK, unless another mbox has that index: the edge requires unique ones.
   const taken = new Set(accepted.map((mbox) => mbox.index))
   return accepted.map((mbox, position) => {
     if (typeof mbox.index === 'number') return mbox

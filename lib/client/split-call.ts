@@ -1,5 +1,5 @@
 /**
- * A request with more than one call takes, as several requests, and their responses as one.
+ * Splits a request that is too large for one call, and joins the responses.
  */
 import { randomUUID } from 'node:crypto'
 import type { DeliveryRequest, DeliveryResponse, MboxRequest } from '../schema/index.ts'
@@ -15,12 +15,12 @@ export function isTooLarge ({ execute, prefetch, notifications }: DeliveryReques
 }
 
 /**
- * Splits a request. The first part keeps everything that is asked for once: page load, views, telemetry. Each part is an
- * impression of its own: the edge would not count the activities of a second request with the first one's id.
+ * Splits a request. The first part keeps everything that is requested once: page load, views, telemetry. Each part is a separate
+ * impression: the edge would not count the activities of a second request with the first one's id.
  */
 export function splitRequest (request: DeliveryRequest, limits: Limits): DeliveryRequest[] {
   const { execute, prefetch, notifications = [], telemetry, ...common } = request
-  // Without an id, the edge would make a visitor for each part.
+  // Without an id, the edge would create a visitor for each part.
   if (Object.keys(common.id ?? {}).length === 0) common.id = { tntId: randomUUID() }
   const mboxes = [
     ...(execute?.mboxes ?? []).map((mbox) => ({ part: 'execute' as const, mbox })),
@@ -51,14 +51,14 @@ export function splitRequest (request: DeliveryRequest, limits: Limits): Deliver
   })
 }
 
-/** How one part ended. */
+/** The outcome of one part. */
 export type PartOutcome = { answer: Answer, error?: undefined } | { answer?: undefined, error: TargetError }
 
 /**
- * Puts the responses together, in the order of the parts. A part that failed leaves its mboxes without offers, and the
- * status becomes 206; only if all failed, the call has.
+ * Joins the responses in the order of the parts. If a part failed, its mboxes have no offers and the status becomes 206; the
+ * call fails only if all parts do.
  *
- * @param request as it was before it was split
+ * @param request before it was split
  */
 export function joinAnswers (request: DeliveryRequest, outcomes: readonly PartOutcome[]): PartOutcome {
   const answers = outcomes.flatMap(({ answer }) => answer ?? [])

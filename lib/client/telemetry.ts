@@ -1,20 +1,20 @@
 /**
- * The SDK's telemetry: how each call went, reported along with the next one to the edge and never by a call of its own.
+ * The SDK's telemetry: the outcome of each call, reported with the next one to the edge and never by a separate call.
  *
  * Source: `Telemetry` in Adobe Target Delivery API 1.0, OpenAPI.
  */
 import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, TelemetryEntry, TelemetryFeatures } from '../schema/index.ts'
 
-/** Entries that are kept while no call goes to the edge; the oldest go first. */
+/** Maximum number of entries kept while no call goes to the edge; the oldest are dropped first. */
 const MAX_ENTRIES = 100
 
-/** An answered call, as far as telemetry tells of it. */
+/** The parts of a completed call that telemetry reports. */
 export interface AnsweredCall {
   request: DeliveryRequest
   response: DeliveryResponse
-  /** Where the decision was made: what was asked of the edge is `server-side`. */
+  /** Where the decision was made: `server-side` for calls to the edge. */
   decisioningMethod: DecisioningMethod
-  /** ms from the call to its answer. */
+  /** ms from the call to its response. */
   execution: number
 }
 
@@ -22,13 +22,13 @@ export interface AnsweredCall {
 export class TelemetryStore {
   #entries: TelemetryEntry[] = []
 
-  /** Notes how a call went. */
+  /** Records a completed call. */
   add (call: AnsweredCall): void {
     this.#entries.push(createEntry(call))
     if (this.#entries.length > MAX_ENTRIES) this.#entries.shift()
   }
 
-  /** The request with all entries there are, after those it has; they are not sent again. The request itself stays as it is. */
+  /** A copy of the request with all pending entries added, which are not sent again. */
   ride (request: DeliveryRequest): DeliveryRequest {
     if (this.#entries.length === 0) return request
     const entries = [...request.telemetry?.entries ?? [], ...this.#entries]

@@ -9,19 +9,19 @@ import { failure } from '../errors.ts'
 import { isObject } from '../validation.ts'
 import type { TargetResult } from './offer.ts'
 
-/** What `getAttributes` resolves with: the Node SDK's provider. */
+/** The result of `getAttributes`: the Node SDK's provider. */
 export interface AttributesProvider {
-  /** One attribute of an mbox, or the fallback when there is none. */
+  /** One attribute of an mbox, or the fallback if there is none. */
   getValue (mboxName: string, key: string, fallback?: unknown): unknown
   /** All attributes of an mbox, or of all mboxes by name. */
   asObject (mboxName?: string): Record<string, unknown>
   /** All attributes of all mboxes by name. */
   toJSON (): Record<string, Record<string, unknown>>
-  /** The result the attributes were read from. */
+  /** The result that the attributes were read from. */
   getResponse (): TargetResult
 }
 
-/** Adds properties, never a prototype: content is JSON of a third party and may carry `__proto__`. */
+/** Adds properties, but never a prototype: content is third-party JSON and may contain `__proto__`. */
 export function assignAttributes (target: Record<string, unknown>, source: object): Record<string, unknown> {
   for (const [key, value] of Object.entries(source)) {
     if (key !== '__proto__') target[key] = value
@@ -42,7 +42,7 @@ function attributesByMbox (response: DeliveryResponse): Map<string, Record<strin
   return byMbox
 }
 
-/** The merged json offers of one mbox; undefined when there are none. A new object each time, but not a deep copy. */
+/** The merged json offers of one mbox; undefined if there are none. A new object each time, but not a deep copy. */
 export function attributesOf (response: DeliveryResponse, mbox: string): Record<string, unknown> | undefined {
   return attributesByMbox(response).get(mbox)
 }
@@ -65,7 +65,7 @@ export function createAttributesProvider (result: TargetResult): AttributesProvi
 /** What a page expects of an mbox's attributes: a schema of an object, or an object of defaults. */
 export type AttributesExpectation = AnySchema | Record<string, unknown>
 
-/** The attributes a page gets for what it expects. */
+/** The type of attributes for an expectation. */
 export type AttributesFor<Expectation> = Expectation extends AnySchema ? ContentOf<Expectation> : Expectation
 
 /** Attributes, and what did not fit where they are the schema's own defaults. */
@@ -96,7 +96,7 @@ export type ExpectAttributes = (expectation: unknown) => AttributesReading
 
 /** Makes {@link ExpectAttributes}, with the compiler for JSON Schema. */
 export function attributesExpecter (compile: CompileSchema): ExpectAttributes {
-  // By schema: schemas are module constants of the app, and the map does not keep them alive.
+  // Cached by schema: schemas are module constants of the app, and the map does not keep them alive.
   const readings = new WeakMap<object, AttributesReading>()
   return (expectation) => {
     const isKey = (typeof expectation === 'object' || typeof expectation === 'function') && expectation !== null
@@ -125,7 +125,7 @@ function readBy (schema: unknown, compile: CompileSchema): AttributesReading {
   })
   // Whoever reads gets the error.
   if (isPromise(filled)) filled.catch(() => {})
-  // A copy: what a page does with its attributes must not show in another's.
+  // A copy: a page's changes to its attributes must not affect other pages.
   const instead = (problem?: string) => after(filled, (content): ReadAttributes => ({ attributes: structuredClone(content), problem }))
   return {
     isDefaults: false,

@@ -6,7 +6,7 @@ import { Value } from '@sinclair/typebox/value'
 import { isObject, isPlain, pathOf, problemIn } from '../validation.ts'
 import { copyOf, preparedJson, preparedStandard, type CompileSchema } from './foreign-schema.ts'
 
-/** Content as a page gets it, or what does not fit in it: a path and what is expected there, never a value. */
+/** Content as a page gets it, or the problem: a path and what is expected there, never a value. */
 export type Checked = { content: unknown, problem?: undefined } | { content?: undefined, problem: string }
 
 /** A promise only of a schema that has asynchronous parts. */
@@ -106,7 +106,7 @@ function preparedTypeBox (schema: TSchema): ContentSchema | { problem: string } 
     mayWait: false,
     check (content) {
       try {
-        // The response stays as it came: defaults are written into a copy.
+        // Defaults are written into a copy, so that the response stays unchanged.
         return checked(completes && typeof content === 'object' ? Value.Default(schema, copyOf(content)) : content)
       } catch (thrown) {
         return { problem: whyNot(thrown) }
@@ -122,11 +122,11 @@ function preparedTypeBox (schema: TSchema): ContentSchema | { problem: string } 
 /** JSON.parse takes thousands of levels that a copy cannot. */
 const whyNot = (thrown: unknown) => thrown instanceof RangeError ? 'it is nested too deeply' : 'it cannot be checked'
 
-/** Why a schema cannot be used; undefined when it can. */
+/** Why a schema cannot be used; undefined if it can. */
 function typeBoxProblem (schema: unknown): string | undefined {
   if (!TypeGuard.IsSchema(schema)) return 'is not a TypeBox schema of @sinclair/typebox 0.34'
   for (const part of partsOf(schema)) {
-    // Either would make every content fail.
+    // Either would make all content fail.
     if (TypeGuard.IsKind(part) && !TypeRegistry.Has(part[Kind])) return `has the kind ${part[Kind]}, which is not in TypeBox's TypeRegistry`
     if (part[Kind] === 'String' && part.format !== undefined && !FormatRegistry.Has(part.format)) return `has the format ${part.format}, which is not in TypeBox's FormatRegistry`
   }

@@ -1,6 +1,6 @@
 /**
- * Conversions and profile attributes, as the notifications that Target counts: a display of an mbox, with an order or without
- * one, which is also what at.js's `trackEvent` sends.
+ * Conversions and profile attributes, as notifications that Target counts: a display of an mbox, with or without an order, as
+ * also sent by at.js's `trackEvent`.
  */
 import { randomUUID } from 'node:crypto'
 import type { Order, Product } from '../schema/index.ts'
@@ -20,42 +20,42 @@ export interface OrderForm extends Omit<Order, 'id' | 'total' | 'purchasedProduc
   time?: string | Date
 }
 
-/** What a conversion tells Target beside the name of its mbox. Whatever exceeds Target's limits is cut or left out. */
+/** Details of a conversion besides the name of its mbox. Values beyond Target's limits are cut or left out. */
 export interface Conversion {
   order?: OrderForm
   product?: Product
-  /** For success metrics and audiences. The names that at.js gives to orders and profiles are understood, see `converted()`. */
+  /** For success metrics and audiences. at.js's names for orders and profiles are recognized, see `converted()`. */
   parameters?: Record<string, unknown>
   /** Kept in the visitor's profile. */
   profileParameters?: Record<string, unknown>
 }
 
-/** The mbox that profile attributes are sent with. No activity is to use it. */
+/** The mbox that profile attributes are sent with. No activity should use it. */
 export const PROFILE_MBOX = 'profile-update'
 
 const MEMBERS = ['order', 'product', 'parameters', 'profileParameters'] as const
 
 /**
- * The notification of a conversion; undefined if there is no mbox to count it for. Never throws.
+ * The notification of a conversion; undefined without an mbox to count it for. Never throws.
  *
- * @param report called with what is wrong: the rest still counts
+ * @param report called for invalid parts: the rest still counts
  */
 export function conversionNotification (mbox: unknown, given: unknown, report: ReportLimit): NotificationForm | undefined {
   if (!acceptsConversionMbox(mbox, report)) return undefined
   const conversion = readConversion(given, report)
   const id = randomUUID()
-  // An impression of its own: two conversions on one page are two.
+  // With a separate impression id: two conversions on one page count as two.
   return { id, impressionId: id, type: 'display', mbox: { name: mbox }, ...withoutAtJsNames(conversion) } as NotificationForm
 }
 
-/** The notification that adds attributes to the visitor's profile; undefined if there are none. Never throws. */
+/** The notification that adds attributes to the visitor's profile; undefined without attributes. Never throws. */
 export function profileNotification (given: unknown, report: ReportLimit): NotificationForm | undefined {
   if (!isObject(given)) {
     report(`takes an object of attributes, got ${given === null ? 'null' : `a value of type ${typeof given}`}`)
     return undefined
   }
   const profileParameters: Record<string, unknown> = {}
-  // at.js and mbox.js mark them by their names, Target's API by where they are.
+  // at.js and mbox.js mark them with a prefix, Target's API has a separate member for them.
   for (const [name, value] of Object.entries(given)) profileParameters[name.replace(/^profile\./, '')] = value
   return Object.keys(profileParameters).length === 0 ? undefined : conversionNotification(PROFILE_MBOX, { profileParameters }, report)
 }
@@ -78,13 +78,13 @@ function readConversion (given: unknown, report: ReportLimit): Record<string, un
   return known
 }
 
-/** Members of `order` and `product` by the names that at.js gives them among the parameters of `trackEvent`. */
+/** Members of `order` and `product` by their names among the parameters of at.js's `trackEvent`. */
 const ORDER_NAMES: Readonly<Record<string, keyof Order>> = { orderId: 'id', orderTotal: 'total', productPurchasedId: 'purchasedProductIds', productPurchasedIds: 'purchasedProductIds' }
 const PRODUCT_NAMES: Readonly<Record<string, keyof Product>> = { productId: 'id', categoryId: 'categoryId' }
 
 /**
- * Moves what at.js moves: order and profile attributes out of the parameters, where the edge refuses them. What is given by
- * its own member wins. A product stays among the parameters as well, since an app may have meant only those.
+ * Does the same as at.js: moves order and profile attributes out of the parameters, where the edge refuses them. Values passed
+ * in their own members win. A product also stays among the parameters, since an app may have meant only those.
  */
 function withoutAtJsNames (conversion: Record<string, unknown>): Record<string, unknown> {
   const { parameters } = conversion
@@ -110,5 +110,5 @@ function withoutAtJsNames (conversion: Record<string, unknown>): Record<string, 
   return moved
 }
 
-/** at.js takes a list of product ids as one text. */
+/** at.js accepts a list of product ids as one text. */
 const idsOf = (value: unknown): unknown => typeof value === 'string' ? value.split(',').map((id) => id.trim()).filter((id) => id !== '') : typeof value === 'number' ? [value] : value

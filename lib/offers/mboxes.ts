@@ -1,6 +1,6 @@
 /**
- * What an app declares of its mboxes, in one place: the schema of their content and what stands in for it. For the
- * compiler the types by name, for a page its offers as they were declared.
+ * Declared mboxes: the schema of their content and the fallback for it, in one place. The compiler gets types by name, a page
+ * gets offers as declared.
  */
 import { Type } from '@sinclair/typebox'
 import { isDeepStrictEqual } from 'node:util'
@@ -14,7 +14,7 @@ import { failure } from '../errors.ts'
 import { check as checkOption, isObject, passing, strict } from '../validation.ts'
 import { fallbackOffer, hasContent, mboxEntries, type Offer, type OfferContent } from './offer.ts'
 
-/** What an app declares of an mbox. */
+/** The declaration of an mbox. */
 export interface MboxDefinition {
   /**
    * Schema of the content: TypeBox, a Standard Schema (Zod, Valibot, ArkType and others) or JSON Schema. Its defaults complete an
@@ -33,7 +33,7 @@ export type MboxDefinitions = Record<string, MboxDefinition>
 
 declare const mboxType: unique symbol
 
-/** Types of a declared mbox: its content, and what may stand in besides (`never`: only content of that type). */
+/** Types of a declared mbox: its content, and its fallback if of another type (`never`: only content of that type). */
 export interface MboxType<Content, Otherwise> { readonly [mboxType]: readonly [Content, Otherwise] }
 
 /**
@@ -58,7 +58,7 @@ type DefinedOtherwise<Definition> =
 
 /**
  * Types of content by mbox name, for `content`, `offer` and `attributes`. Empty here; augment it with {@link MboxTypes},
- * or by hand with content that is declared nowhere else and not checked:
+ * or by hand for content that is not declared in `mboxes` and not checked:
  *
  * ```ts
  * declare module 'fastify-adobe-target' {
@@ -76,31 +76,31 @@ export type MboxContent<Name> = Name extends keyof TargetMboxes
   ? TargetMboxes[Name] extends MboxType<infer Content, unknown> ? Content : TargetMboxes[Name]
   : OfferContent
 
-/** What stands in for an mbox's content where a call says nothing. */
+/** The default fallback of an mbox, if a call specifies none. */
 export type MboxOtherwise<Name> = Name extends keyof TargetMboxes
   ? TargetMboxes[Name] extends MboxType<unknown, infer Otherwise> ? Otherwise : undefined
   : undefined
 
-/** Names of the mboxes whose declared content is an object, and always there. */
+/** Names of the mboxes whose declared content is always an object. */
 export type AttributesName = {
   [Name in keyof TargetMboxes]: TargetMboxes[Name] extends MboxType<infer Content, never>
     ? [Content] extends [readonly unknown[]] ? never : [Content] extends [object] ? Name : never
     : never
 }[keyof TargetMboxes]
 
-/** A definition, prepared. */
+/** A compiled definition. */
 interface DeclaredMbox {
-  /** Undefined: any content fits. */
+  /** Undefined: any content is accepted. */
   schema: ContentSchema | undefined
-  /** Makes what stands in for content: a new one each time, since pages may write to it. */
+  /** Makes the fallback: a new one each time, since pages may write to it. */
   otherwise: () => unknown
 }
 
-/** Prepared definitions by mbox name. */
+/** Compiled definitions by mbox name. */
 export type DeclaredMboxes = ReadonlyMap<string, DeclaredMbox>
 
 /**
- * Prepares the `mboxes` option.
+ * Compiles the `mboxes` option.
  *
  * @param compile for JSON Schema
  * @returns a promise only if a schema has asynchronous parts
@@ -128,7 +128,7 @@ function declare (name: string, definition: unknown, compile: CompileSchema): Ma
   return after(fallback === undefined ? standIn(where, schema) : fitting(where, fallback, schema), (content) => ({ schema, otherwise: copies(content) }))
 }
 
-/** A fallback that is plain data and fits its schema, completed from the defaults of that. */
+/** Checks that a fallback is plain data and matches its schema, and completes it from the schema's defaults. */
 function fitting (where: string, fallback: unknown, schema: ContentSchema | undefined): unknown {
   if (!isPlainData(fallback)) throw invalid(where, 'has a fallback that is not plain data and cannot be copied for every request')
   if (schema === undefined) return fallback
@@ -138,7 +138,7 @@ function fitting (where: string, fallback: unknown, schema: ContentSchema | unde
   })
 }
 
-/** What a schema itself gives. Where nothing may be there says so in the schema, objects being what pages take apart. */
+/** The schema's own defaults. An object schema must have them unless optional, since pages destructure objects. */
 function standIn (where: string, schema: ContentSchema | undefined): unknown {
   if (schema === undefined) return undefined
   let defaults: MaybePromise<Checked>
@@ -169,21 +169,21 @@ function isPlainData (value: unknown): boolean {
 
 function copies (value: unknown): () => unknown {
   if (typeof value !== 'object' || value === null) return () => value
-  // Whatever the app does with its own.
+  // A copy, in case the app changes its own.
   const kept = structuredClone(value)
   return () => structuredClone(kept)
 }
 
-/** What all requests of a plugin instance share. */
+/** Settings shared by all requests of a plugin instance. */
 export interface MboxSettings {
   mboxes: DeclaredMboxes
-  /** Told what does not fit: the mbox, and where in its content. */
+  /** Called with an mbox whose content does not match, and the place in it. */
   contentFailed (mbox: string, problem: string): void
   /** Prepares the second argument of `attributes()`. */
   expectAttributes: ExpectAttributes
 }
 
-/** Logs what does not fit, by mbox and problem: one line of a kind and interval. */
+/** Logs content that does not match, one line per mbox, problem and interval. */
 export function contentReporter (log: Log): MboxSettings['contentFailed'] {
   return (mbox, problem) => {
     const error = failure('FST_TARGET_INVALID_RESPONSE', `the content of mbox ${mbox} does not match its schema (invalid-content): ${problem}`)
@@ -191,7 +191,7 @@ export function contentReporter (log: Log): MboxSettings['contentFailed'] {
   }
 }
 
-/** Reads the attributes of an mbox from an answer, or without one. */
+/** Reads the attributes of an mbox from a response, or the fallback without one. */
 export interface AttributesReader {
   /** Does what may take time before; undefined if nothing does. Never rejects. */
   prepare?: (response: DeliveryResponse | undefined) => Promise<unknown> | undefined
@@ -201,7 +201,7 @@ export interface AttributesReader {
 /** Checks by mbox; a promise as long as one has not ended. */
 type Checks = Map<string, MaybePromise<Checked>>
 
-/** The offers of one page as they were declared. A page has one answer for an mbox, so each content is checked once. */
+/** The offers of one page as declared. A page has one response per mbox, so each content is checked once. */
 export class PageMboxes {
   readonly #settings: MboxSettings
   readonly #contents: Checks = new Map()
@@ -211,7 +211,7 @@ export class PageMboxes {
     this.#settings = settings
   }
 
-  /** An offer with content that fits, or with what stands in for it; `fallback`, if there is one, goes before what was declared. */
+  /** An offer with content that matches, or with the fallback; `fallback`, if passed, overrides the declared one. */
   offer<Fallback> (mbox: string, offer: Offer<OfferContent, Fallback>, fallback: Fallback): Offer<OfferContent, Fallback> {
     const declared = this.#settings.mboxes.get(mbox)
     if (declared === undefined) return offer
@@ -241,7 +241,7 @@ export class PageMboxes {
     return typeof fallback === 'string' ? fallback : ''
   }
 
-  /** Whether an mbox shows what Target decided: content that does not fit is shown to nobody. */
+  /** Whether an mbox shows Target's content: content that does not match is never shown. */
   shows (mbox: string, response: DeliveryResponse): boolean {
     const declared = this.#settings.mboxes.get(mbox)
     const [content] = declared === undefined ? [] : contentsOf(response, mbox)
@@ -249,10 +249,10 @@ export class PageMboxes {
   }
 
   /**
-   * Prepares the reading of attributes, before the answer is there, so that a mistake shows at once.
+   * Prepares the reading of attributes before the response arrives, so that mistakes show immediately.
    *
    * @param expectation undefined: as declared
-   * @throws FST_TARGET_INVALID_OPTIONS when nothing says what the attributes are, or a schema cannot be filled from its defaults
+   * @throws FST_TARGET_INVALID_OPTIONS if neither declares the attributes, or a schema cannot be filled from its defaults
    */
   attributes (mbox: string, expectation: unknown): AttributesReader {
     const declared = this.#settings.mboxes.get(mbox)
@@ -289,7 +289,7 @@ export class PageMboxes {
     }
   }
 
-  /** The attributes in an answer as they were declared; undefined where there are none that fit. */
+  /** The attributes in a response as declared; undefined if there are none that match. */
   #attributes (mbox: string, declared: DeclaredMbox, response: DeliveryResponse | undefined): Record<string, unknown> | undefined {
     if (response === undefined) return undefined
     const found = this.#attributesIn(mbox, response)

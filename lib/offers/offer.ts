@@ -1,5 +1,5 @@
 /**
- * From a Delivery API response to what pages use: offers with their reason, and the Node SDK's result.
+ * Converts a Delivery API response to what pages use: offers with their reason, and the Node SDK's result.
  */
 import { clusterOf, createLocationHintCookie, createTargetCookie, type TargetCookie } from '../visitor/cookies.ts'
 import type {
@@ -12,7 +12,7 @@ import type { VisitorState } from '../visitor/experience-cloud.ts'
 /** Content of an option: a string for html, a URL for redirect and dynamic, an object for json, a list for actions. */
 export type OfferContent = string | Record<string, unknown> | unknown[]
 
-/** Where an offer comes from. */
+/** The source of an offer. */
 export type OfferSource = 'edge' | 'on-device' | 'default' | 'override'
 
 /**
@@ -23,23 +23,23 @@ export type OfferReason =
   'matched' | 'no-offer' | 'timeout' | 'max-wait' | 'breaker-open' | 'overload' | 'not-ready' | 'invalid-content' |
   'aborted' | 'error' | 'not-requested' | 'opted-out' | 'overridden'
 
-/** What Target decided for one place, or why it did not. */
+/** Target's decision for one place, or the reason why there is none. */
 export interface Offer<Content = OfferContent, Fallback = undefined> {
   /** Content of the first option that has any, or the fallback. */
   content: Content | Fallback
   /** Kind of the content; undefined for a fallback. */
   type: OptionType | undefined
-  /** All options, of all entries of that name. */
+  /** All options of all entries with that name. */
   options: Option[]
-  /** Clicks that can be notified, with their event tokens. */
+  /** Clicks that can be reported, with their event tokens. */
   metrics: Metric[]
-  /** Response tokens of the option that gave the content. */
+  /** Response tokens of the option that the content comes from. */
   responseTokens: ResponseTokens
   /** Analytics payload, with `client_side` logging. */
   analytics: AnalyticsResponse | undefined
   source: OfferSource
   reason: OfferReason
-  /** The error behind the reason, where there is one. */
+  /** The error behind the reason, if any. */
   error?: TargetError
 }
 
@@ -59,10 +59,10 @@ export interface Answer {
   response: DeliveryResponse
   /** Where the decision was made. */
   source: 'edge' | 'on-device'
-  /** What was not decided on-device. */
+  /** Mboxes that were not decided on-device. */
   remoteMboxes: string[]
   remoteViews: string[]
-  /** The visitor's location hint names a cluster that no longer exists: another one answered. */
+  /** Whether the visitor's location hint names a cluster that no longer exists, so that another one answered. */
   hintIsDead?: boolean
 }
 
@@ -77,7 +77,7 @@ const REASONS: Partial<Record<TargetErrorCode, OfferReason>> = {
   FST_TARGET_CLOSED: 'aborted'
 }
 
-/** An offer that is not Target's: the fallback and its reason. */
+/** An offer without content from Target: the fallback and its reason. */
 export function fallbackOffer<Fallback> (fallback: Fallback, reason: OfferReason, error?: TargetError): Offer<never, Fallback> {
   return { content: fallback, type: undefined, options: [], metrics: [], responseTokens: {}, analytics: undefined, source: 'default', reason, ...(error !== undefined && { error }) }
 }
@@ -87,10 +87,10 @@ export function failedOffer<Fallback> (fallback: Fallback, error: TargetError): 
   return fallbackOffer(fallback, REASONS[error.code] ?? 'error', error)
 }
 
-/** Whether an option has something to show. */
+/** Whether an option has content to show. */
 export const hasContent = (option: Option) => option.content !== undefined && option.content !== null
 
-/** The offer that some entries of a response make together: executed ones come first. */
+/** Merges entries of a response into one offer; executed ones come first. */
 export function offerOf<Fallback> (entries: readonly Entry[], source: 'edge' | 'on-device', fallback: Fallback): Offer<OfferContent, Fallback> {
   const options = entries.length === 1 ? entries[0]!.options ?? [] : entries.flatMap((entry) => entry.options ?? [])
   const metrics = entries.length === 1 ? entries[0]!.metrics ?? [] : entries.flatMap((entry) => entry.metrics ?? [])
@@ -122,7 +122,7 @@ export function pageLoadEntries (response: DeliveryResponse): PageLoadResponse[]
   return [response.execute?.pageLoad, response.prefetch?.pageLoad].filter((entry) => entry !== undefined)
 }
 
-/** The `getOffers` result of the Node SDK; parts that are absent there are absent here. */
+/** The `getOffers` result of the Node SDK, with the same parts absent. */
 export interface TargetResult {
   /** The request as it was sent. */
   request: DeliveryRequest
@@ -137,11 +137,11 @@ export interface TargetResult {
   analyticsDetails?: AnalyticsResponse[]
   /** Response tokens of all options. */
   responseTokens?: ResponseTokens[]
-  /** Traces of all entries, when the request asked for one. */
+  /** Traces of all entries, if the request asked for one. */
   trace?: TraceResponse[]
   meta: {
     decisioningMethod: DecisioningMethod
-    /** What needed the edge and was not decided on-device. */
+    /** Mboxes that needed the edge and were not decided on-device. */
     remoteMboxes: string[]
     remoteViews: string[]
   }
@@ -150,12 +150,12 @@ export interface TargetResult {
 /**
  * Makes the SDK's result.
  *
- * @param cluster location hint the call was sent with
+ * @param cluster location hint that the call was sent with
  */
 export function createResult (answer: Answer, sessionId: string, cluster: string | undefined, visitorState: VisitorState): TargetResult {
   const { request, response } = answer
   const hint = (answer.hintIsDead === true ? undefined : cluster) ?? clusterOf(response.edgeHost)
-  // A 204 says nothing about the visitor, so it must not take the known `tntId` out of the cookie.
+  // A 204 has no visitor ids, so it must not remove the known `tntId` from the cookie.
   const tntId = response.status === 204 ? request.id?.tntId : response.id?.tntId
   const result: TargetResult = {
     visitorState,
@@ -170,7 +170,7 @@ export function createResult (answer: Answer, sessionId: string, cluster: string
   }
   if (hint !== undefined) result.targetLocationHintCookie = createLocationHintCookie(hint)
   const { execute, prefetch } = response
-  // In the order in which the SDK lists them.
+  // In the SDK's order.
   gather(result, execute?.pageLoad)
   execute?.mboxes?.forEach((entry) => gather(result, entry))
   gather(result, prefetch?.pageLoad)
@@ -179,7 +179,7 @@ export function createResult (answer: Answer, sessionId: string, cluster: string
   return result
 }
 
-/** Adds what an entry has of analytics, traces and response tokens. */
+/** Adds an entry's analytics, trace and response tokens. */
 function gather (result: TargetResult, entry: Entry | undefined): void {
   if (entry === undefined) return
   if (isFilled(entry.analytics)) (result.analyticsDetails ??= []).push(entry.analytics)
@@ -193,5 +193,5 @@ function isFilled<Value extends object> (value: Value | undefined): value is Val
   return false
 }
 
-/** The answer that stands for a 204: a success without offers. */
+/** The response for a 204: a success without offers. */
 export const emptyResponse = (): DeliveryResponse => ({ status: 204 })

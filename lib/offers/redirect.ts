@@ -3,8 +3,8 @@ import type { FastifyRequest } from 'fastify'
 
 /**
  * Whether a redirect stays on the site: a path, or an http or https address of the request's own host (as Fastify sees it)
- * or of one that is listed. An offer's content is what somebody typed into Target, so everything else is refused: other
- * schemes, `//host` and what browsers take for it, names and passwords, white space, control characters, what is no text.
+ * or of a listed one. An offer's content is typed into Target by a person, so everything else is refused: other schemes,
+ * `//host` and its equivalents in browsers, user names and passwords, white space, control characters, anything but text.
  * Never throws.
  *
  * ```ts
@@ -12,12 +12,12 @@ import type { FastifyRequest } from 'fastify'
  * if (offer.type === 'redirect' && isSafeRedirect(offer.content, request)) return reply.redirect(offer.content)
  * ```
  *
- * @param location content of a redirect offer; URL-encoded, as the `Location` header has to be
+ * @param location content of a redirect offer; URL-encoded, as the `Location` header must be
  * @param request whose host is allowed
- * @param hosts further hosts, with the port where it is not the scheme's own: `['shop.example', 'stage.example:8443']`
+ * @param hosts further hosts, with the port unless it is the scheme's default: `['shop.example', 'stage.example:8443']`
  */
 export function isSafeRedirect (location: unknown, request: Pick<FastifyRequest, 'host'>, hosts: readonly string[] = []): location is string {
-  // A header's value, without the backslash, which browsers read as a slash (WHATWG URL).
+  // Characters of a header value except the backslash, which browsers read as a slash (WHATWG URL).
   if (typeof location !== 'string' || !/^[!-[\]-~]{1,4096}$/.test(location)) return false
   if (/^https?:\/\//i.test(location)) return isListed(location, [request.host, ...hosts])
   // `https:evil.example` is a path on https pages and another host on http ones, so no scheme without its slashes.
@@ -30,7 +30,7 @@ function isListed (location: string, hosts: readonly string[]): boolean {
   return username === '' && password === '' && hosts.some((allowed) => hostOf(protocol, allowed) === host)
 }
 
-/** A host as URLs have it: in lower case, without the scheme's own port; undefined if it is more or less than a host. */
+/** A host as normalized in URLs: in lower case, without the scheme's default port; undefined if it is not just a host. */
 function hostOf (protocol: string, host: string): string | undefined {
   const url = `${protocol}//${host}`
   return /^([\w.-]+|\[[\da-f:.]+\])(:\d+)?$/i.test(host) && URL.canParse(url) ? new URL(url).host : undefined
