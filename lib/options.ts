@@ -70,6 +70,11 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
    * both with what `@fastify/swagger` is to show of it: `{ path, schema: { hide: false } }`. Default `false`.
    */
   notificationsRoute?: boolean | string | RouteForm
+  /**
+   * A route with `app.target.health()` as JSON, with status 503 when it is `down`: `true` for `GET /target/health`, a path, or
+   * an object as for `notificationsRoute`. For monitors: it names hosts and should not be reachable from outside. Default `false`.
+   */
+  healthRoute?: boolean | string | RouteForm
   /** Adds the `Server-Timing` header. Default `false`. */
   serverTiming?: boolean
   /** Name on the instance, on the request and in the route's config. Default `target`. */
@@ -112,6 +117,7 @@ export const PluginOptionsSchema = Type.Object({
   clientHints: Type.Optional(flag),
   qa: Type.Optional(flag),
   notificationsRoute: Type.Optional(routeForm),
+  healthRoute: Type.Optional(routeForm),
   serverTiming: Type.Optional(flag),
   decorator: Type.Optional(text('^[A-Za-z_$][\\w$]*$', 'a JavaScript identifier'))
 }, { ...strict, replaced })
@@ -130,6 +136,8 @@ export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait
   qa: boolean
   /** Its path and documentation, where there is to be one. */
   notificationsRoute: RouteSettings | undefined
+  /** Likewise. */
+  healthRoute: RouteSettings | undefined
   serverTiming: boolean
   decorator: string
 }
@@ -163,6 +171,7 @@ export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: 
     clientHints: options.clientHints ?? false,
     qa: options.qa ?? true,
     notificationsRoute: routeSettings(options.notificationsRoute, '/target/notifications'),
+    healthRoute: routeSettings(options.healthRoute, '/target/health'),
     serverTiming: options.serverTiming ?? false,
     decorator: options.decorator ?? 'target'
   }

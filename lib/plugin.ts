@@ -9,6 +9,7 @@ import { attributesExpecter } from './offers/attributes.ts'
 import { contentReporter } from './offers/mboxes.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions } from './options.ts'
 import { EarlyBody } from './request/early-body.ts'
+import { addHealthRoute } from './request/health-route.ts'
 import { addNotificationsRoute } from './request/notifications-route.ts'
 import { standInOutside } from './request/outside.ts'
 import { Responses } from './request/response.ts'
@@ -63,6 +64,7 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
     ...options.client,
     ...options,
     client,
+    warnings: client.warnings,
     clientCode: options.client.client,
     identity: visitorSettings(organizationId, {
       targetLocationHint, report, firstPartyId: options.firstPartyId, cookieSuffix: cookieSuffixOf(app.server, options.client.client)
@@ -78,7 +80,7 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
     onBypass: (request, reply) => responses.finishWithHead(request, reply),
     onBypassed: (request) => responses.bypassed(request)
   }, routes)
-  const responses: Responses = new Responses({ ...options, logger }, state)
+  const responses: Responses = new Responses({ ...options, warnings: client.warnings, logger }, state)
 
   decorate(app, decorator, client, { getter (this: FastifyRequest) { return state.target(this) } })
   state.decorate(app)
@@ -130,6 +132,7 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
       notify: (request, notifications) => state.calls(request).notifyIfKnown(notifications)
     })
   }
+  if (options.healthRoute !== undefined) addHealthRoute(app, { ...options.healthRoute, scope, decorator, health: () => client.health() })
 
   app.addHook('preClose', (done) => {
     closing = true

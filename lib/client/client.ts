@@ -33,6 +33,7 @@ import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
 import { DeliveryApi, type DeliveryApiSettings } from '../transport/delivery-api.ts'
 import type { NotificationSender, Reply, TargetCall, Transport } from '../transport/transport.ts'
 import { TelemetryStore } from './telemetry.ts'
+import { Warnings } from './warnings.ts'
 
 /** A client's options, checked and with their defaults. */
 export interface ClientSettings extends DeliverySettings, OnDeviceSettings, DeliveryApiSettings, CallDefaults {
@@ -61,6 +62,12 @@ export class TargetClient {
   readonly #outbox: Outbox<NotificationSender>
   readonly #expectations = new Expectations()
   readonly #onDevice: OnDevice
+  /**
+   * What `health()` warns of.
+   *
+   * @internal
+   */
+  readonly warnings = new Warnings()
   #artifactWanted = false
   #closed = false
   /**
@@ -182,6 +189,7 @@ export class TargetClient {
     }
     if (decisioningMethod !== 'on-device') {
       const remote = remoteDependencies(artifact, call.request)
+      if (decisioningMethod === 'hybrid') this.warnings.undecided(remote.remoteMboxes, artifact)
       if (decisioningMethod === 'server-side' || remote.remoteNeeded) return this.#ask(call, remote, settled)
     }
     this.#decide(call, artifact, settled)
@@ -193,6 +201,7 @@ export class TargetClient {
     const started = performance.now()
     const failed = (thrown: unknown) => settled(undefined, asTargetError(thrown))
     const decided = (answer: Answer) => {
+      this.warnings.undecided(answer.remoteMboxes, artifact)
       this.#telemetry?.add({ ...answer, decisioningMethod: 'on-device', execution: performance.now() - started })
       settled(answer, undefined)
     }
@@ -363,7 +372,7 @@ export class TargetClient {
    * The client's health as a plain object, without I/O; works even after `close()`. `down`: no edge is called, since their
    * breakers are open, or decisions must be made on-device and there is no artifact. `degraded`: a breaker is open or probing,
    * the artifact is stale, the outbox is more than 80 % full, its backlog grows, its store fails, or a notification was dropped
-   * in the last minute.
+   * in the last minute. `warnings` changes none of this.
    */
   health (): TargetHealth {
     const { decisioningMethod } = this.#settings
@@ -372,7 +381,8 @@ export class TargetClient {
       delivery: this.#delivery.health(),
       outbox: this.#outbox.report(),
       outboxDegraded: this.#outbox.degraded,
-      artifact: this.#artifactWanted ? this.#onDevice.artifact.health : undefined
+      artifact: this.#artifactWanted ? this.#onDevice.artifact.health : undefined,
+      warnings: this.warnings.list(this.#onDevice.artifact.current)
     })
   }
 

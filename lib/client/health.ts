@@ -17,6 +17,11 @@ export interface TargetHealth {
   outbox: OutboxReport
   /** Calls and connections by host. */
   pool: DeliveryHealth['pool']
+  /**
+   * Mistakes that make no request fail, one sentence each that says what to do: `trustProxy` is off behind a proxy, cookies
+   * never come back, an mbox is in no activity of the artifact or is not declared in its route. They do not change `status`.
+   */
+  warnings: string[]
 }
 
 /** The reports of the parts. */
@@ -28,15 +33,16 @@ interface Reports {
   outboxDegraded: boolean
   /** Undefined if no artifact is used. */
   artifact: ArtifactHealth | undefined
+  warnings: string[]
 }
 
 /** Combines the reports into an overall status; see `TargetClient.health()`. */
-export function createHealth ({ decisioningMethod, delivery, outbox, outboxDegraded, artifact }: Reports): TargetHealth {
+export function createHealth ({ decisioningMethod, delivery, outbox, outboxDegraded, artifact, warnings }: Reports): TargetHealth {
   const { breaker, pool } = delivery
   const states = Object.values(breaker).map(({ state }) => state)
   const down = (states.length > 0 && states.every((state) => state === 'open')) ||
     (decisioningMethod === 'on-device' && artifact?.version === undefined)
   const degraded = states.some((state) => state !== 'closed') || outboxDegraded ||
     artifact?.state === 'stale' || artifact?.state === 'failed'
-  return { status: down ? 'down' : degraded ? 'degraded' : 'ok', breaker, ...(artifact !== undefined && { artifact }), outbox, pool }
+  return { status: down ? 'down' : degraded ? 'degraded' : 'ok', breaker, ...(artifact !== undefined && { artifact }), outbox, pool, warnings }
 }

@@ -70,6 +70,8 @@ export function targetMetrics (target: TargetClient | readonly TargetClient[], o
   const decision = new prom.Histogram({ ...settings('decision_duration_seconds', 'Time of decisions on-device'), buckets: DECISION_BUCKETS })
   const offers = new prom.Counter(settings('offers_total', 'Offers that handlers got, by reason and source', ['reason', 'source', 'mbox']))
   const notifications = new prom.Counter(settings('notifications_total', 'Notifications, by what became of them', ['outcome']))
+  // From 0 on, or increase() would not see the first ones that are lost.
+  for (const outcome of ['accepted', 'sent', 'failed', 'dropped']) notifications.inc({ outcome }, 0)
   const breakerOpened = new prom.Counter(settings('breaker_open_total', 'How often a circuit breaker opened', ['host']))
   const refreshes = new prom.Counter(settings('artifact_refresh_total', 'States that the rule artifact changed to', ['state']))
 

@@ -267,13 +267,15 @@ export class RequestCalls {
 
   /** Only mboxes in the route's config are requested while the handler works, so a forgotten one costs its visitors time. */
   #warnOfLateAsk (mbox: string): void {
-    const { hook, logger, decorator } = this.#settings
+    const { warnings, hook, logger, decorator } = this.#settings
     const { name, plan, isNotFound } = this.#route
-    if (hook === false || isNotFound || !logger.once(`late ask ${name}`)) return
+    if (hook === false || isNotFound) return
     const advice = plan.kind === 'per-request'
       ? `let config.${decorator} return it`
       : plan.kind === 'fixed' ? `add it to config.${decorator} of the route` : `add \`config: { ${decorator}: ['${mbox}'] }\` to the options of the route`
-    logger.warn(`mbox '${mbox}' is not in config.${decorator} of ${name}, so its call starts only when the handler asks; ${advice}`)
+    const warning = `mbox '${mbox}' is not in config.${decorator} of ${name}, so its call starts only when the handler asks; ${advice}`
+    warnings.lateAsk(name, mbox, warning)
+    if (logger.once(`late ask ${name}`)) logger.warn(warning)
   }
 
   /** The call that has views, or why there is none. */

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
+import type { Warnings } from '../client/warnings.ts'
 import type { Context, DeliveryRequest, QAMode, RequestDetails } from '../schema/index.ts'
 import { acceptableContext, joinParameters, type ReportLimit } from '../schema/limits.ts'
 import type { Visitor } from '../visitor/visitor.ts'
@@ -13,6 +14,8 @@ import type { TargetPlan } from './route-config.ts'
 
 /** Shared by all requests of a plugin instance. */
 export interface DeliveryRequestSettings {
+  /** What `health()` warns of. */
+  warnings: Warnings
   propertyToken?: string
   environmentId?: number
   /** Called with what was cut or left out of a request. */
@@ -47,6 +50,9 @@ export class DeliveryRequests {
   }
 
   #createContext (): Context {
+    const { ips, headers } = this.#request
+    // Fastify has `ips` where it trusts a proxy.
+    this.#settings.warnings.page(ips === undefined && headers['x-forwarded-for'] !== undefined)
     const { contextAdditions } = this.#app
     const context = contextOf(this.#request, contextAdditions)
     return contextAdditions === undefined ? context : acceptableContext(context, this.#settings.report)

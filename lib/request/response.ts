@@ -5,6 +5,7 @@
  * as the head is written: on 404s, on routes that were added before the plugin, and where Fastify is bypassed.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Warnings } from '../client/warnings.ts'
 import type { Log } from '../diagnostics.ts'
 import { cookieSerializer, QA_MODE_COOKIE, type CookieSettings, type TargetCookie } from '../visitor/cookies.ts'
 import { mayBeQaLink, readQaVisit, type QaVisit } from '../visitor/qa-mode.ts'
@@ -15,6 +16,8 @@ import type { RequestState } from './state.ts'
 
 /** Settings of the plugin that concern responses. */
 export interface ResponseSettings {
+  /** What `health()` warns of. */
+  warnings: Warnings
   cookies: CookieSettings | false
   /** Whether QA links count. */
   qa: boolean
@@ -108,6 +111,7 @@ export class Responses {
     if (this.#serialize === undefined) return
     const lines: string[] = []
     if (!shared.written) {
+      this.#settings.warnings.cookiesWritten(shared.visitor.cameBack)
       const https = request.protocol === 'https'
       for (const cookie of shared.visitor.cookies) lines.push(this.#serialize(cookie, https))
     }

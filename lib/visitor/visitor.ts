@@ -69,6 +69,8 @@ export class Visitor {
   readonly sessionId: string
   /** Cluster number of the edge that knows this visitor: of the `tntId`, else the cookie's, else the configured one. */
   locationHint: string | undefined
+  /** Whether the browser sent Target's cookie, with a session or device that has not expired. */
+  readonly cameBack: boolean
   /** Raw value of the cookie that holds QA mode. */
   readonly qaCookie: string | undefined
   readonly #settings: VisitorSettings
@@ -91,6 +93,7 @@ export class Visitor {
     const cookies = readCookieHeader(cookieHeader, settings.cookieNames)
     const parts = parseTargetCookie(cookies.target)
     this.sessionId = parts.sessionId ?? randomUUID()
+    this.cameBack = parts.sessionId !== undefined || parts.tntId !== undefined
     this.#tntId = parts.tntId
     this.locationHint = locationHintOf(parts.tntId) ??
       (isLocationHint(cookies.locationHint) ? cookies.locationHint : settings.targetLocationHint)

@@ -17,6 +17,7 @@ import { findFault } from '../../lib/delivery/response-shape.ts'
 import { edgeMessage } from '../../lib/delivery/edge-message.ts'
 import { DeliveryQuery, DeliveryRequest, ExecuteRequest, PrefetchRequest, QAMode, type DeliveryResponse } from '../../lib/schema/index.ts'
 import { EdgeAddress } from '../../lib/transport/edge-address.ts'
+import { Warnings } from '../../lib/client/warnings.ts'
 import { refusal } from '../../lib/edge/refusal.ts'
 import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
 import { EventTokens } from '../../lib/edge/tokens.ts'
@@ -159,7 +160,7 @@ const requests = property('requests of browsers', 24, browserRequest, ({ headers
   const functions = new AppFunctions({ parameters: () => query, profileParameters: () => form, report () {}, functionFailed: (_name, error) => failed.push(error), earlyBody: { run: (_name, request, ask) => ask(request) } }, request, visitor)
   assert.equal(functions.ready, true)
   assert.deepEqual(failed, [])
-  const made = new DeliveryRequests({ report () {} }, request, visitor, functions).create(plan)
+  const made = new DeliveryRequests({ warnings: new Warnings(), report () {} }, request, visitor, functions).create(plan)
   fits(DeliveryRequest, made)
   assert.equal(refusal(JSON.parse(JSON.stringify(made)), noTokens), undefined)
   assert.deepEqual([made.execute?.mboxes?.[1]?.parameters?.member, made.execute?.mboxes?.[1]?.profileParameters?.tier], ['gold', '1'], 'what the route says wins')

@@ -1,0 +1,76 @@
+/**
+ * Mistakes that make no request fail, and so are seen by nobody: for `health()`, in words.
+ *
+ * Pages pay two counters for them. Names are kept only for what is wrong, and of those a bounded number.
+ */
+import type { CompiledArtifact } from '../decisioning/compile.ts'
+
+/** Warnings of one kind that are kept, and shown. */
+const MAX_OF_A_KIND = 20
+
+/** Pages after which older ones count half, so that what has been mended, or one visitor's odd header, does not count for ever. */
+const PAGES_REMEMBERED = 1000
+
+/** Pages in a row whose cookies were new: of the first ones, and on a site where cookies have come back. */
+const NEW_VISITORS = { first: 20, later: 1000 }
+
+/** What was seen of one client. */
+export class Warnings {
+  #pages = 0
+  #forwarded = 0
+  /** Pages that wrote cookies since the last one that brought them. */
+  #newVisitors = 0
+  #cameBack = false
+  readonly #late = new Map<string, string>()
+  readonly #unknown = new Set<string>()
+
+  /**
+   * A page was read.
+   *
+   * @param isForwarded whether a proxy says whom it is for, and Fastify does not listen
+   */
+  page (isForwarded: boolean): void {
+    this.#pages += 1
+    if (isForwarded) this.#forwarded += 1
+    if (this.#pages < PAGES_REMEMBERED) return
+    this.#pages /= 2
+    this.#forwarded /= 2
+  }
+
+  /** A page's cookies were written. */
+  cookiesWritten (cameBack: boolean): void {
+    if (cameBack) this.#cameBack = true
+    this.#newVisitors = cameBack ? 0 : this.#newVisitors + 1
+  }
+
+  /** A call had to start late, for an mbox that its route does not declare. */
+  lateAsk (route: string, mbox: string, text: string): void {
+    if (this.#late.size < MAX_OF_A_KIND) this.#late.set(`${route} ${mbox}`, text)
+  }
+
+  /** Mboxes that an artifact does not decide: those that it does not know either are in no activity. */
+  undecided (mboxes: readonly string[], artifact: CompiledArtifact): void {
+    for (const mbox of mboxes) {
+      if (!isKnown(mbox, artifact) && this.#unknown.size < MAX_OF_A_KIND) this.#unknown.add(mbox)
+    }
+  }
+
+  /** The warnings that hold now, one sentence each. */
+  list (artifact: CompiledArtifact | undefined): string[] {
+    const warnings: string[] = []
+    if (this.#forwarded > 0 && this.#forwarded >= this.#pages / 2) {
+      warnings.push('requests come with X-Forwarded-For but `trustProxy` is off, so Target gets the address, host and scheme of the proxy; set `trustProxy` of Fastify to its address')
+    }
+    if (this.#newVisitors >= (this.#cameBack ? NEW_VISITORS.later : NEW_VISITORS.first)) {
+      warnings.push(`the last ${this.#newVisitors} pages that set the visitor's cookies came without them, so visitors change variant from page to page; check \`cookies.domain\`, \`cookies.secure\` and what a CDN does to cookies`)
+    }
+    if (artifact !== undefined) {
+      const unknown = [...this.#unknown].filter((mbox) => !isKnown(mbox, artifact))
+      for (const mbox of unknown) warnings.push(`mbox '${mbox}' is in no activity of the rule artifact ${artifact.version}; check its name, the environment and whether the activity is live and decided on-device`)
+    }
+    warnings.push(...this.#late.values())
+    return warnings
+  }
+}
+
+const isKnown = (mbox: string, { mboxes, local, remote }: CompiledArtifact): boolean => local.mboxes.has(mbox) || remote.mboxes.has(mbox) || mboxes.has(mbox)
