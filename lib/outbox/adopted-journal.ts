@@ -45,9 +45,8 @@ export class AdoptedJournal {
   /** Makes a record the caller's: no copy of it and no second reading yields it again. Returns `false` if it was taken before. */
   take (number: number): boolean {
     if (this.#settled?.has(number) === true) return false
-    this.#settled?.add(number)
-    this.#live.add(number)
-    return true
+    const { size } = this.#live
+    return this.#live.add(number).size > size
   }
 
   async settle (numbers: readonly number[]): Promise<void> {
@@ -55,7 +54,11 @@ export class AdoptedJournal {
     if (known.length === 0) return
     // A journal that is about to be deleted needs no more frames.
     if (!this.#read || known.length < this.#live.size) await appendFile(join(this.#folder, SETTLED), settleFrame(known), { mode: 0o600 })
-    for (const number of known) this.#live.delete(number)
+    for (const number of known) {
+      this.#live.delete(number)
+      // Another reading would find it again.
+      if (!this.#read) this.#settled?.add(number)
+    }
     await this.#deleteIfDone()
   }
 

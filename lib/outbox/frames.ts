@@ -51,14 +51,15 @@ export function readFrames (journal: Buffer, reader: FrameReader, checked = 0): 
     const length = journal.readUInt32LE(at)
     const end = at + HEADER + length
     if (length === 0 || length > MAX_BODY || end > journal.length) return at
-    const body = journal.subarray(at + HEADER, end)
-    if (end > checked && crc32(body) !== journal.readUInt32LE(at + 4)) return at
-    if (body[0] === A && reader.record !== undefined) {
+    const start = at + HEADER
+    if (end > checked && crc32(journal.subarray(start, end)) !== journal.readUInt32LE(at + 4)) return at
+    const kind = journal[start]
+    if (kind === A && reader.record !== undefined) {
       let number = 0
-      let space = 1
-      for (; space < length && body[space] !== SPACE; space++) number = number * 10 + body[space]! - ZERO
-      reader.record(number, () => body.toString('utf8', space + 1))
-    } else if (body[0] === S) reader.settled?.(body.toString('latin1', 1).split(',').map(Number))
+      let space = start + 1
+      for (; space < end && journal[space] !== SPACE; space++) number = number * 10 + journal[space]! - ZERO
+      reader.record(number, () => journal.toString('utf8', space + 1, end))
+    } else if (kind === S) reader.settled?.(journal.toString('latin1', start + 1, end).split(',').map(Number))
     at = end
   }
   return at
