@@ -20,9 +20,9 @@ export interface AppFunctionsSettings {
   context?: RequestFunction<ContextAdditions>
   parameters?: RequestFunction<Record<string, unknown>>
   profileParameters?: RequestFunction<Record<string, unknown>>
-  /** Called with what was cut or left out of a request. */
+  /** Called for each value that was cut or left out of a request. */
   report: ReportLimit
-  /** Called when one of them failed, with its name and what became of it: by default it was ignored. */
+  /** Called when one of them failed, with its name and the consequence: by default it was ignored. */
   functionFailed (name: string, error: unknown, outcome?: string): void
   /** Calls them, and finds those that read the body too early. */
   earlyBody: Pick<EarlyBody, 'run'>
@@ -47,12 +47,12 @@ export class AppFunctions {
     this.#visitor = visitor
   }
 
-  /** Whether Target may be called for this visitor; undefined while that is not known, or was not asked. */
+  /** Whether Target may be called for this visitor; undefined if `enabled` was not called or has not settled. */
   get consent (): boolean | undefined {
     return typeof this.#enabled === 'boolean' ? this.#enabled : undefined
   }
 
-  /** The functions that are not done, as names of options. */
+  /** The functions that have not settled, as names of options. */
   get pending (): string[] {
     return this.#enabled instanceof Promise ? ['enabled'] : [...this.#pending]
   }
@@ -60,7 +60,7 @@ export class AppFunctions {
   /** Calls `enabled`, once. A promise only if the app returned one; never rejects. */
   get enabled (): Promise<boolean> | boolean {
     if (this.#enabled !== undefined) return this.#enabled
-    // The function may itself ask for offers.
+    // The function may itself request offers.
     this.#enabled = false
     const enabled = this.#askConsent()
     this.#enabled = typeof enabled === 'boolean'
@@ -73,8 +73,8 @@ export class AppFunctions {
   }
 
   /**
-   * Whether Target may be called, as soon as all functions are done. Only then are their results here. A promise only if one
-   * of them needs time; never rejects.
+   * Whether Target may be called, once all functions have settled and their results are available. A promise only if one of
+   * them returned one; never rejects.
    */
   get ready (): Promise<boolean> | boolean {
     return (this.#ready ??= this.#complete())
@@ -91,7 +91,7 @@ export class AppFunctions {
       })
   }
 
-  /** Without a known answer there is no consent: what throws, rejects or is not a boolean counts as `false`. */
+  /** Calls `enabled`: if it throws, rejects or returns anything but a boolean, the result is `false`, since consent is unknown. */
   #askConsent (): Promise<boolean> | boolean {
     const { enabled, functionFailed } = this.#settings
     if (enabled === undefined) return true
@@ -113,7 +113,7 @@ export class AppFunctions {
   #callFunctions (): Promise<true> | true {
     const { visitor, context, parameters, profileParameters, report } = this.#settings
     if (visitor === undefined && context === undefined && parameters === undefined && profileParameters === undefined) return true
-    // One of them may itself ask for offers, which then wait for all.
+    // One of them may itself request offers, which then wait for all.
     this.#ready ??= Promise.resolve().then(() => this.ready)
     const pending = [
       this.#call('visitor', visitor, (details) => this.#visitor.identify(details)),
@@ -134,7 +134,7 @@ export class AppFunctions {
         this.#pending.add(name)
         return Promise.resolve(result).then(take).catch(failed).finally(() => this.#pending.delete(name))
       }
-      // Within the guard: an app may return anything.
+      // Inside the `try`: an app may return anything.
       take(result)
     } catch (error) {
       failed(error)

@@ -1,12 +1,12 @@
 /**
- * What a page hands over to Adobe's own libraries in the browser: to at.js the answer that is there already, so that it
- * asks for none itself; to VisitorAPI.js the visitor's state, so that its Analytics hits join Target's.
+ * The hand-over to Adobe's own libraries in the browser: at.js gets the response, so that it requests none itself; VisitorAPI.js
+ * gets the visitor's state, so that its Analytics hits join Target's.
  *
- * The state has what at.js 2.11 reads and nothing else. Like every at.js since 2.2, it takes a state only if `request` and
- * `response` have members; of the request it reads `requestId`, of the response `id.tntId`, the executed page load, the
- * prefetched views and the clicks beside them. Mboxes it takes out before it looks. What the server knows of the visitor,
- * such as IP, customer ids, parameters and traces, stays on the server; so do a view's parameters, which at.js would repeat
- * when it tells the view's display.
+ * The state contains what at.js 2.11 reads and nothing else. Like every at.js since 2.2, it accepts a state only if `request`
+ * and `response` have members; of the request it reads `requestId`, of the response `id.tntId`, the executed page load, the
+ * prefetched views and the clicks beside them. It removes mboxes first. The server's data about the visitor, such as IP,
+ * customer ids, parameters and traces, stays on the server; so do a view's parameters, which at.js would repeat when it reports
+ * the view's display.
  */
 import type { DeliveryRequest, DeliveryResponse, PageLoadResponse, View } from '../schema/index.ts'
 import { failure } from '../errors.ts'
@@ -16,28 +16,28 @@ import type { PendingCall } from './call.ts'
 import type { TargetPlan } from './route-config.ts'
 
 /**
- * For at.js as `window.targetGlobalSettings.serverState`. The offers in it are those of the answer, not copies.
+ * For at.js as `window.targetGlobalSettings.serverState`. Its offers are those of the response, not copies.
  *
  * Source: Adobe Target, at.js, `targetGlobalSettings()`, hybrid personalization.
  */
 export interface ServerState {
-  /** That a page load, and which views, were asked for; nothing about who asked. */
+  /** Which page load and views were requested; nothing about the visitor. */
   request: Pick<DeliveryRequest, 'requestId' | 'execute' | 'prefetch'>
-  /** The executed page load, the prefetched views, and of the visitor only the `tntId`, which at.js keeps in its cookie. */
+  /** The executed page load, the prefetched views, and the visitor's `tntId` only, which at.js keeps in its cookie. */
   response: Pick<DeliveryResponse, 'status' | 'requestId' | 'id' | 'execute' | 'prefetch'>
 }
 
 /** Options of `script()`. */
 export interface ScriptOptions {
-  /** Nonce of the page's Content-Security-Policy: base64 or base64url, as the policy itself wants it. Default: none. */
+  /** Nonce of the page's Content-Security-Policy: base64 or base64url, as required by the policy itself. Default: none. */
   nonce?: string
 }
 
 /**
- * The state of a page's calls; undefined while there is no answer, after a failure, and where at.js has nothing to apply.
+ * The state of a page's calls; undefined before the response, after a failure, and if at.js has nothing to apply.
  *
- * Where `maxWait` passed before the answer, the state is empty: the page load is counted by the server's call, which goes on,
- * and at.js would have it counted once more if it asked for itself. The page has its own content, as in all its mboxes.
+ * If `maxWait` passed before the response, the state is empty: the server's call continues and counts the page load, and at.js
+ * would have it counted twice if it requested it again. The page shows its own content, as in all its mboxes.
  */
 export function serverStateOf (calls: readonly PendingCall[]): ServerState | undefined {
   const call = callFor(calls)
@@ -48,7 +48,7 @@ export function serverStateOf (calls: readonly PendingCall[]): ServerState | und
 }
 
 /**
- * The script element; empty while there is no answer, and after a failure.
+ * The script element; empty before the response and after a failure.
  *
  * @param visitorState by organization id
  * @throws FST_TARGET_INVALID_OPTIONS if the nonce is invalid
@@ -61,7 +61,7 @@ export function createScript (calls: readonly PendingCall[], visitorState: Visit
   try {
     data = JSON.stringify({ serverState, visitorState })
   } catch {
-    // Nested deeper than it can be written: at.js asks for itself.
+    // Nested too deep to serialize: at.js makes its own request.
     return ''
   }
   const start = !hasNonce ? '<script>' : `<script nonce="${nonce}">`
@@ -69,9 +69,9 @@ export function createScript (calls: readonly PendingCall[], visitorState: Visit
 }
 
 /**
- * Runs in the page: no `<`, `>` or `&`, so that it is the same in HTML and XHTML, and nothing that a strict policy forbids.
- * Settings that cannot be added to, being frozen, are copied; what is no object cannot be settings. An error of somebody
- * else's object is shown and ends here.
+ * Runs in the page: without `<`, `>` and `&`, so that it is the same in HTML and XHTML, and without anything that a strict policy
+ * forbids. Frozen settings are copied, and anything but an object is not used as settings. Errors thrown by other scripts'
+ * objects are logged and caught here.
  */
 const TAKE_OVER = `function(s){
 var w=window,g,v;
@@ -88,8 +88,8 @@ if(v)if(v.getInstance)Object.keys(s.visitorState).forEach(function(o){v.getInsta
 }`.replaceAll('\n', '')
 
 /**
- * What ends a string in single quotes, could begin something of HTML's, or has no place in XML. JSON has escaped the other
- * control characters and lone surrogates.
+ * Characters that end a string in single quotes, could start HTML syntax, or are not allowed in XML. JSON has already escaped
+ * the other control characters and lone surrogates.
  */
 const UNSAFE = /[\\'<>&\x7f-\x9f\u2028\u2029\ufffe\uffff]/g
 
@@ -108,10 +108,10 @@ export function checkNonce (nonce: string | undefined, method: string): string |
 /** `base64-value` of Content Security Policy Level 3. */
 const isNonce = (nonce: unknown): boolean => typeof nonce === 'string' && /^[A-Za-z0-9+/_-]+={0,2}$/.test(nonce)
 
-/** The first call that asks for what at.js applies; where none does, the first. */
+/** The first call that requests something that at.js applies, else the first. */
 const callFor = (calls: readonly PendingCall[]): PendingCall | undefined => calls.find(({ plan }) => isForAtJs(plan)) ?? calls[0]
 
-/** Whether at.js finds anything in the answer. Without, it had better ask for the page load itself. */
+/** Whether at.js would find anything to apply. If not, at.js should request the page load itself. */
 function isForAtJs ({ execute, prefetch }: TargetPlan | DeliveryRequest): boolean {
   return execute?.pageLoad !== undefined || (prefetch?.views !== undefined && prefetch.views.length > 0)
 }
@@ -144,7 +144,7 @@ function createServerState ({ request, response }: Answer): ServerState {
 const pageLoadOf = (pageLoad: PageLoadResponse): PageLoadResponse => pick(pageLoad, 'options', 'metrics', 'analytics')
 const viewOf = (view: View): View => pick(view, 'name', 'state', 'options', 'metrics', 'analytics')
 
-/** The named members that are there. */
+/** The named members that are present. */
 function pick<Whole extends object, Name extends keyof Whole> (whole: Whole, ...names: Name[]): Pick<Whole, Name> {
   const part = {} as Pick<Whole, Name>
   for (const name of names) if (whole[name] !== undefined) part[name] = whole[name]

@@ -1,12 +1,12 @@
 /**
- * One of a request's calls to Target, and the asks that wait for it. It settles once and never rejects.
+ * One of a request's calls to Target, and the reads that wait for it. It settles once and never rejects.
  */
 import type { Abortable } from '../delivery/abort-listeners.ts'
 import { failure, type TargetError } from '../errors.ts'
 import type { Answer } from '../offers/offer.ts'
 import type { TargetPlan } from './route-config.ts'
 
-/** How a call ended, or why there was none. */
+/** The outcome of a call, or why there was none. */
 export type Outcome =
   | { readonly kind: 'answered', readonly answer: Answer }
   | { readonly kind: 'failed', readonly error: TargetError }
@@ -15,10 +15,10 @@ export type Outcome =
   /** Nothing was requested, and nothing can be. */
   | { readonly kind: 'not-requested' }
 
-/** The result of waiting for a call: its outcome, or that `maxWait` passed before. */
+/** The result of waiting for a call: its outcome, or that `maxWait` passed first. */
 export type Waited = Outcome | { readonly kind: 'max-wait' }
 
-/** Why a call was made: for the route's config, for `start()`, or because a handler asked for mboxes that no call had. */
+/** Why a call was made: for the route's config, for `start()`, or because a handler read mboxes that no call had. */
 export type CallKind = 'route' | 'started' | 'asked'
 
 /** One call. */
@@ -28,13 +28,13 @@ export class PendingCall {
   readonly startedAt = performance.now()
   endedAt: number | undefined
   outcome: Outcome | undefined
-  /** Of the Delivery API request, as soon as that is made. */
+  /** The id of the Delivery API request, once that is made. */
   requestId: string | undefined
   /** Set as soon as the call was sent. */
   running: Abortable | undefined
-  /** A notification waits for the answer, so the call goes on when the client leaves. */
+  /** Whether a notification waits for the response, so that the call continues if the browser disconnects. */
   needed = false
-  /** An ask gave up waiting for it. */
+  /** Whether a read stopped waiting for it. */
   maxWaitPassed = false
   #waiting: ((outcome: Outcome) => void)[] | undefined
 
@@ -54,7 +54,7 @@ export class PendingCall {
   }
 
   /**
-   * Waits for the end of a call that has not ended.
+   * Waits for the end of a call that has not settled.
    *
    * @param maxWait ms. undefined: until the call's own deadline
    * @param done called exactly once; must not throw
@@ -77,7 +77,7 @@ export class PendingCall {
     waiting.push(ended)
   }
 
-  /** Cancels the call: nothing needs it any more. */
+  /** Cancels the call, which is no longer needed. */
   abort (): void {
     if (this.outcome !== undefined) return
     this.running?.abort()

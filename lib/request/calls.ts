@@ -1,5 +1,5 @@
 /**
- * All calls of one request: which of them has what a handler asks for, when they are sent, how long they were waited for.
+ * All calls of one request: which of them has what a handler reads, when they are sent, how long the handler waited for them.
  * One object per request; it does not outlive the request, unless a call is in its grace or a notification waits for one.
  */
 import { randomUUID } from 'node:crypto'
@@ -27,9 +27,9 @@ export interface RequestCallsSettings extends DeliveryRequestSettings, AppFuncti
   client: TargetClient
   /** ms for a whole call. */
   timeout: number
-  /** ms a call may go on after its deadline. */
+  /** ms for which a call may continue after its deadline. */
   grace: number
-  /** ms an ask may hold the handler. Default: until the call's deadline. */
+  /** ms for which a read may delay the handler. Default: until the call's deadline. */
   maxWait?: number
   decisioningMethod: DecisioningMethod
   /** Whether QA links count. */
@@ -39,7 +39,7 @@ export interface RequestCallsSettings extends DeliveryRequestSettings, AppFuncti
   /** The hook in which calls start. */
   hook: string | false
   logger: Log
-  /** Called when a response is written without Fastify, or may be: its headers must be added as the head is written. */
+  /** Called if a response is or may be written without Fastify: its headers must be added as the head is written. */
   onBypass (request: FastifyRequest, reply: FastifyReply): void
   /** Called after a response to which nothing was added. */
   onBypassed (request: FastifyRequest): void
@@ -48,13 +48,13 @@ export interface RequestCallsSettings extends DeliveryRequestSettings, AppFuncti
 /** Times of a request's Target calls, in ms. */
 export interface TargetTiming {
   /**
-   * From the request's arrival to the start of the first call; undefined before. Fastify measures the arrival where it has a
-   * logger or an `onResponse` hook; elsewhere this counts from the plugin's own `onRequest` hook.
+   * From the request's arrival to the start of the first call; undefined before. Fastify measures the arrival if it has a logger
+   * or an `onResponse` hook; otherwise this counts from the plugin's own `onRequest` hook.
    */
   started: number | undefined
   /** Duration of the first call; undefined until it is answered or has failed. */
   duration: number | undefined
-  /** How long at least one ask was open, overlaps counted once: the effective Target time. */
+  /** Time during which at least one read was waiting, overlaps counted once: the effective Target time. */
   waited: number
 }
 
@@ -71,14 +71,14 @@ export class RequestCalls {
   readonly #settings: RequestCallsSettings
   readonly #request: FastifyRequest
   readonly #route: Route
-  /** Not known in hooks that come before the plugin's own. */
+  /** Unknown in hooks that run before the plugin's own. */
   #reply: FastifyReply | undefined
-  /** On the clock of `performance.now()`; as unknown as the reply. */
+  /** By `performance.now()`; unknown in the same hooks. */
   #arrival: number | undefined
   readonly #app: AppFunctions
   readonly #requests: DeliveryRequests
   readonly #calls: PendingCall[] = []
-  /** Publishes this page and its offers; undefined unless somebody subscribes. */
+  /** Publishes this page and its offers; undefined without subscribers. */
   report: PageReport | undefined
   /** Whether the response has its headers. */
   finished = false
@@ -91,11 +91,11 @@ export class RequestCalls {
   #qaVisit: QaVisit | undefined
   /** QA mode fixed by the route. */
   #routeQaMode: QAMode | undefined
-  /** The call that will ask for the mboxes that were asked for in this tick. */
+  /** The call for the mboxes that were read in this tick. */
   #gathering: { call: PendingCall, mboxes: Set<string> } | undefined
   /** Shared by all displays and clicks of the page. */
   #impressionId: string | undefined
-  /** Asks that wait, since when there are any, and the time before. */
+  /** Number of waiting reads, since when there are any, and the time before that. */
   #open = 0
   #openSince = 0
   #waited = 0
@@ -138,7 +138,7 @@ export class RequestCalls {
     return call
   }
 
-  /** The reply is known now. */
+  /** Sets the reply, once known. */
   arrive (reply: FastifyReply, arrival: number): void {
     this.#reply = reply
     this.#arrival = arrival
@@ -160,12 +160,12 @@ export class RequestCalls {
     return `config.${this.#settings.decorator} of ${this.#route.name}`
   }
 
-  /** Whether anything was sent for this request, or is to be sent, and may be. */
+  /** Whether anything was or will be sent for this request, and may be. */
   get used (): boolean {
     return this.#app.consent === true && (this.#calls.length > 0 || this.#impressionId !== undefined)
   }
 
-  /** Whether the app allows calls for this visitor, as far as that is known. Asks `enabled` if nothing has yet. */
+  /** Whether the app allows calls for this visitor, as far as known. Calls `enabled` unless that was done already. */
   get enabled (): boolean {
     return this.#app.enabled === true
   }
@@ -176,7 +176,7 @@ export class RequestCalls {
     return this.#calls.find(({ kind }) => kind !== 'asked') ?? NOT_REQUESTED
   }
 
-  /** QA mode as in the page's address or the visitor's cookie. */
+  /** QA mode from the page's address or the visitor's cookie. */
   get qaVisit (): QaVisit | undefined {
     return this.#qaVisit
   }
@@ -186,7 +186,7 @@ export class RequestCalls {
     return this.#routeQaMode ?? this.#qaVisit?.mode
   }
 
-  /** The calls so far, in the order in which they started. */
+  /** The calls so far, in order of their start. */
   get all (): readonly PendingCall[] {
     return this.#calls
   }
@@ -238,7 +238,7 @@ export class RequestCalls {
     this.#send(this.#register('started', more), more)
   }
 
-  /** The call that has something, or why there is none. */
+  /** The call that contains a place, or why there is none. */
   callWith (what: Displayed): PendingCall | Outcome {
     this.start()
     if (this.#app.consent === false) return OPTED_OUT
@@ -252,11 +252,11 @@ export class RequestCalls {
     return this.#calls.find(has) ?? NOT_REQUESTED
   }
 
-  /** The call that has an mbox: a new one, shared with the other asks of this tick, if no call has it yet. */
+  /** The call that contains an mbox: a new one, shared with the other reads of this tick, if no call has it yet. */
   callFor (mbox: string): PendingCall | Outcome {
     const known = this.callWith(mbox)
     if (this.forced(mbox) !== undefined) return known
-    // A name that the edge refuses would take all others of the tick with it.
+    // A name that the edge refuses would fail all others of the tick.
     if (typeof mbox !== 'string' || known instanceof PendingCall || !this.#mayStart || !acceptsMbox(mbox, this.#settings.report)) return known
     if (this.#app.enabled === false) return OPTED_OUT
     this.#warnOfLateAsk(mbox)
@@ -278,7 +278,7 @@ export class RequestCalls {
     if (logger.once(`late ask ${name}`)) logger.warn(warning)
   }
 
-  /** The call that has views, or why there is none. */
+  /** The call that contains views, or why there is none. */
   callWithViews (): PendingCall | Outcome {
     this.start()
     return this.#forcedCall(undefined) ?? this.#calls.find(({ plan }) => plan.views === 'all' || plan.views.size > 0) ?? NOT_REQUESTED
@@ -350,13 +350,13 @@ export class RequestCalls {
     this.#whenReady(() => this.#settings.client.notify({ key, request: this.#requests.base(qaMode), sessionId, locationHint }, notifications))
   }
 
-  /** Queues notifications of a visitor who is known, by cookies or to the app; anonymous ones are dropped. */
+  /** Queues notifications of a visitor known by cookies or to the app; those of unknown visitors are dropped. */
   notifyIfKnown (forms: readonly NotificationForm[]): void {
     if (this.#app.enabled === false) return
     this.#whenReady(() => { if (this.visitor.isKnown) this.notify(forms) })
   }
 
-  /** Runs a function when the app's functions are done, now if they are; never if Target may not be called. */
+  /** Runs a function once the app's functions have settled, now if they have; never if Target may not be called. */
   #whenReady (run: () => void): void {
     const { ready } = this.#app
     if (ready === true) run()
@@ -377,7 +377,7 @@ export class RequestCalls {
   #gather () {
     const mboxes = new Set<string>()
     const call = this.#register('asked', { mboxes, pageLoad: false, views: new Set() })
-    // Sent after the promise jobs of this tick, which may ask for more.
+    // Sent after the promise jobs of this tick, which may request more.
     queueMicrotask(() => process.nextTick(() => {
       this.#gathering = undefined
       this.#send(call, { ...call.plan, execute: { mboxes: [...mboxes].map((name, index) => ({ index, name })) } })
@@ -398,7 +398,7 @@ export class RequestCalls {
     reply.raw.once('close', () => this.#responseClosed(reply.raw))
   }
 
-  /** The reply was hijacked, or the route is known for writing its response itself. */
+  /** Handles a hijacked reply, or a route known to write its response itself. */
   #bypass (reply: FastifyReply): void {
     if (this.#bypassesFastify || this.finished) return
     this.#bypassesFastify = true
@@ -406,7 +406,7 @@ export class RequestCalls {
   }
 
   #responseClosed (raw: FastifyReply['raw']): void {
-    // An error of an earlier `onSend` hook ends a response without the other hooks, too.
+    // An error in an earlier `onSend` hook also ends a response without the other hooks.
     if (!this.finished && raw.headersSent && raw.statusCode < 500 && this.used) {
       this.#route.bypassesFastify = true
       this.#settings.onBypassed(this.#request)
@@ -415,7 +415,7 @@ export class RequestCalls {
     for (const call of this.#calls) if (!call.needed) call.abort()
   }
 
-  /** Sends a call, now unless one of the app's functions needs time. The deadline counts from now in any case. */
+  /** Sends a call, now unless one of the app's functions is pending. The deadline counts from now in any case. */
   #send (call: PendingCall, plan: TargetPlan): void {
     if (call.outcome !== undefined) return
     const timeout = plan.timeout ?? this.#settings.timeout
@@ -462,7 +462,7 @@ export class RequestCalls {
         request,
         sessionId: this.visitor.sessionId,
         locationHint: this.visitor.locationHint,
-        // Rule artifacts know nothing of QA mode.
+        // Rule artifacts do not support QA mode.
         decisioningMethod: request.qaMode !== undefined ? 'server-side' : plan.decisioningMethod ?? decisioningMethod,
         kind: 'page',
         timeout,
@@ -473,7 +473,7 @@ export class RequestCalls {
           learn(answer)
           return call.settle({ kind: 'answered', answer: untold?.restore(answer) ?? answer })
         }
-        // Target does not know the QA token (any more): without it the visitor gets offers again.
+        // Target does not know the QA token, or no longer: without it the visitor gets offers again.
         if (this.#qaVisit?.mode !== undefined && error!.meta?.status === 400) this.#qaVisit = QA_ENDED
         call.settle({ kind: 'failed', error: error! })
       })

@@ -1,9 +1,9 @@
 /**
- * From a FastifyRequest to the Delivery API's `context`.
+ * Reads the Delivery API's `context` from a FastifyRequest.
  *
  * Address, protocol, host and IP are Fastify's own view of the request, so `trustProxy` decides which headers count. All of
- * it comes from a browser, and the edge refuses a whole request for one bad field: values that it would refuse are cut or
- * left out (Delivery API 1.0: addresses are at most 4096 characters, `geo.ipAddress` must be an IP).
+ * it comes from a browser, and the edge refuses a whole request for one invalid field: values that it would refuse are cut or
+ * left out (Delivery API 1.0: addresses have at most 4096 characters, `geo.ipAddress` must be an IP).
  */
 import type { FastifyRequest } from 'fastify'
 import { decodePlaceName } from '../decisioning/place-name.ts'
@@ -18,7 +18,7 @@ export type ContextAdditions = { [Key in keyof Context]?: Context[Key] | null }
 /**
  * Reads the context of a request.
  *
- * @param additions merged over the context that is read, section by section; they win, and are passed on unchanged
+ * @param additions merged over the context section by section; they take precedence and are passed on unchanged
  */
 export function contextOf (request: FastifyRequest, additions?: ContextAdditions | null): Context {
   const headers = request.headers
@@ -40,8 +40,8 @@ export function contextOf (request: FastifyRequest, additions?: ContextAdditions
 }
 
 /**
- * The address that the browser shows. A request to a proxy has its whole address as its target (RFC 9112, 3.2.2), of which
- * Fastify knows the host already. An HTTP/1.0 client may name no host at all.
+ * The address that the browser shows. A request to a proxy has a full URL as its target (RFC 9112, 3.2.2), whose host Fastify
+ * already knows. An HTTP/1.0 client may send no host at all.
  */
 function urlOf ({ protocol, host, originalUrl }: FastifyRequest): string | undefined {
   if (originalUrl.startsWith('/') && host) return `${protocol}://${host}${originalUrl}`
@@ -54,7 +54,7 @@ function urlOf ({ protocol, host, originalUrl }: FastifyRequest): string | undef
 export function mergeContext (context: Context, additions: ContextAdditions): Context {
   const merged: Record<string, unknown> = { ...context }
   for (const [key, value] of Object.entries(additions)) {
-    // JSON of a browser may have it as an own member; assigning it would set the prototype.
+    // JSON from a browser may have it as an own member; assigning it would set the prototype.
     if (value === undefined || key === '__proto__') continue
     if (value === null) delete merged[key]
     else if (isObject(value) && isObject(merged[key])) merged[key] = { ...merged[key], ...value }
@@ -71,7 +71,7 @@ const HINT_HEADERS = [
   ['bitness', 'sec-ch-ua-bitness']
 ] as const
 
-/** Client hints are structured fields (RFC 8941): `?1` is true, a string is quoted; Target takes the two lists as sent. */
+/** Reads client hints, which are structured fields (RFC 8941): `?1` is true, strings are quoted; Target accepts the lists as sent. */
 function clientHintsOf (headers: FastifyRequest['headers']): ClientHints | undefined {
   const brands = headers['sec-ch-ua']
   // Browsers with client hints send this one with every request, the others none at all.
@@ -96,7 +96,7 @@ function unquote (value: string): string {
 }
 
 /**
- * Headers in which a CDN tells where the visitor is: Adobe's CDN, Cloudflare's "Add visitor location headers" transform,
+ * Headers with the visitor's location from CDNs: Adobe's CDN, Cloudflare's "Add visitor location headers" transform,
  * Amazon CloudFront's viewer headers, Vercel's geolocation headers.
  */
 const GEO_HEADERS = {
@@ -107,7 +107,7 @@ const GEO_HEADERS = {
   longitude: ['x-geo-longitude', 'cf-iplongitude', 'cloudfront-viewer-longitude', 'x-vercel-ip-longitude']
 } as const
 
-/** The place in a CDN's headers, if there is one. Read only with Fastify's `trustProxy`: a browser can send such headers too. */
+/** The location in a CDN's headers, if any. Read only with Fastify's `trustProxy`: a browser can send such headers too. */
 function placeOf ({ ips, headers }: FastifyRequest): Geo | undefined {
   if (ips === undefined) return undefined
   const countryCode = firstHeader(headers, GEO_HEADERS.countryCode)

@@ -1,6 +1,6 @@
 /**
  * The Delivery API request of a Fastify request: the plan of a call, completed from the request, its visitor and the app's
- * functions. What all calls of a request have in common is made once.
+ * functions. Parts shared by all calls of a request are made once.
  */
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
@@ -18,11 +18,11 @@ export interface DeliveryRequestSettings {
   warnings: Warnings
   propertyToken?: string
   environmentId?: number
-  /** Called with what was cut or left out of a request. */
+  /** Called for each value that was cut or left out of a request. */
   report: ReportLimit
 }
 
-/** Makes the Delivery API requests of one Fastify request, once the app's functions are done. */
+/** Makes the Delivery API requests of one Fastify request, once the app's functions have settled. */
 export class DeliveryRequests {
   readonly #settings: DeliveryRequestSettings
   readonly #request: FastifyRequest
@@ -62,7 +62,7 @@ export class DeliveryRequests {
   create (plan: TargetPlan, qaMode?: QAMode): DeliveryRequest {
     const request = this.base(qaMode)
     request.requestId = randomUUID()
-    // Sent from the first try on, so that a retry is not counted twice. A call is one impression.
+    // Set before the first try, so that a retry is not counted twice. A call is one impression.
     request.impressionId = request.requestId
     if (plan.members !== undefined) this.#addMembers(request, plan.members)
     if (plan.execute !== undefined) request.execute = this.#withParameters(plan.execute)

@@ -1,6 +1,6 @@
 /**
- * Finds functions of the app's that read `request.body` before Fastify has parsed it: the call to Target starts in a hook, and
- * such a function finds `undefined` there, without an error or with one that does not say why.
+ * Detects app functions that read `request.body` before Fastify has parsed it: the call to Target starts in a hook, where such
+ * a function sees `undefined`, without an error or with one that does not explain why.
  */
 import type { FastifyRequest } from 'fastify'
 import type { Log } from '../diagnostics.ts'
@@ -8,7 +8,7 @@ import type { Log } from '../diagnostics.ts'
 /** Methods whose requests have no body. */
 const WITHOUT_BODY = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 
-/** Calls of one function that are watched: a branch that reads the body may not be taken at once. */
+/** Number of calls watched per function: the first ones may not reach the branch that reads the body. */
 const WATCHED_CALLS = 20
 
 /** Watches the functions of a plugin instance. */
@@ -29,9 +29,9 @@ export class EarlyBody {
   }
 
   /**
-   * Calls a function of the app's with the request, and warns once if it reads the body too early.
+   * Calls a function of the app with the request, and warns once if it reads the body too early.
    *
-   * @param name of the option, and of the route if it is that route's
+   * @param name of the option, and of the route if the function belongs to one
    */
   run<Result> (name: string, request: FastifyRequest, ask: (request: FastifyRequest) => Result): Result {
     if (request.body !== undefined || WITHOUT_BODY.has(request.method) || (this.#hook !== 'onRequest' && this.#hook !== 'preParsing')) return ask(request)

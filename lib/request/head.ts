@@ -1,6 +1,6 @@
 /**
- * The head of a response, before it is written: Fastify's own, or the raw response's where Fastify is bypassed
- * (`reply.hijack()`, `reply.raw`, frameworks that answer themselves).
+ * The head of a response before it is written: Fastify's own, or that of the raw response if Fastify is bypassed
+ * (`reply.hijack()`, `reply.raw`, frameworks that respond themselves).
  */
 import type { FastifyReply } from 'fastify'
 
@@ -19,7 +19,7 @@ export interface Head {
 
 const linesOf = (value: unknown): string[] => value === undefined ? [] : [value].flat().map(String)
 
-/** The head that Fastify will write. Its headers replace those of the same name that others put on the raw response. */
+/** The head that Fastify will write. Its headers replace those of the same name on the raw response. */
 export class ReplyHead implements Head {
   readonly #reply: FastifyReply
 
@@ -50,7 +50,7 @@ export class ReplyHead implements Head {
   }
 
   addCookies (lines: string[]): void {
-    // Else Fastify's cookies would replace those of the raw response.
+    // Otherwise Fastify's cookies would replace those of the raw response.
     if (this.#reply.raw.hasHeader('set-cookie')) this.setCookies([...this.cookies, ...lines])
     else if (lines.length > 0) this.#reply.header('set-cookie', lines)
   }
@@ -100,8 +100,8 @@ export class RawHead implements Head {
 }
 
 /**
- * Runs a function when the head is about to be written, with all headers on the raw response. Replaces `writeHead` of this
- * response, which is too slow to be done for every page.
+ * Runs a function when the head is about to be written, with all headers on the raw response. Replaces this response's
+ * `writeHead`, which is too slow to do for every page.
  */
 export function beforeHead ({ raw }: FastifyReply, run: () => void): void {
   if (raw.headersSent) return
@@ -109,7 +109,7 @@ export function beforeHead ({ raw }: FastifyReply, run: () => void): void {
   raw.writeHead = (status: number, ...rest: unknown[]) => {
     raw.writeHead = writeHead
     const headers = rest.at(-1)
-    // writeHead() takes precedence over setHeader(), so its headers have to be there first.
+    // Headers passed to writeHead() take precedence over setHeader(), so they must be set first.
     if (typeof headers === 'object' && headers !== null) {
       rest.pop()
       for (const [name, value] of pairsOf(headers)) raw.setHeader(name, value)
@@ -120,7 +120,7 @@ export function beforeHead ({ raw }: FastifyReply, run: () => void): void {
   }
 }
 
-/** Headers as Node.js takes them: an object, pairs, or a flat list of names and values, which may repeat a name. */
+/** Headers as accepted by Node.js: an object, pairs, or a flat list of names and values, which may repeat a name. */
 function pairsOf (headers: object): Iterable<[string, string | string[]]> {
   if (!Array.isArray(headers)) return Object.entries(headers)
   const pairs = Array.isArray(headers[0]) ? headers as string[][] : headers.flatMap((name, index) => index % 2 === 0 ? [[name, headers[index + 1]]] : [])

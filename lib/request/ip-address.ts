@@ -1,4 +1,4 @@
-/** The visitor's IP address, out of the forms in which proxies write it. */
+/** Reads the visitor's IP address from the formats used by proxies. */
 import { isIP } from 'node:net'
 
 /** `203.0.113.9:51234`, `[2001:db8::1]:443` and `[2001:db8::1]`. */

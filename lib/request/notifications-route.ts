@@ -1,7 +1,7 @@
 /**
- * The `notificationsRoute` option: a route that takes clicks and displays from the scripts of a page that the server
- * rendered, and queues them for the visitor of the request. Whoever visits the site can call it, so nothing in the body says
- * who somebody is or when something happened, and only pages of the same origin are heard.
+ * The `notificationsRoute` option: a route that accepts clicks and displays from the scripts of a server-rendered page, and
+ * queues them for the visitor of the request. Anyone can call it, so the body cannot specify a visitor or a time, and only
+ * pages of the same origin are accepted.
  */
 import type { FastifyInstance, FastifyRequest, RegisterOptions } from 'fastify'
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
@@ -12,14 +12,14 @@ import type { NotificationForm } from '../offers/notifications.ts'
 import { problemIn, strict } from '../validation.ts'
 import { documented, isSameOrigin, unchecked, type RouteSettings } from './own-route.ts'
 
-/** What is taken; bytes. */
+/** Maximum size of a body in bytes. */
 const BODY_LIMIT = 16 * 1024
 const MAX_ENTRIES = 50
 
 const Token = Type.String({ minLength: 1, maxLength: 2000 })
 const State = Type.Optional(Token)
 
-/** One click or display at one place; `place` has the members that name it. */
+/** One click or display at one place; `place` has the members that identify it. */
 const at = <Place extends Record<string, TSchema>>(place: Place) => Type.Object({
   type: MetricType,
   tokens: Type.Array(Token, { minItems: 1, maxItems: MAX_ENTRIES }),
@@ -46,7 +46,7 @@ export interface NotificationsRouteOptions extends RouteSettings {
 }
 
 /**
- * Adds the route, in a scope of its own: the app's content type parsers stay as they are.
+ * Adds the route, in a separate scope: the app's content type parsers stay unchanged.
  *
  * It answers 204 once the notifications are queued, whatever becomes of them; 403 to other origins, 400 to a body that is
  * none of the above, 413 past 16 KiB, 415 to content types other than JSON and text (which `sendBeacon` sends).
@@ -76,9 +76,9 @@ export function addNotificationsRoute (app: FastifyInstance, { path, schema, sco
 }
 
 /**
- * Checked here and not by the app's validator, which may strip or convert what is to be refused.
+ * Checks the body here rather than with the app's validator, which may strip or convert what must be refused.
  *
- * @throws FST_TARGET_INVALID_NOTIFICATIONS naming the place, and nothing that the browser wrote
+ * @throws FST_TARGET_INVALID_NOTIFICATIONS naming the place, without any content of the body
  */
 function checked (body: unknown): NotificationsBody {
   if (Value.Check(NotificationsBody, body)) return body

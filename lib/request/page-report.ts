@@ -1,6 +1,6 @@
 /**
- * What the channels `fastify-adobe-target:offer` and `fastify-adobe-target:page` publish about one page. Made only when one of
- * them has a subscriber as the page begins; without, a page pays for two reads.
+ * Messages of the channels `fastify-adobe-target:offer` and `fastify-adobe-target:page` about one page. Created only if one of
+ * them has a subscriber when the page begins; otherwise the cost is two reads.
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -11,13 +11,13 @@ import type { ResponseTokens } from '../schema/index.ts'
 import { LOCATION_HINT_COOKIE, QA_MODE_COOKIE, TARGET_COOKIE } from '../visitor/cookies.ts'
 import { PendingCall, type Outcome } from './call.ts'
 
-/** What a page knows of itself when it is published. */
+/** Data of a page at the time it is published. */
 export interface ReportedPage {
   readonly calls: readonly PendingCall[]
   readonly timing: PageMessage['timing']
 }
 
-/** Publishes what a handler got for its wait. */
+/** Publishes an offer that a handler waited for. */
 export type OfferPublisher = (what: Displayed, offer: Offer<unknown, unknown>) => void
 
 /** Publishes the offers of one page, and the page when it ends. */
@@ -40,17 +40,17 @@ export class PageReport {
     reply.raw.once('finish', end).once('close', end)
   }
 
-  /** The report of a page, if anybody subscribes. */
+  /** The report of a page; undefined without subscribers. */
   static for (request: FastifyRequest, reply: FastifyReply, arrivedAt: number, page: () => ReportedPage): PageReport | undefined {
     return channels.offer.hasSubscribers || channels.page.hasSubscribers ? new PageReport(request, reply, arrivedAt, page) : undefined
   }
 
-  /** Notifications were queued. */
+  /** To be called when notifications were queued. */
   queued (notifications: readonly { readonly id: string }[]): void {
     for (const { id } of notifications) this.#notifications.push(id)
   }
 
-  /** A handler begins to wait for offers of a call; they are published in its async context. */
+  /** To be called when a handler starts waiting for offers of a call; they are published in its async context. */
   waitsFor (call: PendingCall | Outcome): OfferPublisher {
     const scope = new AsyncResource('FASTIFY_ADOBE_TARGET_OFFER')
     const since = performance.now()
@@ -97,14 +97,14 @@ function describeCall ({ requestId, outcome, startedAt, endedAt, plan }: Pending
   return outcome?.kind === 'failed' ? { ...call, error: outcome.error } : call
 }
 
-/** An activity or experience by its response tokens. */
+/** An activity or experience from its response tokens. */
 function named (tokens: ResponseTokens, what: 'activity' | 'experience'): { id?: string, name?: string } | undefined {
   const { [`${what}.id`]: id, [`${what}.name`]: name } = tokens as Record<string, unknown>
   if (id === undefined && name === undefined) return undefined
   return { ...(id !== undefined && { id: String(id) }), ...(name !== undefined && { name: String(name) }) }
 }
 
-/** A second client of an app has its client code behind the name. */
+/** A second client of an app appends its client code to the name. */
 const isTargetCookie = (name: string) => name === QA_MODE_COOKIE ||
   [TARGET_COOKIE, LOCATION_HINT_COOKIE].some((own) => name === own || name.startsWith(`${own}_`))
 

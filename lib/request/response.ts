@@ -1,8 +1,8 @@
 /**
  * The response of a request that used Target: cookies, `Cache-Control` in QA mode, `Server-Timing`.
  *
- * They are added in the last `onSend` hook of a route. Where that does not run, or other hooks come after it, they are added
- * as the head is written: on 404s, on routes that were added before the plugin, and where Fastify is bypassed.
+ * They are added in the last `onSend` hook of a route. If that does not run, or other hooks come after it, they are added as the
+ * head is written: on 404s, on routes that were added before the plugin, and if Fastify is bypassed.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Warnings } from '../client/warnings.ts'
@@ -14,7 +14,7 @@ import { beforeHead, RawHead, ReplyHead, type Head } from './head.ts'
 import { CDN_HEADERS, isSharedCacheable, NGINX_HEADER } from './shared-cache.ts'
 import type { RequestState } from './state.ts'
 
-/** Settings of the plugin that concern responses. */
+/** The plugin's settings for responses. */
 export interface ResponseSettings {
   /** What `health()` warns of. */
   warnings: Warnings
@@ -41,12 +41,12 @@ export class Responses {
     this.#serialize = settings.cookies === false ? undefined : cookieSerializer(settings.cookies)
   }
 
-  /** Adds the headers to a reply. To be called when no other hook comes after. */
+  /** Adds the headers to a reply. To be called after all other hooks. */
   finish (request: FastifyRequest, reply: FastifyReply): void {
     this.#finish(request, new ReplyHead(reply))
   }
 
-  /** Adds the headers as the head is written, if there may be any. */
+  /** Adds the headers, if any, as the head is written. */
   finishWithHead (request: FastifyRequest, reply: FastifyReply): void {
     if (this.#state.existing(request) === undefined && !this.#isQaLink(request)) return
     beforeHead(reply, () => {
@@ -65,7 +65,7 @@ export class Responses {
     this.#writeCookies(request, new RawHead(reply))
   }
 
-  /** Logs that a response went out without the hooks, and so without cookies. */
+  /** Logs that a response was sent without the hooks, and so without cookies. */
   bypassed (request: FastifyRequest): void {
     if (this.#serialize === undefined || this.#state.visitor(request).written) return
     this.#settings.logger.warnOnce(`the response of ${nameOf(request)} bypassed Fastify (reply.raw), so the visitor's cookies were not written. ` +
@@ -87,7 +87,7 @@ export class Responses {
     else this.#writeCookies(request, head)
   }
 
-  /** The QA mode that the response is to keep. A link may lead to a page without offers, or to a redirect that drops the query string. */
+  /** The QA mode to keep in the cookie. A link may lead to a page without offers, or to a redirect that drops the query string. */
   #qaVisitOf (request: FastifyRequest, calls: RequestCalls | undefined): QaVisit | undefined {
     if (calls?.used === true) return calls.qaVisit
     if (!this.#isQaLink(request)) return undefined
@@ -119,7 +119,7 @@ export class Responses {
     head.addCookies(lines)
   }
 
-  /** The cookies may be there already, by `writeCookies()` or another instance of the plugin. */
+  /** Removes cookies that `writeCookies()` or another instance of the plugin has already added. */
   #removeCookies (request: FastifyRequest, head: Head): void {
     const { visitor, written } = this.#state.visitor(request)
     if (!written) return
@@ -127,7 +127,7 @@ export class Responses {
     head.setCookies(head.cookies.filter((line) => !names.includes(line.split('=', 1)[0]!)))
   }
 
-  /** Whether caches may give a response to others, which is logged once per route. */
+  /** Whether caches may serve a response to other visitors, which is logged once per route. */
   #isForAll (request: FastifyRequest, head: Head): boolean {
     const { method, headers } = request
     if (!isSharedCacheable(method, headers.authorization !== undefined, head)) return false
@@ -147,7 +147,7 @@ function makePrivate (head: Head): void {
 
 const nameOf = ({ method, routeOptions: { url } }: FastifyRequest): string => `${method} ${url ?? '(404)'}`
 
-/** The hints that Target reads, beside those that browsers send anyway (Client Hints Infrastructure, UA Client Hints). */
+/** The hints that Target reads, besides those that browsers always send (Client Hints Infrastructure, UA Client Hints). */
 const CLIENT_HINTS = ['Sec-CH-UA-Model', 'Sec-CH-UA-Platform-Version', 'Sec-CH-UA-Full-Version-List', 'Sec-CH-UA-Arch', 'Sec-CH-UA-Bitness']
 
 /** Adds `Accept-CH`, after the app's own. */

@@ -1,5 +1,5 @@
 /**
- * A route's `config.target`, compiled: what to ask, numbered and indexed, so that a request only has to send it.
+ * A route's `config.target`, compiled: numbered and indexed, so that a request only has to send it.
  */
 import type { FastifyRequest } from 'fastify'
 import { Type } from '@sinclair/typebox'
@@ -10,7 +10,7 @@ import { acceptableDetails, acceptableMboxes, MAX_MBOX_NAME, MAX_VIEW_NAME, type
 import { failure } from '../errors.ts'
 import { check, invalid, Milliseconds, strict, subjectName, type Subject } from '../validation.ts'
 
-/** An mbox to ask for: its name, or the Delivery API's request for it. */
+/** An mbox to request: its name, or the Delivery API's request for it. */
 export type MboxForm = string | MboxRequest
 
 /** Members of the Delivery API request that a route may fix. */
@@ -18,11 +18,11 @@ type FixedMembers = Pick<DeliveryRequest, 'context' | 'property' | 'environmentI
 
 /** A request in full. */
 export interface RequestForm extends Partial<FixedMembers> {
-  /** Decided and counted when answered. */
+  /** Decided and counted when Target responds. */
   execute?: { pageLoad?: NonNullable<ExecuteRequest['pageLoad']>, mboxes?: MboxForm[] }
   /** Decided now, counted when a display is notified. */
   prefetch?: { pageLoad?: NonNullable<PrefetchRequest['pageLoad']>, views?: (string | ViewRequest)[], mboxes?: MboxForm[] }
-  /** ms that asking may hold the handler. Default: the plugin's. */
+  /** ms for which a read may delay the handler. Default: the plugin's. */
   maxWait?: number
   /** ms for the whole call. Default: the plugin's. */
   timeout?: number
@@ -30,10 +30,10 @@ export interface RequestForm extends Partial<FixedMembers> {
   decisioningMethod?: DecisioningMethod
 }
 
-/** What to ask: a list of mboxes to execute, or a request in full. */
+/** What to request: a list of mboxes to execute, or a request in full. */
 export type TargetRequestForm = MboxForm[] | RequestForm
 
-/** `config.target`: what to ask, per request if it is a function; `true` for the default request, `false` for nothing. */
+/** `config.target`: what to request, per request if it is a function; `true` for the default request, `false` for nothing. */
 export type TargetRouteConfig = boolean | TargetRequestForm | ((request: FastifyRequest) => TargetRequestForm)
 
 /** A compiled request. Shared by all requests of a route, so never written to. */
@@ -56,7 +56,7 @@ export interface TargetPlan {
 export type RoutePlan =
   /** Never. */
   | { readonly kind: 'off' }
-  /** Only when a handler asks for something. */
+  /** Only when a handler reads something. */
   | { readonly kind: 'on-demand' }
   /** For each request, always the same. */
   | { readonly kind: 'fixed', readonly plan: TargetPlan }
@@ -93,8 +93,8 @@ const FORMS = 'a list of mboxes, an object { execute, prefetch, … } or a funct
  * Compiles a request.
  *
  * @param subject names the form in an error, e.g. `config.target of GET /`
- * @param report for a form that is made per request: values that come with a request are cut or left out and reported,
- *   so that one bad mbox or parameter does not take its neighbours with it
+ * @param report for a form that is made per request: values that the edge would refuse are cut or left out and reported, so that
+ *   one invalid mbox or parameter does not affect the others
  * @throws FST_TARGET_INVALID_OPTIONS
  */
 export function compileRequest (form: TargetRequestForm, subject: Subject, report?: ReportLimit): TargetPlan {
@@ -132,7 +132,7 @@ export function compileRequest (form: TargetRequestForm, subject: Subject, repor
   }
 }
 
-/** Leaves out of a form what the edge would refuse. What is not a request at all is left for the check. */
+/** Removes parts of a form that the edge would refuse. A form that is not a request at all is left for the check. */
 function acceptableForm (form: RequestForm, report: ReportLimit): RequestForm {
   const part = <Part extends RequestForm['execute'] & RequestForm['prefetch']>(given: Part): Part => {
     if (typeof given !== 'object' || given === null) return given
@@ -152,7 +152,7 @@ function acceptableForm (form: RequestForm, report: ReportLimit): RequestForm {
   }
 }
 
-/** Gives every mbox an object and an index; two that are asked for at one index could not be told apart in the answer. */
+/** Converts mboxes to objects with unique indexes: two with the same index could not be distinguished in the response. */
 function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, subject: Subject): { mboxes?: MboxRequest[] } {
   if (mboxes === undefined) return {}
   const indexes = new Set<number>()
@@ -161,7 +161,7 @@ function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, subject: 
     mboxes: mboxes.map((form, position) => {
       const { index: given, ...rest } = typeof form === 'string' ? { index: undefined, name: form } : form
       let index = given ?? position
-      // The position, unless another mbox was given that index.
+      // The position, unless another mbox has that index.
       if (given === undefined) while (taken.has(index)) index++
       taken.add(index)
       const mbox = { index, ...rest }
@@ -173,7 +173,7 @@ function numbered (mboxes: MboxForm[] | undefined, names: Set<string>, subject: 
   }
 }
 
-/** Refuses at registration what could not be sent. */
+/** Refuses at registration what cannot be serialized. */
 function checkJson (plan: Pick<TargetPlan, 'execute' | 'prefetch'>, subject: Subject): void {
   try {
     JSON.stringify(plan)
@@ -182,7 +182,7 @@ function checkJson (plan: Pick<TargetPlan, 'execute' | 'prefetch'>, subject: Sub
   }
 }
 
-/** A plan without the mboxes that some call has already; undefined when nothing is left to ask. */
+/** A plan without the mboxes that a call already has; undefined if nothing is left to request. */
 export function withoutMboxes (plan: TargetPlan, isKnown: (mbox: string) => boolean): TargetPlan | undefined {
   const mboxes = new Set([...plan.mboxes].filter((name) => !isKnown(name)))
   if (mboxes.size === plan.mboxes.size) return plan
@@ -200,7 +200,7 @@ export function withoutMboxes (plan: TargetPlan, isKnown: (mbox: string) => bool
 /**
  * Compiles a route's `config.target`.
  *
- * @param defaults `request`: used for `true`, and with `global` where there is no config
+ * @param defaults `request`: used for `true`, and with `global` for routes without a config
  * @param name of the decorator
  * @param route for errors, e.g. `GET /`
  * @throws FST_TARGET_INVALID_OPTIONS naming the route
@@ -229,7 +229,7 @@ export function compileForm (form: unknown, subject: Subject, report: ReportLimi
 /** The call starts in the hook, so its request must be known there. */
 function synchronous (form: TargetRequestForm | PromiseLike<unknown>, subject: Subject): TargetRequestForm {
   if (typeof (form as PromiseLike<unknown> | undefined | null)?.then !== 'function') return form as TargetRequestForm
-  // Its error, if it is to have one, is not the point.
+  // A rejection of the ignored promise must not go unhandled.
   Promise.resolve(form).catch(() => {})
   throw failure('FST_TARGET_INVALID_OPTIONS', `${subjectName(subject)} must be the request itself, not a promise; load what it needs in an earlier hook, and register the plugin with \`hook: 'preHandler'\``)
 }

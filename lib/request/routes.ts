@@ -14,14 +14,14 @@ export interface Route {
   /** For messages: `GET /`. */
   readonly name: string
   readonly plan: RoutePlan
-  /** Whether it has the hook that comes after all other `onSend` hooks. Routes that were added before the plugin have not. */
+  /** Whether it has the hook that runs after all other `onSend` hooks. Routes that were added before the plugin do not. */
   readonly hasLastHook: boolean
   readonly isNotFound: boolean
   /** Whether it was seen to write a response without Fastify's hooks. */
   bypassesFastify: boolean
 }
 
-/** Settings of the plugin that concern all routes. */
+/** The plugin's settings for all routes. */
 export interface RoutesSettings {
   /** Name of the decorator, and of the member of the routes' config. */
   decorator: string
@@ -30,7 +30,7 @@ export interface RoutesSettings {
   /** Whether routes without a config get the default request. */
   global: boolean
   logger: Log
-  /** Called with what was cut or left out of a request. */
+  /** Called for each value that was cut or left out of a request. */
   report: ReportLimit
   /** Called with each plan. */
   onPlan (plan: RoutePlan): void
@@ -40,9 +40,9 @@ export interface RoutesSettings {
 export class Routes {
   readonly #settings: RoutesSettings
   readonly #ROUTE: symbol
-  /** 404s start nothing by themselves, also with `global`. */
+  /** 404s start no call by themselves, even with `global`. */
   readonly #notFound = routeOf('404', ON_DEMAND, { isNotFound: true })
-  /** Members of configs, or options of routes, whose names are not what was meant. */
+  /** Members of route configs, or route options, that are probably misspelt or misplaced. */
   readonly #misplaced: { member: string, warning: string }[] = []
   #misconfigured: Error | undefined
 
@@ -56,7 +56,7 @@ export class Routes {
     return this.#misconfigured
   }
 
-  /** Compiles the config of a route that is being added, and keeps it there. */
+  /** Compiles the config of a route that is being added, and stores it there. */
   add (route: RouteOptions): void {
     const config = route.config as Record<string, unknown> | undefined
     const name = `${String(route.method)} ${route.url}`
@@ -80,7 +80,7 @@ export class Routes {
     return request.method === 'HEAD' && isAddedByFastify(request) ? { ...route, plan: OFF } : route
   }
 
-  /** Logs configs that are not where they were meant to be. Names of other decorators are none of this plugin's. */
+  /** Logs misplaced configs. Names of other decorators are ignored. */
   warnOfMisplaced (isDecorator: (name: string) => boolean): void {
     for (const { member, warning } of this.#misplaced) if (!isDecorator(member)) this.#settings.logger.warnOnce(warning)
   }
@@ -122,9 +122,9 @@ export const OUTSIDE: Route = { name: 'a route outside the plugin\'s scope', pla
 const routeOf = (name: string, plan: RoutePlan, { hasLastHook = false, isNotFound = false } = {}): Route => ({ name, plan, hasLastHook, isNotFound, bypassesFastify: false })
 
 /**
- * Whether Fastify itself added the route of a request, as it adds HEAD for every GET. Fastify's word for it is not public,
- * and nothing public tells such a route from one of the app's own (they may share handler, config and URL): a test holds
- * this to the Fastify that is installed, and an unknown Fastify makes it an own route.
+ * Whether Fastify itself added the route of a request, as it adds HEAD for every GET. Fastify's marker is not public, and
+ * nothing public distinguishes such a route from one of the app's own (they may share handler, config and URL): a test checks
+ * this against the installed Fastify, and with an unknown Fastify the route counts as the app's own.
  */
 function isAddedByFastify (request: FastifyRequest): boolean {
   const context = bySymbol(request, 'fastify.context')

@@ -1,6 +1,6 @@
 /**
- * Whether a shared cache may keep a response and give it to others: by RFC 9111, and by the headers that CDNs obey before
- * `Cache-Control` (RFC 9213 and its forerunners).
+ * Whether a shared cache may store a response and serve it to others: by RFC 9111, and by the headers that CDNs prefer to
+ * `Cache-Control` (RFC 9213 and its predecessors).
  */
 
 /** The head of a response. */
@@ -9,7 +9,7 @@ export interface CacheableHead {
   get (name: string): unknown
 }
 
-/** Headers for CDNs alone. Each replaces `Cache-Control` and `Expires` for the caches that know it. */
+/** Headers for CDNs only. Each replaces `Cache-Control` and `Expires` for the caches that support it. */
 export const CDN_HEADERS = [
   'cdn-cache-control', 'surrogate-control', 'cloudflare-cdn-cache-control', 'vercel-cdn-cache-control', 'netlify-cdn-cache-control',
   'fastly-cache-control', 'akamai-cache-control', 'edge-control', 'x-litespeed-cache-control'
@@ -24,7 +24,7 @@ const HEURISTICALLY_CACHEABLE = [200, 203, 204, 206, 300, 301, 308, 404, 405, 41
 type Directives = Map<string, string | undefined>
 
 /**
- * Whether any shared cache may serve a response to somebody else without asking the origin.
+ * Whether any shared cache may serve a response to others without revalidation.
  *
  * @param authorized whether the request has an `Authorization` header
  */
@@ -44,7 +44,7 @@ export function isSharedCacheable (method: string, authorized: boolean, head: Ca
 
 const isFreshForNginx = (value: string): boolean => value.startsWith('@') ? Number(value.slice(1)) * 1000 > Date.now() : Number(value) > 0
 
-/** RFC 9213: without a lifetime of its own, a CDN keeps what is declared public. */
+/** RFC 9213: without an explicit lifetime, a CDN stores responses declared public. */
 function isFreshForCdn (directives: Directives): boolean {
   if (isKeptBack(directives)) return false
   return directives.has('public') || isPositive(directives, 's-maxage') || isPositive(directives, 'max-age') || isPositive(directives, 'cache-maxage') || isServedStale(directives)
@@ -59,11 +59,11 @@ function isFresh (directives: Directives, authorized: boolean, head: CacheableHe
   if (directives.has('max-age')) return isPositive(directives, 'max-age')
   const expires = textOf(head.get('expires'))
   if (expires !== '') return Date.parse(expires) > Date.now()
-  // Section 4.2.2. Caches do so with a `Last-Modified` to go by; without, they leave what is not marked alone.
+  // Section 4.2.2. In practice, caches do so only with a `Last-Modified`.
   return head.get('last-modified') !== undefined && HEURISTICALLY_CACHEABLE.includes(head.status)
 }
 
-/** Not kept, or not given to others without asking the origin. With a list of fields, a directive concerns those alone. */
+/** Not stored, or not served to others without revalidation. With a list of fields, a directive concerns only those. */
 const isKeptBack = (directives: Directives): boolean =>
   directives.has('no-store') || ['private', 'no-cache'].some((name) => directives.has(name) && concernsCookies(directives.get(name)))
 
@@ -72,10 +72,10 @@ const concernsCookies = (fields: string | undefined): boolean => fields === unde
 /** RFC 5861. */
 const isServedStale = (directives: Directives): boolean => isPositive(directives, 'stale-while-revalidate')
 
-/** Some CDNs take lifetimes with a unit: `max-age=5m`. */
+/** Some CDNs accept lifetimes with a unit: `max-age=5m`. */
 const isPositive = (directives: Directives, name: string): boolean => Number.parseFloat(directives.get(name) ?? '') > 0
 
-/** Names in lower case, with their values out of the quotes. */
+/** Names in lower case, with unquoted values. */
 function directivesOf (value: unknown): Directives {
   const directives: Directives = new Map()
   if (value === undefined) return directives

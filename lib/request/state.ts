@@ -1,5 +1,5 @@
 /**
- * What a plugin instance keeps on each request. All of it is made only when something needs it, and goes with the request.
+ * State that a plugin instance keeps on each request. All of it is created on demand, and released with the request.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Visitor, type VisitorSettings } from '../visitor/visitor.ts'
@@ -10,7 +10,7 @@ import { RequestTarget, type RequestTargetSettings } from './target.ts'
 /** Requests have the symbols of each instance. */
 type Decorated = FastifyRequest & Record<symbol, unknown>
 
-/** A visitor, and whether the cookies were written: once, whichever instance comes first. */
+/** A visitor, and whether the cookies were written: only once, by the first instance. */
 export interface SharedVisitor {
   readonly visitor: Visitor
   written: boolean
@@ -47,11 +47,11 @@ export class RequestState {
     this.#ROUTE = symbol('route')
     this.#CALLS = symbol('calls')
     this.#TARGET = symbol('target')
-    // Shared by all instances of the plugin with one client code: one person has one session.
+    // Shared by all instances of the plugin with the same client code: one person has one session.
     this.#VISITOR = Symbol.for(`fastify-adobe-target:visitor:${settings.clientCode}`)
   }
 
-  /** Makes room on the app's requests, so that they keep their shape. */
+  /** Decorates the app's requests, so that they keep their shape. */
   decorate (app: FastifyInstance): void {
     for (const symbol of [this.#REPLY, this.#ROUTE, this.#CALLS, this.#TARGET, this.#VISITOR]) {
       if (!app.hasRequestDecorator(symbol)) app.decorateRequest(symbol, null)
@@ -60,8 +60,8 @@ export class RequestState {
   }
 
   /**
-   * Keeps what only a hook knows. The plugin's `onRequest` hook does not run for a request that an earlier hook refuses, and
-   * such a hook or an error handler may need offers before.
+   * Keeps values that are known only in a hook. The plugin's `onRequest` hook does not run for a request that an earlier hook
+   * refuses, and such a hook or an error handler may still need offers.
    */
   arrive (request: FastifyRequest, reply: FastifyReply): void {
     const decorated = request as Decorated
@@ -72,7 +72,7 @@ export class RequestState {
     if (calls !== undefined) calls.arrive(reply, decorated[this.#ARRIVAL] as number)
   }
 
-  /** The route of a request, kept from the beginning: `callNotFound()` makes the request a 404, while the reply stays the route's. */
+  /** The route of a request, kept from the start: `callNotFound()` makes the request a 404, while the reply stays the route's. */
   route (request: FastifyRequest): Route {
     const decorated = request as Decorated
     return (decorated[this.#ROUTE] ??= this.#routes.of(request)) as Route

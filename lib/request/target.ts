@@ -1,5 +1,5 @@
 /**
- * `request.target`, the public API of a request: reads offers out of its calls, with fallbacks where there is none.
+ * `request.target`, the public API of a request: reads offers from its calls, with fallbacks if there are none.
  */
 import type { AttributesExpectation, AttributesFor } from '../offers/attributes.ts'
 import type { DeliveryResponse, MboxResponse, PageLoadResponse, QAMode, View } from '../schema/index.ts'
@@ -27,7 +27,7 @@ export interface RequestTargetSettings extends MboxSettings {
   logger: Log
   /** Name of the decorator. */
   decorator: string
-  /** Called with what was cut or left out of a request. */
+  /** Called for each value that was cut or left out of a request. */
   report: ReportLimit
 }
 
@@ -47,26 +47,26 @@ export class RequestTarget {
   }
 
   /**
-   * Content of the first option that has any, over all entries of that name, executed before prefetched: a string for
+   * Content of the first option that has any, among all entries of that name, executed before prefetched: a string for
    * html, an object for json, a list for actions, a URL for redirect (see `offer().type`). Never rejects.
    *
-   * @param fallback what to resolve with where Target has no content that fits. Default: as declared in the option `mboxes`
+   * @param fallback used if Target has no valid content. Default: as declared in the option `mboxes`
    */
   content<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxContent<Name> | Fallback> {
     return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => this.#mboxOffer(mbox, waited, fallback).content) as Promise<MboxContent<Name> | Fallback>
   }
 
   /**
-   * The whole offer of an mbox. Asking twice gives the same answer without a second call; an mbox that was not in the
-   * route's config is asked for in one more call, with all others asked for in the same tick. Never rejects.
+   * The whole offer of an mbox. Reading it twice returns the same response without a second call; an mbox that is not in the
+   * route's config is requested in one more call, with all others read in the same tick. Never rejects.
    */
   offer<Name extends MboxName, Fallback = MboxOtherwise<Name>> (mbox: Name, fallback?: Fallback): Promise<MboxOffer<MboxContent<Name>, Fallback>> {
     return this.#ask(mbox, this.#calls.callFor(mbox), (waited) => ({ mbox, ...this.#mboxOffer(mbox, waited, fallback) })) as Promise<MboxOffer<MboxContent<Name>, Fallback>>
   }
 
   /**
-   * Content for HTML: that of an html offer, and the fallback for every other kind (an object, a list of actions, a URL) and
-   * where Target has none. Never rejects.
+   * Content for HTML: that of an html offer, and the fallback for every other kind (an object, a list of actions, a URL) or if
+   * Target has none. Never rejects.
    *
    * @param fallback default: as declared in the option `mboxes` if that is a string, else an empty string
    */
@@ -111,7 +111,7 @@ export class RequestTarget {
     return await this.#ask(what, this.#calls.callWith(what), (waited) => ({ view: name, ...this.#placeOffer(waited, fallback as Fallback, viewEntries(name)) }))
   }
 
-  /** All prefetched views; empty when there are none or the call failed. Never rejects. */
+  /** All prefetched views; empty if there are none or the call failed. Never rejects. */
   async views (): Promise<ViewOffer[]> {
     const call = this.#calls.callWithViews()
     const publish = this.#calls.report?.waitsFor(call)
@@ -125,7 +125,7 @@ export class RequestTarget {
   }
 
   /**
-   * The SDK's `getOffers` result of the first call that was configured or started; mboxes asked for later are not in it.
+   * The SDK's `getOffers` result of the first call that was configured or started, without mboxes requested later.
    *
    * @throws (rejects) an error of this package; INVALID_REQUEST if nothing was requested, or nothing may be
    */
@@ -140,10 +140,10 @@ export class RequestTarget {
   }
 
   /**
-   * Starts the call now: the route's, for `hook: false`, and one for what a request asks beyond it.
+   * Starts the call now: the route's, for `hook: false`, and one for what a request adds to it.
    *
    * @param request as in the route's config
-   * @throws FST_TARGET_INVALID_OPTIONS when the request is malformed
+   * @throws FST_TARGET_INVALID_OPTIONS if the request is malformed
    */
   start (request?: TargetRequestForm): this {
     this.#calls.start()
@@ -152,22 +152,22 @@ export class RequestTarget {
   }
 
   /**
-   * Queues a display, to be sent after the response; at once, also before the answer is there. Prefetched content needs
-   * it; what was executed is counted already, so there it does nothing, nor where the content did not fit what was declared
-   * in `mboxes`, so that the page shows a fallback. Never throws.
+   * Queues a display, to be sent after the response; returns immediately, even before Target's response. Needed for prefetched
+   * content. Does nothing for executed content, which is already counted, and for content that failed validation against
+   * `mboxes`, since the page shows a fallback. Never throws.
    */
   displayed (what: Displayed): void {
     this.#notifyFrom('displayed', what, (response, what) => typeof what === 'string' && !this.#mboxes.shows(what, response) ? [] : displayNotifications(response, what))
   }
 
-  /** Queues a click, likewise. */
+  /** Queues a click, in the same way. */
   clicked (what: Displayed): void {
     this.#notifyFrom('clicked', what, clickNotifications)
   }
 
   /**
-   * Queues notifications of one's own. A missing `id`, `timestamp` or `impressionId` is filled in; one that is neither a
-   * display nor a click is logged and left out. Never throws.
+   * Queues custom notifications. A missing `id`, `timestamp` or `impressionId` is filled in; one that is neither a display nor a
+   * click is logged and left out. Never throws.
    */
   notify (notification: NotificationForm | NotificationForm[]): void {
     const forms = Array.isArray(notification) ? notification : [notification]
@@ -178,12 +178,12 @@ export class RequestTarget {
   }
 
   /**
-   * Queues a conversion of this visitor: Target counts a display of the mbox, and the order. Sent after the response, tried
-   * again like every notification, and the same in every decisioning method. Never throws; what is wrong is left out with one
+   * Queues a conversion of this visitor: Target counts a display of the mbox, and the order. Sent after the response, retried
+   * like every notification, and the same with every decisioning method. Never throws; invalid parts are left out with one
    * warning, and the rest counts.
    *
-   * @param mbox name of the mbox that the success metric of an activity looks for; at most 250 characters
-   * @param conversion an order, a product, parameters. Among the parameters the names of at.js's `trackEvent` are understood:
+   * @param mbox name of the mbox in the success metric of an activity; at most 250 characters
+   * @param conversion an order, a product, parameters. Parameters may have the names of at.js's `trackEvent`:
    *   `orderId`, `orderTotal`, `productPurchasedId`, `productId`, `categoryId` and `profile.…`
    */
   converted (mbox: string, conversion?: Conversion): void {
@@ -191,8 +191,8 @@ export class RequestTarget {
   }
 
   /**
-   * Queues attributes for this visitor's profile, likewise; audiences see them from the next call on. They are sent with an mbox
-   * of their own, `profile-update`.
+   * Queues attributes for this visitor's profile, in the same way; audiences use them from the next call on. They are sent with
+   * a separate mbox, `profile-update`.
    *
    * @param attributes by name; at most 50, with names of 128 and values of 256 characters
    */
@@ -216,7 +216,7 @@ export class RequestTarget {
     try {
       if (!isNotificationForm(form)) return undefined
       const accepted = acceptableNotification(form, report)
-      // One that cannot be sent would take others of its batch with it.
+      // One that cannot be serialized would fail others of its batch.
       JSON.stringify(accepted)
       return accepted
     } catch {
@@ -225,17 +225,17 @@ export class RequestTarget {
   }
 
   /**
-   * For at.js 2.2 and later, as `window.targetGlobalSettings.serverState`: what it applies, the executed page load and the
-   * prefetched views, of the first call that asks for them, and nothing private. undefined before the answer, after a
-   * failed one, and where neither was asked for.
+   * For at.js 2.2 and later, as `window.targetGlobalSettings.serverState`: the executed page load and the prefetched views of the
+   * first call that requests them, which at.js applies, and nothing private. Undefined before the response, after a failed call,
+   * and if neither was requested.
    */
   serverState (): ServerState | undefined {
     return serverStateOf(this.#calls.all)
   }
 
   /**
-   * For VisitorAPI.js: `Visitor.getInstance('<organization id>', { serverState })`. With the supplemental data id of the
-   * page's calls once there is one, and the customer ids that the app gave in the Visitor API form.
+   * For VisitorAPI.js: `Visitor.getInstance('<organization id>', { serverState })`. Contains the supplemental data id of the
+   * page's calls once there is one, and customer ids that the app passed in the Visitor API form.
    */
   visitorState (): VisitorState {
     return this.#calls.visitor.visitorState
@@ -243,10 +243,10 @@ export class RequestTarget {
 
   /**
    * An inline script element for the page's head, after VisitorAPI.js and before at.js: adds `serverState()` to
-   * `window.targetGlobalSettings`, which stay as they are otherwise, and gives `visitorState()` to `Visitor` where that is
-   * loaded. Safe inside HTML whatever the offers hold. An empty string before the answer and after a failed one.
+   * `window.targetGlobalSettings`, keeping everything else there, and passes `visitorState()` to `Visitor` if that is loaded.
+   * Safe inside HTML whatever the offers contain. An empty string before the response and after a failed call.
    *
-   * @throws FST_TARGET_INVALID_OPTIONS at the call, when `nonce` is not of the characters of a nonce
+   * @throws FST_TARGET_INVALID_OPTIONS at the call, if `nonce` is invalid
    */
   script (options?: ScriptOptions | null): string {
     const isOptions = typeof options === 'object' && options !== null
@@ -270,16 +270,16 @@ export class RequestTarget {
   }
 
   /**
-   * Whether Target may be called for this visitor: the result of the option `enabled`, which is asked now if nothing has
-   * asked it yet. `false` as long as its promise is pending. For templates: without consent, leave at.js out of the page too.
+   * Whether Target may be called for this visitor: the result of the option `enabled`, which is called now unless it was
+   * already. `false` while its promise is pending. For templates: without consent, leave at.js out of the page too.
    */
   get enabled (): boolean {
     return this.#calls.enabled
   }
 
   /**
-   * Writes the visitor's cookies to the raw response now. Only for an app that writes the response itself, past Fastify
-   * (`reply.hijack()`, `reply.raw`, Next.js, server-sent events): call it after the offers were awaited, before the head is
+   * Writes the visitor's cookies to the raw response now. Only for an app that bypasses Fastify and writes the response itself
+   * (`reply.hijack()`, `reply.raw`, Next.js, server-sent events): call it after awaiting the offers and before the head is
    * written. Such a response must not be publicly cacheable. Never throws.
    */
   writeCookies (): void {
@@ -287,8 +287,8 @@ export class RequestTarget {
   }
 
   /**
-   * The QA mode of this page, frozen: from a QA link of Target's, from the cookie such a link left, or fixed by the route.
-   * Undefined for everybody else.
+   * The QA mode of this page, frozen: from one of Target's QA links, from the cookie that such a link left, or fixed by the
+   * route. Undefined for everyone else.
    */
   get qaMode (): QAMode | undefined {
     return this.#calls.qaMode
@@ -337,13 +337,13 @@ export class RequestTarget {
     return (waited) => this.#mboxes.prepare(what, this.#responseOf(what, waited))
   }
 
-  /** The offer that was asked for, whatever the handler reads of it. */
+  /** The requested offer, whichever part of it the handler reads. */
   #offerFor (what: Displayed, waited: Waited): Offer<OfferContent, unknown> {
     if (typeof what === 'string') return this.#mboxOffer(what, waited, undefined)
     return this.#placeOffer(waited, undefined, 'view' in what ? viewEntries(what.view) : pageLoadEntries)
   }
 
-  /** Queues the notifications that an answer calls for, as soon as there is one. */
+  /** Queues the notifications for a response, as soon as there is one. */
   #notifyFrom (method: string, given: Displayed, read: (response: DeliveryResponse, what: Displayed) => NotificationForm[]): void {
     const what = readDisplayed(given)
     if (what === undefined) return this.#warn(`${method}() takes an mbox name, { view } or { pageLoad: true }, got ${given === null ? 'null' : `a value of type ${typeof given}`}`)
@@ -369,7 +369,7 @@ export class RequestTarget {
     })
   }
 
-  /** Names a mistake of the app that cannot be an error, once per route. */
+  /** Logs a mistake of the app that must not be an error, once per route. */
   #warn (problem: string): void {
     this.#settings.logger.warnOnce(`${this.#calls.routeName}: request.${this.#settings.decorator}.${problem}`)
   }
@@ -392,7 +392,7 @@ const OVERRIDDEN = { source: 'override', reason: 'overridden' } as const
 
 const viewEntries = (name: string) => ({ prefetch }: DeliveryResponse): View[] => (prefetch?.views ?? []).filter((view) => view.name === name)
 
-/** The offer that some entries of an answer make, or the fallback and why. */
+/** The offer from entries of a response, or the fallback and the reason. */
 function offerFrom<Fallback> (waited: Waited, fallback: Fallback, entries: (response: DeliveryResponse) => (MboxResponse | PageLoadResponse | View)[]): Offer<OfferContent, Fallback> {
   if (waited.kind === 'answered') return offerOf(entries(waited.answer.response), waited.answer.source, fallback)
   return waited.kind === 'failed' ? failedOffer(fallback, waited.error) : fallbackOffer(fallback, waited.kind)
