@@ -2,11 +2,12 @@
  * The shop. `GET /` is the personalised page: the route declares its mboxes, the plugin calls Target as soon as the request
  * arrives, and by the time the shop has its products the offers are there.
  */
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import fastifyCookie from '@fastify/cookie'
 import { Type, type Static } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import fastifyAdobeTarget from 'fastify-adobe-target'
+import targetInspector from 'fastify-adobe-target/inspector'
 import { client, organizationId } from './account.ts'
 import { browserRoutes } from './browser.ts'
 import { CheckoutFlagsSchema } from './checkout-flags.ts'
@@ -14,6 +15,7 @@ import { renderPage } from './page.ts'
 import { fetchProducts } from './products.ts'
 import { sampleRoutes } from './sample-routes.ts'
 import { clearTargetCookies, setTargetCookies, visitorOptions } from './target-cookies.ts'
+import type { TargetState } from './target-states.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -27,17 +29,20 @@ export interface AppOptions {
   edge: string
   /** Address of the product service. */
   productService: string
+  /** Makes the edge as it is to be from now on. Only a local edge can be made slow. */
+  setEdge?: (state: TargetState) => void
   /** Default `false`. */
   logger?: FastifyServerOptions['logger']
 }
 
 const PageQuery = Type.Object({ member: Type.Optional(Type.String()) })
 const ClickBody = Type.Object({ token: Type.String({ minLength: 1, maxLength: 500 }) })
+const StateBody = Type.Object({ state: Type.Union([Type.Literal('fine'), Type.Literal('slow'), Type.Literal('broken'), Type.Literal('gone')]) })
 
 /** Milliseconds, for the `Server-Timing` header. */
 const duration = (name: string, milliseconds: number) => `${name};dur=${milliseconds.toFixed(1)}`
 
-export async function createApp ({ edge, productService, logger = false }: AppOptions): Promise<FastifyInstance> {
+export async function createApp ({ edge, productService, setEdge, logger = false }: AppOptions): Promise<FastifyInstance> {
   // Browsers keep connections open; without this, closing would wait for them.
   const app = Fastify({ logger, forceCloseConnections: true })
 
@@ -53,18 +58,21 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
     serverDomain: edge,
     secure: false,
     serverTiming: true,
+    artifactLocation: `http://${edge}/${client}/production/v1/rules.json`, // for the inspector, which explains by it
     notificationsRoute: true // the page's script reports clicks and displays there
   })
+  await app.register(targetInspector, { artifact: true, enabled: process.env.NODE_ENV !== 'production' })
   await app.register(sampleRoutes)
-  await app.register(browserRoutes, { edge })
+  await app.register(browserRoutes, { edge, productService })
 
   // Clicks by event token, so one count for each variant. Only tokens that Target accepted.
   const clicks = new Map<string, number>()
+  let state: TargetState = 'fine'
 
   app.get<{ Querystring: Static<typeof PageQuery> }>('/', {
     schema: { querystring: PageQuery },
     // Executed offers count as displayed; the banner is prefetched, and counts once it is visible.
-    config: { target: { execute: { mboxes: ['hero', 'checkout-flags'] }, prefetch: { mboxes: ['banner'] } } }
+    config: { target: { execute: { mboxes: ['hero', 'checkout-flags'] }, prefetch: { mboxes: ['banner'] }, maxWait: 100 } }
   }, async (request, reply) => {
     const { target, arrival } = request
     const elapsed = () => performance.now() - arrival
@@ -80,7 +88,11 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
     ])
     const clickToken = hero.metrics.find(({ type }) => type === 'click')?.eventToken
 
+    const nonce = randomBytes(16).toString('base64')
     const page = renderPage({
+      nonce,
+      state: setEdge === undefined ? undefined : state,
+      toolbar: target.toolbar({ nonce }),
       products,
       hero,
       banner,
@@ -93,6 +105,7 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
     return reply
       .type('text/html; charset=utf-8')
       .header('cache-control', 'private, no-cache') // one visitor's page must not be served to another
+      .header('content-security-policy', `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; img-src data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`)
       .header('server-timing', [duration('page', elapsed()), duration('products', listed - asked)].join(', '))
       .send(page)
   })
@@ -102,6 +115,7 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
     done(null, Object.fromEntries(new URLSearchParams(String(body))))
   })
   const pageFor = ({ member }: Static<typeof PageQuery>) => member === 'gold' ? '/?member=gold' : '/'
+  const behind = (query: Static<typeof PageQuery>) => `${pageFor(query)}#behind`
 
   app.post<{ Body: Static<typeof ClickBody>, Querystring: Static<typeof PageQuery> }>('/click', {
     schema: { body: ClickBody, querystring: PageQuery }
@@ -117,7 +131,16 @@ export async function createApp ({ edge, productService, logger = false }: AppOp
       // A click that cannot be counted is no reason to show an error to the person who clicked.
       request.log.error(error, 'a click was not counted')
     }
-    return reply.redirect(pageFor(request.query), 303)
+    // The page's script asks for the number, and shows it where it stands.
+    if (request.headers.accept === 'application/json') return { count: clicks.get(token) ?? 0 }
+    return reply.redirect(behind(request.query), 303)
+  })
+
+  app.post<{ Body: Static<typeof StateBody>, Querystring: Static<typeof PageQuery> }>('/target-is', {
+    schema: { body: StateBody, querystring: PageQuery }
+  }, async (request, reply) => {
+    if (setEdge !== undefined) setEdge(state = request.body.state)
+    return reply.redirect(behind(request.query), 303)
   })
 
   app.post<{ Querystring: Static<typeof PageQuery> }>('/new-visitor', {

@@ -42,7 +42,7 @@ export const night = scene(html`
 <defs><linearGradient id="g" x1="0" y1="0" x2="0" y2="1"><stop offset="0" stop-color="#0b1530"/><stop offset=".7" stop-color="#1f3a5f"/><stop offset="1" stop-color="#35607c"/></linearGradient>
 <radialGradient id="l"><stop offset="0" stop-color="#ffd27a" stop-opacity=".55"/><stop offset="1" stop-color="#ffd27a" stop-opacity="0"/></radialGradient></defs>
 <rect width="1200" height="480" fill="url(#g)"/><g fill="#fff" opacity=".85">${stars}</g>
-<circle cx="1010" cy="110" r="44" fill="#f4ecd2"/><circle cx="1028" cy="98" r="40" fill="#14233f"/>
+<path d="M1024 68A44 44 0 1 0 1052 122A36 36 0 1 1 1024 68Z" fill="#f4ecd2"/>
 <path d="M0 330 170 230 300 310 460 200 640 330 780 250 930 330 1060 240 1200 320V480H0Z" fill="#16304d"/>
 <path d="M0 400 220 340 420 395 640 345 860 395 1040 350 1200 390V480H0Z" fill="#0f2238"/>
 <circle cx="850" cy="392" r="140" fill="url(#l)"/><path d="M850 330 920 430H780Z" fill="#f2a93b"/><path d="M850 330 876 430H824Z" fill="#ffe2a0"/>

@@ -60,5 +60,8 @@ const standIn = `(() => {
 })()
 `
 
+/** Whether the stand-in is in use. */
+export const isStandIn = process.env.AT_JS === undefined
+
 /** The script's text. */
 export const atJs = process.env.AT_JS === undefined ? standIn : readFileSync(process.env.AT_JS, 'utf8')

@@ -13,12 +13,12 @@ export class Html {
   }
 }
 
-type Part = string | number | Html | undefined | Part[]
+type Part = string | number | Html | undefined | false | Part[]
 
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', '\'': '&#39;' }
 
 function render (part: Part): string {
-  if (part === undefined) return ''
+  if (part === undefined || part === false) return ''
   if (Array.isArray(part)) return part.map(render).join('')
   return part instanceof Html ? part.toString() : String(part).replace(/[&<>"']/g, (character) => entities[character]!)
 }

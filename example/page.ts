@@ -5,9 +5,16 @@ import type { CheckoutFlags } from './checkout-flags.ts'
 import { html, Html } from './html.ts'
 import type { Product } from './products.ts'
 import { style } from './style.ts'
-import { timelineSvg, type Timeline } from './timeline.ts'
+import { states, type TargetState } from './target-states.ts'
+import { compactTimelineSvg, timelineSvg, type Timeline } from './timeline.ts'
 
 export interface PageModel {
+  /** Of the page's Content-Security-Policy. */
+  nonce: string
+  /** What was made of Target; undefined where that cannot be done. */
+  state: TargetState | undefined
+  /** The inspector's badge. */
+  toolbar: string
   products: Product[]
   hero: MboxOffer
   banner: MboxOffer
@@ -32,19 +39,20 @@ const markup = ({ type, content }: MboxOffer, fallback?: Html) =>
   type === 'html' && typeof content === 'string' ? new Html(content) : fallback
 
 export function renderPage (model: PageModel): string {
-  const { products, hero, banner, flags, isGold, click, timeline } = model
+  const { products, hero, banner, flags, isGold, click, timeline, nonce, state } = model
   const query = isGold ? '?member=gold' : ''
   return html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>Ridge &amp; Burn, outdoor goods</title>
 <link rel="icon" href="data:,">
-<style>${style}</style>
+<style nonce="${nonce}">${style}</style>
 </head>
 <body>
-${place('banner', banner.options[0]?.eventToken, markup(banner))}
+<aside aria-label="Announcement">${place('banner', banner.options[0]?.eventToken, markup(banner))}</aside>
 <header class="top">
   <a class="top__logo" href="/">${logo} Ridge &amp; Burn</a>
   <p class="top__promise">${flags.express ? 'Express delivery: here tomorrow' : 'Delivery in three days'} · free from €${flags.freeShippingFrom}</p>
@@ -59,13 +67,14 @@ ${place('hero', click?.token, markup(hero, defaultHero))}
   <h2 id="shelf-title">Winter shelf</h2>
   <ul class="products">${products.map((product) => card(product, flags))}</ul>
 </section>
+<a class="pill" href="#behind">Target delayed this page by <b>${timeline.target.waited.toFixed(1)} ms</b></a>
 </main>
 <section class="behind" id="behind" aria-labelledby="behind-title">
   <div class="behind__inner">
     <p class="behind__eyebrow">Behind this page</p>
     <h2 id="behind-title">Target delayed this page by ${timeline.target.waited.toFixed(1)} ms</h2>
-    <p class="behind__text">The call to Target started when the request arrived, and ran while the shop waited for its product service. In sequence they would have taken ${inTurn(timeline)}.</p>
-    <div class="behind__timeline">${timelineSvg(timeline)}</div>
+    <p class="behind__text">The call to Target started when the request arrived, and ran while the shop waited for its product service. ${inTurn(timeline)}</p>
+    <div class="behind__timeline">${timelineSvg(timeline)}${compactTimelineSvg(timeline)}</div>
     <div class="behind__tables">
       <table>
         <thead><tr><th>mbox</th><th>Activity</th><th>Experience</th><th>Reason</th></tr></thead>
@@ -81,19 +90,45 @@ ${place('hero', click?.token, markup(hero, defaultHero))}
           <button class="quiet">New visitor</button>
           <span>deletes the cookies, and with them the variant</span>
         </form>
+        <p class="behind__why"><a href="/_target">Why this hero?</a> The inspector shows every rule, and forces another hero for this browser alone.</p>
       </div>
+    </div>
+    ${state && html`<div class="behind__faults">
+      <h3>And if Target fails?</h3>
+      <p>${states.get(state)!.now} ${state === 'fine' ? 'Spoil that, and see what becomes of the page.' : `This page did not wait for it: ${outcome(model)}.`}</p>
+      <form method="post" action="/target-is${query}">${[...states].filter(([name]) => name !== state).map(([name, { button }]) => html`<button name="state" value="${name}"${name !== 'fine' && html` class="quiet"`}>${button}</button>`)}</form>
+    </div>`}
+    <div class="behind__code">
+      <h3>The code of this page</h3>
+      <pre tabindex="0"><code>${code}</code></pre>
+      <p>Start with docs/start.md; this shop is the folder example/.</p>
     </div>
   </div>
 </section>
-<a class="pill" href="#behind">Target delayed this page by <b>${timeline.target.waited.toFixed(1)} ms</b></a>
-${script}
+<p class="toast" role="status" hidden></p>
+${script(nonce)}
+${new Html(model.toolbar)}
 </body>
 </html>
 `.toString()
 }
 
+/** What a page without Target's offers says of it. */
+const outcome = ({ offers, timeline }: PageModel) => {
+  const reasons = [...new Set(offers.map(({ reason }) => reason))].join(', ')
+  return `sent after ${timeline.answered.toFixed(0)} ms with ${offers.some(({ type }) => type === undefined) ? 'fallbacks' : 'offers'} (${reasons})`
+}
+
+const code = `app.get('/', { config: { target: ['hero'] } }, async (request, reply) => {   // Target's call starts
+  const products = await fetchProducts()                                     // and runs beside this
+  const hero = await request.target.content('hero', defaultHero)             // never rejects
+  return reply.type('text/html').send(renderPage({ products, hero }))
+})`
+
 /** How long the page would wait if its handler called Target in sequence. */
-const inTurn = ({ asked, listed, target }: Timeline) => `${(listed - asked + (target.duration ?? 0)).toFixed(0)} ms`
+const inTurn = ({ asked, listed, target }: Timeline) => target.duration === undefined
+  ? 'It has not ended yet: in sequence, the page would still wait.'
+  : `In sequence they would have taken ${(listed - asked + target.duration).toFixed(0)} ms.`
 
 const current = html` aria-current="page"`
 
@@ -101,21 +136,32 @@ const current = html` aria-current="page"`
 const place = (mbox: string, token: string | undefined, content: Html | undefined) =>
   token === undefined ? content : html`<div id="${mbox}" data-token="${token}">${content}</div>`
 
-/** With JavaScript, a click on the hero's own button counts, and so does the banner's display once it is visible. */
-const script = html`<script>
-const notify = (type, place) => navigator.sendBeacon('/target/notifications', JSON.stringify({
-  notifications: [{ type, mbox: { name: place.id }, tokens: [place.dataset.token] }]
-}))
-const [hero, banner] = ['hero', 'banner'].map((id) => document.getElementById(id))
-hero?.addEventListener('click', (event) => {
-  if (!event.target.closest('[data-click]')) return
-  notify('click', hero)
-  document.querySelector('#click output').textContent = 'Your click on the hero was sent to Target'
+/** With JavaScript, a click on the hero's own button counts, in place, and so does the banner's display once it is visible. */
+const script = (nonce: string) => html`<script nonce="${nonce}">
+const [hero, banner, toast, form] = ['#hero', '#banner', '.toast', '#click'].map((selector) => document.querySelector(selector))
+let hiding
+const say = (text) => {
+  toast.textContent = text
+  toast.hidden = false
+  clearTimeout(hiding)
+  hiding = setTimeout(() => { toast.hidden = true }, 4000)
+}
+const count = async () => {
+  const response = await fetch(form.action, { method: 'POST', headers: { accept: 'application/json' }, body: new URLSearchParams(new FormData(form)) })
+  const { count } = await response.json()
+  const text = count + (count === 1 ? ' click' : ' clicks') + ' counted for this hero'
+  form.querySelector('output').textContent = text
+  say('Sent to Target: ' + text)
+}
+hero?.addEventListener('click', (event) => { if (form && event.target.closest('[data-click]')) count() })
+form?.addEventListener('submit', (event) => {
+  event.preventDefault()
+  count()
 })
 if (banner) new IntersectionObserver(([{ isIntersecting }], observer) => {
   if (!isIntersecting) return
   observer.disconnect()
-  notify('display', banner)
+  navigator.sendBeacon('/target/notifications', JSON.stringify({ notifications: [{ type: 'display', mbox: { name: 'banner' }, tokens: [banner.dataset.token] }] }))
 }).observe(banner)
 </script>`
 
@@ -123,7 +169,7 @@ function card ({ id, name, text, price, listPrice }: Product, { showSavings }: C
   return html`
     <li class="card">
       <div class="card__art card__art--${id}">${productArt(id)}</div>
-      <h3>${name}</h3>
+      <h3><a href="/product?id=${id}">${name}</a></h3>
       <p>${text}</p>
       <p class="card__price">€${price}${showSavings ? html` <s>€${listPrice}</s> <em>save €${listPrice - price}</em>` : undefined}</p>
     </li>`

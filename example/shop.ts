@@ -33,6 +33,9 @@ if (once) {
         ${shop.edge.qaLink(`${shop.address}/`, { activities: [410001], previewIndexes: [{ activityIndex: 1, experienceIndex: 2 }] })}
 
   The products take 80 ms and Target 60 ms: the end of the page shows how much time Target added.
+  "Make Target slow", "Break it", "Drop it": the page stays on time.
+  Why this hero? The inspector: ${shop.address}/_target
+  Another hero for this browser alone: ${shop.address}/?target_override=hero:B
   Decided on the server, applied by at.js: ${shop.address}/product
   As JSON: ${shop.address}/executeMbox?mbox=hero,banner
   Ctrl-C closes the shop.

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import { client, organizationId } from './account.ts'
 import { createApp } from './app.ts'
 import { createProductService } from './products.ts'
+import { setEdge } from './target-states.ts'
 
 export interface RunningShop {
   app: FastifyInstance
@@ -29,6 +30,7 @@ export async function startShop (port: number, logger?: FastifyServerOptions['lo
   const app = await createApp({
     edge: new URL(edgeAddress).host,
     productService: await productService.listen({ host, port: 0 }),
+    setEdge: (state) => setEdge(edge, state),
     logger
   })
   await warmUp(app)

@@ -50,4 +50,17 @@ export function timelineSvg ({ asked, listed, answered, target }: Timeline): Htm
 </svg>`
 }
 
+/** The same for a phone: each label above its bar. */
+export function compactTimelineSvg ({ asked, listed, answered, target }: Timeline): Html {
+  const started = target.started ?? 0
+  const duration = target.duration ?? answered - started
+  const end = Math.max(answered, started + duration)
+  const x = (time: number) => round(time / end * 340)
+  const rows = [['The page’s own work', 'page', asked, listed - asked], ['Target’s call', 'target', started, duration], ['Target delayed the page', 'held', listed, target.waited]] as const
+  return html`<svg class="compact" viewBox="0 0 340 ${rows.length * 52}" role="img" aria-label="Target delayed the page by ${target.waited.toFixed(1)} ms">${rows.map(([label, kind, from, length], row) => html`
+  <text class="label" x="0" y="${row * 52 + 16}">${label}: ${length.toFixed(1)} ms</text>
+  <rect class="bar bar--${kind}" x="${Math.min(337, x(from))}" y="${row * 52 + 24}" width="${Math.max(3, round(x(from + length) - x(from)))}" height="16" rx="3"/>`)}
+</svg>`
+}
+
 const round = (value: number) => Math.round(value * 10) / 10

@@ -138,7 +138,7 @@ t.test('a click is counted by Target, for the variant and the visitor', async (t
   const { tntId } = visitor.ids
   const response = await visitor.submit('/click', { token })
   t.equal(response.status, 303)
-  t.equal(response.headers.get('location'), '/')
+  t.equal(response.headers.get('location'), '/#behind', 'back to the number')
   t.match(edge.notifications, [{ type: 'click', tokens: [token], mbox: { name: 'hero' } }])
   t.equal(edge.notifications.length, 1)
   t.equal(edge.requests.at(-1)!.body.id.tntId, tntId)
@@ -151,7 +151,7 @@ t.test('a click that Target refuses is not counted and shows no error', async (t
   const before = /\d+ clicks? counted/.exec(await visitor.page())![0]
   const response = await visitor.submit('/click?member=gold', { token: 'made up' })
   t.equal(response.status, 303)
-  t.equal(response.headers.get('location'), '/?member=gold')
+  t.equal(response.headers.get('location'), '/?member=gold#behind')
   t.same(edge.notifications, [])
   t.match(await visitor.page(), before)
   t.equal((await visitor.submit('/click')).status, 400, 'a form without a token is no form of this page')
@@ -169,10 +169,42 @@ t.test('without Target the page has its defaults, and the report says so', async
   t.same(problems, ['hero', 'banner', 'checkout-flags'].map((mbox) => `50 of 50 visitors got no offer for ${mbox}`))
 })
 
+t.test('its buttons spoil Target, and the page stays on time', async (t) => {
+  const visitor = new Browser()
+  for (const [state, says, reason] of [['slow', 'half a second', 'max-wait'], ['broken', 'status 500', 'error'], ['gone', 'is gone', 'error'], ['fine', 'Target is fine', 'matched']] as const) {
+    t.equal((await visitor.submit('/target-is', { state })).headers.get('location'), '/#behind')
+    const response = await visitor.fetch('/')
+    const page = await response.text()
+    t.equal(response.status, 200)
+    t.match(page, says)
+    t.match(page, `<td>${reason}</td>`)
+    t.match(page, state === 'fine' ? /hero--[ab]/ : 'hero--default')
+    const held = Number(/target-wait;dur=([\d.]+)/.exec(response.headers.get('server-timing')!)![1])
+    t.ok(held < 250, `${state}: Target held it for ${held} ms`)
+  }
+  t.equal((await visitor.submit('/target-is', { state: 'odd' })).status, 400)
+})
+
+t.test('the inspector says why, and forces another hero for one browser', async (t) => {
+  const visitor = new Browser()
+  await visitor.page()
+  const list = await visitor.page('/_target')
+  const page = await visitor.page(/href="(\/_target\/pages\/\w+)"/.exec(list)![1]!)
+  t.match(page, /Bucket [\d.]+ is in (0 to 50: Layers|50 to 100: Night)\./)
+  t.equal((await visitor.fetch('/?target_override=hero:B')).status, 302)
+  t.match(await visitor.page(), 'hero--b')
+  await visitor.fetch('/?target_override=hero:A')
+  const forced = await visitor.page()
+  t.match(forced, 'hero--a')
+  t.match(forced, '<td>overridden</td>')
+  t.notMatch(forced, 'action="/click"', 'there is nothing to count')
+})
+
 t.test('in a browser: the banner counts when it is seen, the hero when its button is clicked', { skip: withoutBrowser, timeout: 240_000 }, async (t) => {
-  const tab = await (await startBrowser(t)).newPage()
+  const tab = await (await startBrowser(t)).newPage({ viewport: { width: 320, height: 700 } })
   const problems: string[] = []
   tab.on('pageerror', (error) => problems.push(String(error)))
+  tab.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()) })
   const heard = async (count: number) => { for (let wait = 0; wait < 500 && edge.notifications.length < count; wait++) await sleep(10) }
   await tab.goto(address)
   await heard(1)
@@ -181,12 +213,15 @@ t.test('in a browser: the banner counts when it is seen, the hero when its butto
   await tab.click('.hero__action')
   await heard(2)
   t.match(edge.notifications[1], { type: 'click', mbox: { name: 'hero' }, tokens: [await tab.locator('#hero').getAttribute('data-token')] })
-  t.equal(await tab.textContent('#click output'), 'Your click on the hero was sent to Target')
+  await tab.locator('.toast').waitFor()
+  t.match(await tab.textContent('.toast'), /^Sent to Target: \d+ clicks? counted for this hero$/)
+  t.equal(`Sent to Target: ${await tab.textContent('#click output')}`, await tab.textContent('.toast'))
   t.equal(edge.requests.length, 3, 'the page\'s call and two notifications')
   t.equal(new Set(edge.requests.map(({ body }) => body.id.tntId.split('.')[0])).size, 1, 'of one visitor')
 
   await tab.goto(edge.qaLink(`${address}/`, { activities: [410001], previewIndexes: [{ activityIndex: 1, experienceIndex: 2 }] }))
   t.equal(await tab.locator('.hero--b').count(), 1, 'a QA link pins the hero')
+  t.ok(await tab.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'a small phone shows it whole')
   t.same(problems, [])
 })
 
