@@ -4,15 +4,20 @@
  *
  * | route | asks for |
  * |---|---|
- * | `GET /executePageLoad` | the page load |
+ * | `GET /executePageload`, `/executePageLoad` | the page load |
  * | `GET /executeMbox?mbox=a,b` | executed mboxes |
  * | `GET /prefetchMbox?mbox=a&prefetch=b,c` | executed and prefetched mboxes, in one call |
  * | `GET /prefetchView?view=a` | prefetched views, in the callback style |
- * | `GET /prefetchViewAsync?view=a` | prefetched views, awaited |
+ * | `GET /prefetchViewAsyncio?view=a`, `/prefetchViewAsync` | prefetched views, awaited |
  * | `POST /sendNotifications` | nothing: tells that the prefetched views and mboxes in the body were displayed |
  *
- * As in the original, the ids of a visitor may be given in the query string (`tntId`, `thirdPartyId`, `mcid`), and where
- * nothing is asked for the answer is 204. Target's failures are answered with their code, e.g. 504 and FST_TARGET_TIMEOUT.
+ * The commands of the original's README work here. As there, the ids of a visitor may be given in the query string (`tntId`,
+ * `thirdPartyId`, `mcid`), an empty one counts as absent, the first of several counts, a body is JSON whatever its content
+ * type says, `async` is accepted (every call is asynchronous), and where nothing is asked for the answer is 204.
+ *
+ * On purpose different: Target's failures are answered with their code, e.g. 504 and FST_TARGET_TIMEOUT, not with 500; what
+ * was prefetched without an offer counts no display; a body without anything to tell is answered with 204, not with 500. These
+ * are an API for tests. For a page, use `request.target`, which has a fallback in place of an error.
  */
 import { randomUUID } from 'node:crypto'
 import { Type, type Static } from '@sinclair/typebox'
@@ -21,7 +26,7 @@ import { schemas, type GetOffersOptions, type TargetResult } from 'fastify-adobe
 import { setTargetCookies, visitorOptions } from './target-cookies.ts'
 
 const names = (what: string) => Type.String({ default: '', maxLength: 2000, description: `${what}, separated by commas.` })
-const id = Type.Optional(Type.String({ minLength: 1, maxLength: 128 }))
+const id = Type.Optional(Type.String())
 
 const VisitorQuery = Type.Object({ tntId: id, thirdPartyId: id, mcid: id })
 const MboxQuery = Type.Object({ ...VisitorQuery.properties, mbox: names('Mboxes to execute') })
@@ -46,11 +51,19 @@ type VisitorRequest<Query = Static<typeof VisitorQuery>> = FastifyRequest<{ Quer
 const response = { 200: schemas.DeliveryResponse }
 
 export async function sampleRoutes (app: FastifyInstance): Promise<void> {
-  app.get<{ Querystring: Static<typeof VisitorQuery> }>('/executePageLoad', {
-    schema: { querystring: VisitorQuery, response }
-  }, async (request, reply) => {
-    return answer(reply, await app.target.getOffers(offersOptions(request, { execute: { pageLoad: {} } })))
-  })
+  // curl sends forms unless it is told otherwise.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'string' }, app.getDefaultJsonParser('error', 'error'))
+
+  app.addHook('preValidation', async (request) => { request.query = firstOfEach(request.query as Record<string, unknown>) })
+
+  for (const path of ['/executePageload', '/executePageLoad']) {
+    app.get<{ Querystring: Static<typeof VisitorQuery> }>(path, {
+      schema: { querystring: VisitorQuery, response }
+    }, async (request, reply) => {
+      return answer(reply, await app.target.getOffers(offersOptions(request, { execute: { pageLoad: {} } })))
+    })
+  }
 
   app.get<{ Querystring: Static<typeof MboxQuery> }>('/executeMbox', {
     schema: { querystring: MboxQuery, response }
@@ -83,13 +96,15 @@ export async function sampleRoutes (app: FastifyInstance): Promise<void> {
     })
   })
 
-  app.get<{ Querystring: Static<typeof ViewQuery> }>('/prefetchViewAsync', {
-    schema: { querystring: ViewQuery, response }
-  }, async (request, reply) => {
-    const views = list(request.query.view).map((name) => ({ name }))
-    if (views.length === 0) return reply.code(204).send()
-    return answer(reply, await app.target.getOffers(offersOptions(request, { prefetch: { views } })))
-  })
+  for (const path of ['/prefetchViewAsyncio', '/prefetchViewAsync']) {
+    app.get<{ Querystring: Static<typeof ViewQuery> }>(path, {
+      schema: { querystring: ViewQuery, response }
+    }, async (request, reply) => {
+      const views = list(request.query.view).map((name) => ({ name }))
+      if (views.length === 0) return reply.code(204).send()
+      return answer(reply, await app.target.getOffers(offersOptions(request, { prefetch: { views } })))
+    })
+  }
 
   app.post<{ Querystring: Static<typeof VisitorQuery>, Body: Static<typeof PrefetchedBody> }>('/sendNotifications', {
     schema: { querystring: VisitorQuery, body: PrefetchedBody, response }
@@ -103,6 +118,11 @@ export async function sampleRoutes (app: FastifyInstance): Promise<void> {
     return answer(reply, await app.target.sendNotifications(offersOptions(request, { notifications })))
   })
 }
+
+/** The first value of each member of a query string, and none that is empty. */
+const firstOfEach = (query: Record<string, unknown>) => Object.fromEntries(Object.entries(query)
+  .map(([name, value]) => [name, Array.isArray(value) ? value[0] : value])
+  .filter(([, value]) => value !== ''))
 
 /** The parts of a comma separated list. */
 const list = (text: string) => text.split(',').map((part) => part.trim()).filter((part) => part !== '')

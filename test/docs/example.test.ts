@@ -276,7 +276,28 @@ t.test('sample routes', async (t) => {
     t.equal((await fetch(`${address}/prefetchMbox?mbox=&prefetch=`)).status, 204)
   })
 
-  for (const route of ['/prefetchView', '/prefetchViewAsync']) {
+  await t.test('the commands of the original\'s README, and what it takes besides', async (t) => {
+    const ids = (at = -1) => edge.requests.at(at)!.body.id
+    t.equal((await fetch(`${address}/executePageload?tntId=12345`)).status, 200)
+    t.equal(ids().tntId, '12345')
+    for (const path of ['/executeMbox?mbox=navbar&tntId=12345', '/prefetchMbox?prefetch=cart&mbox=navbar&tntId=12345', '/prefetchView?view=home,cart&tntId=12345', '/prefetchView?view=home&tntId=12345&async=true', '/prefetchViewAsyncio?view=home,cart&tntId=12345&async=true']) {
+      t.equal((await fetch(address + path)).status, 200, path)
+    }
+    const { prefetch } = await json(t, '/prefetchMbox?prefetch=hero')
+    const body = JSON.stringify({ mboxes: [{ name: 'hero', event_tokens: [prefetch.mboxes[0].options[0].eventToken] }] })
+    for (const type of ['application/x-www-form-urlencoded', 'text/plain', 'application/octet-stream']) {
+      edge.reset()
+      t.equal((await fetch(`${address}/sendNotifications?tntId=12345`, { method: 'POST', body, headers: { 'content-type': type } })).status, 200, type)
+      t.match(edge.notifications, [{ type: 'display', mbox: { name: 'hero' } }])
+    }
+    t.equal((await fetch(`${address}/executeMbox?mbox=hero&tntId=&thirdPartyId=&mcid=`)).status, 200)
+    t.notOk(ids()?.thirdPartyId)
+    t.equal((await fetch(`${address}/executeMbox?mbox=hero&mbox=banner&tntId=1&tntId=2`)).status, 200)
+    t.match(edge.requests.at(-1)!.body, { id: { tntId: '1' }, execute: { mboxes: [{ name: 'hero' }] } })
+    t.equal(edge.requests.at(-1)!.body.execute.mboxes.length, 1)
+  })
+
+  for (const route of ['/prefetchView', '/prefetchViewAsyncio']) {
     await t.test(`GET ${route}`, async (t) => {
       const { prefetch } = await json(t, `${route}?view=product`)
       t.match(prefetch.views, [{ name: 'product', state: String, options: [{ type: 'actions', eventToken: String }] }])

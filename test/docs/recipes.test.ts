@@ -12,7 +12,7 @@ import { TARGET_COOKIE } from '../../lib/index.ts'
 import { startBrowser, withoutBrowser } from '../support/chromium.ts'
 import { client, startEdge } from '../support/helper.ts'
 import { bin, environment, startProject } from '../support/project.ts'
-import { blocksOf, complete, type Block } from './documents.ts'
+import { blocksOf, complete, documents, type Block } from './documents.ts'
 import '../support/no-unhandled-rejections.ts'
 
 const project = await startProject(t)
@@ -104,6 +104,8 @@ const PROMISES: Record<string, (t: Test, recipe: Recipe, tunnels?: () => number)
   },
   'Content typed by mbox': async (t, { app, edge }) => {
     edge.offer('flags', { express: true })
+    // Two blocks: declared for all routes, and with a schema of Zod.
+    if (app.hasRoute({ method: 'GET', url: '/checkout' })) return t.same((await app.inject('/checkout')).json(), { flags: { express: true }, limits: { items: 9 } })
     t.match((await app.inject('/')).json(), { hero: HERO, express: true })
   },
   'A second decorator': async (t, { app }) => {
@@ -220,6 +222,20 @@ const PROMISES: Record<string, (t: Test, recipe: Recipe, tunnels?: () => number)
 /** The routes that a block adds. */
 const routesOf = (code: string) => [...code.matchAll(/\b(?:app|shop)\.(get|post)(?:<[^(]*>)?\(\s*'([^']+)'/g)].map(([, method, url]) => ({ method: method as 'get' | 'post', url: url! }))
 
+/** Requests the routes of a block while Target fails. */
+async function keepsItsPages (t: Test, app: FastifyInstance, edge: TargetEdge, { code }: Block): Promise<void> {
+  const prefix = /prefix: '([^']+)'/.exec(code)?.[1] ?? ''
+  for (const fault of ['status:503', 'reset', 'bad-json'] as const) {
+    edge.reset()
+    edge.fault(fault)
+    edge.fault('status:500', { route: 'artifact' })
+    for (const { method, url } of routesOf(code)) {
+      const { statusCode } = await app.inject({ method, url: prefix + url, ...(method === 'post' && { payload: {} }) })
+      t.ok(statusCode < 300, `${fault}: ${method} ${prefix}${url}: ${statusCode}`)
+    }
+  }
+}
+
 t.test('the recipes run, and keep their pages when Target fails', async (t) => {
   const recipes = blocks.filter((block) => isCode(block) && block.file === undefined)
   t.same([...new Set(recipes.map(({ heading }) => heading))].sort(), Object.keys(PROMISES).sort(), 'each has its promises')
@@ -238,17 +254,35 @@ t.test('the recipes run, and keep their pages when Target fails', async (t) => {
         return app
       }
       await PROMISES[block.heading]!(t, { app: await start(), edge }, proxy?.tunnels)
-      const app = await start('?failing')
-      const prefix = /prefix: '([^']+)'/.exec(block.code)?.[1] ?? ''
-      for (const fault of ['status:503', 'reset', 'bad-json'] as const) {
-        edge.reset()
-        edge.fault(fault)
-        edge.fault('status:500', { route: 'artifact' })
-        for (const { method, url } of routesOf(block.code)) {
-          const { statusCode } = await app.inject({ method, url: prefix + url, ...(method === 'post' && { payload: {} }) })
-          t.equal(statusCode, 200, `${fault}: ${method} ${prefix}${url}`)
-        }
-      }
+      await keepsItsPages(t, await start('?failing'), edge, block)
+    })
+  }
+})
+
+t.test('all other routes of the docs keep their pages when Target fails', async (t) => {
+  // docs/migration.md is run by its own test.
+  const others = documents.filter((name) => name !== 'docs/migration.md').flatMap(blocksOf)
+    .filter((block) => isCode(block) && /\.(?:get|post)\([^\n]*config:/.test(block.code) && !(blocks.some(({ place }) => place === block.place) && block.file === undefined))
+    // Run below, with the command line of Fastify.
+    .filter(({ file }) => file !== 'routes/root.js')
+  t.ok(others.length >= 7, `${others.length} blocks`)
+  for (const [number, block] of others.entries()) {
+    await t.test(block.place, async (t) => {
+      const edge = await startEdge(t)
+      const options = { serverDomain: edge.host, secure: false, request: ['hero'] }
+      // A listing of a test is about the edge; the route in it is what can be copied.
+      const route = block.code.includes('edge.offer(') ? /^app\.(?:get|post)\([\s\S]*?\)(?=\n\n|\n$)/m.exec(block.code)![0] : block.code
+      const code = complete({ ...block, code: route }, options)
+        .replace(/^await app\.listen.*$/m, 'export { app }')
+        .replace(/^for \(const signal of.*$/m, '')
+        .replace(/organizationId: (process\.env\.\w+ \?\? )?'1234567890@AdobeOrg',/, `organizationId: '1234567890@AdobeOrg', serverDomain: '${edge.host}', secure: false,`)
+        .replace(/^(?:const edge = createEdge.*|await edge\.listen.*)$/gm, '')
+        .replace('serverDomain: edge.host, secure: false, serverTiming: true', 'serverTiming: true')
+      const module = await import(pathToFileURL(project.write(`others/${number}`, `block.${block.language}`, code)).href)
+      const app: FastifyInstance = module.app ?? await module.buildApp(options)
+      t.teardown(() => app.close())
+      t.not(routesOf(route).length, 0)
+      await keepsItsPages(t, app, edge, block.code === route ? block : { ...block, code: route })
     })
   }
 })
@@ -263,6 +297,8 @@ t.test('the files of docs/fastify.md make an app, with @fastify/autoload and wit
   t.teardown(() => app.close())
   await app.register(import(pathToFileURL(join(project.folder, 'fastify/app.js')).href), { target: { timeout: 1000 } })
   t.match((await app.inject('/')).json(), { hero: HERO })
+  edge.fault('status:503', { times: 1 })
+  t.match((await app.inject('/')).json(), { hero: 'Welcome' })
 
   const port = await freePort()
   const [, command] = /^npx (fastify start .*) --port 3000 (app\.js)$/m.exec(blocks.find(({ language, heading }) => language === 'sh' && heading === 'fastify-cli')!.code)!

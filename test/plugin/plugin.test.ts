@@ -122,6 +122,73 @@ t.test('a global request covers every route but added HEAD routes, OPTIONS and 4
   t.same(await calls('GET', '/missing'), [0, 0])
 })
 
+t.test('added HEAD routes start nothing, whatever tells their GET routes apart; those of the app do', async (t) => {
+  const edge = await startEdge(t)
+  for (const [options, name] of [[{}, 'HEAD for each GET'], [{ exposeHeadRoutes: false }, 'none'], [{ routerOptions: { ignoreTrailingSlash: true } }, 'trailing slashes ignored']] as const) {
+    await t.test(name, async (t) => {
+      const app = Fastify(options)
+      t.teardown(() => app.close())
+      await app.register(fastifyAdobeTarget, optionsFor(edge.host))
+      const target = { config: { target: ['hero'] } }
+      const handler = async (request: FastifyRequest) => await request.target.html('hero')
+      app.get('/c', target, handler)
+      app.get('/c', { ...target, constraints: { host: 'a.example' } }, handler)
+      app.get('/c', { ...target, constraints: { version: '2.0.0' } }, handler)
+      app.get('/v', { ...target, constraints: { version: '1.2.0' } }, handler)
+      app.get('/v', { ...target, constraints: { version: '1.3.0' } }, handler)
+      app.get('/items/:id', target, handler)
+      app.get('/files/*', target, handler)
+      app.get('/own', { ...target, exposeHeadRoute: false }, handler)
+      app.head('/own', target, handler)
+      app.route({ method: ['GET', 'HEAD'], url: '/both', ...target, handler })
+      app.head('/first', target, handler)
+      app.get('/first', { ...target, exposeHeadRoute: false }, handler)
+      app.get('/opted-in', { ...target, exposeHeadRoute: true }, handler)
+      app.register(async (scope) => {
+        scope.get('/', target, handler)
+        scope.get('/c', target, handler)
+        scope.get('/c', { ...target, constraints: { host: 'a.example' } }, handler)
+        scope.register(async (inner) => {
+          inner.get('', { ...target, prefixTrailingSlash: 'no-slash' }, handler)
+          inner.head('/own', target, handler)
+        }, { prefix: '/inner' })
+      }, { prefix: '/shop' })
+      await app.ready()
+      const calls = async (method: 'HEAD' | 'GET', url: string, headers: Record<string, string> = {}) => {
+        edge.reset()
+        await app.inject({ method, url, headers })
+        return edge.requests.length
+      }
+      const added: [string, Record<string, string>?][] = [
+        ['/c'], ['/c', { host: 'a.example' }], ['/c', { 'accept-version': '2.x' }], ['/v', { 'accept-version': '1.2.0' }], ['/v', { 'accept-version': '1.x' }],
+        ['/items/5'], ['/files/a/b'], ['/opted-in'], ['/shop'], ['/shop/'], ['/shop/c'], ['/shop/c', { host: 'a.example' }], ['/shop/inner']
+      ]
+      if (name === 'trailing slashes ignored') added.push(['/c/'], ['/shop/c/'])
+      for (const [url, headers] of added) {
+        t.equal(await calls('HEAD', url, headers), 0, `HEAD ${url} ${JSON.stringify(headers ?? {})}`)
+        t.equal(await calls('GET', url, headers), 1, `GET ${url} ${JSON.stringify(headers ?? {})}`)
+      }
+      for (const url of ['/own', '/both', '/first', '/shop/inner/own']) t.equal(await calls('HEAD', url), 1, `HEAD ${url} is the app's own`)
+    })
+  }
+})
+
+t.test('a config.target function that is asynchronous is refused, with what to do, and named once', async (t) => {
+  const edge = await startEdge(t)
+  const { url, logged } = await startApp(t, edge.host, {}, (app) => {
+    app.get('/async', { config: { target: (async () => ['hero']) as never } }, async (request) => (await request.target.offer('hero', '')).reason)
+    app.get('/rejects', { config: { target: (async () => { throw new Error('no') }) as never } }, async (request) => (await request.target.offer('hero', '')).reason)
+    app.get('/query', { config: { target: (() => ({ then (resolve: (value: unknown) => void) { resolve(['hero']) } })) as never } }, async (request) => (await request.target.offer('hero', '')).reason)
+  })
+  for (const path of ['/async', '/async', '/rejects', '/query']) t.equal(await (await fetch(url + path)).text(), 'matched', 'the handler still gets its offer')
+  const errors = logged.filter(({ level }) => level === 50) as unknown as { msg: string, err: { message: string } }[]
+  t.equal(errors.length, 3, 'once each')
+  for (const { msg, err } of errors) {
+    t.match(msg, /`config\.target of GET \/(async|rejects|query)` threw and was ignored/)
+    t.match(err.message, /config\.target\(\) of GET \/\w+: must be the request itself, not a promise; load what it needs in an earlier hook, and register the plugin with `hook: 'preHandler'`/)
+  }
+})
+
 t.test('routes before an un-awaited register get offers; a wrong config.target fails registration', async (t) => {
   const edge = await startEdge(t)
   const app = Fastify()
