@@ -34,7 +34,7 @@ function addedLatency (rows) {
   const connections = [...new Set(rows.map((row) => row.connections))]
   if (connections.length < 2) return undefined
   // What is drawn last lies on top: the plugin.
-  const names = ['plugin', ...edgeContenders.filter((name) => name !== 'no-target' && name !== 'plugin')]
+  const names = ['plugin', ...edgeContenders.filter((name) => name !== 'no-target' && name !== 'bare-undici' && name !== 'plugin')]
   const panel = (percentile) => ({
     title: percentile,
     series: names.map((name) => connections.map((count) =>

@@ -55,6 +55,31 @@ export const contenders = {
     }
   },
 
+  'bare-undici': {
+    title: 'bare undici, the least possible call',
+    add (app, page) {
+      const pool = new Pool(`http://${page.host}`, { connections: 128 })
+      const call = {
+        method: 'POST',
+        path: `/rest/v1/delivery?imsOrgId=${encodeURIComponent(organizationId)}&sessionId=1`,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ context: { channel: 'web' }, execute: { mboxes: [{ index: 0, name: mbox }] } })
+      }
+      const contentFor = async () => {
+        const { body } = await pool.request(call)
+        const { execute } = await body.json()
+        return execute.mboxes[0].options[0].content
+      }
+      app.get('/', async (request, reply) => {
+        const content = contentFor()
+        await page.work()
+        const asked = performance.now()
+        const shown = await content
+        return page.send(reply, shown, performance.now() - asked)
+      })
+    }
+  },
+
   plugin: {
     title: 'fastify-adobe-target',
     async add (app, page) {
@@ -112,7 +137,7 @@ export const contenders = {
 }
 
 /** Contenders that ask the edge, and the app without Target. */
-export const edgeContenders = ['no-target', 'hand-written', 'plugin', 'sdk-early', 'sdk-awaited']
+export const edgeContenders = ['no-target', 'bare-undici', 'hand-written', 'plugin', 'sdk-early', 'sdk-awaited']
 
 function addPluginRoute (app, page, target, name) {
   app.get('/', { config: { target } }, async (request, reply) => {

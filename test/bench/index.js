@@ -1,10 +1,12 @@
 /**
  * The benchmark. `npm run bench` runs all of it; `-- quick` takes about a minute; `-- guard` fails when the plugin is
  * grossly slower than it was; names of sections run only those; `profile` leaves CPU profiles in .build/bench.
+ * `-- ab <commit>` runs this version beside another.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, platform, release } from 'node:os'
 import { parseArgs } from 'node:util'
+import { createAb, OtherVersion } from './ab.js'
 import { writeCharts } from './charts.js'
 import { memory, onDevice } from './on-device.js'
 import { outbox } from './outbox.js'
@@ -17,16 +19,22 @@ const sections = { start, 'on-device': onDevice, memory, swap, saturated, handle
 const root = new URL('../../', import.meta.url)
 
 const { positionals: words } = parseArgs({ allowPositionals: true })
+const ab = words.indexOf('ab')
+if (ab >= 0) {
+  const other = new OtherVersion(words.splice(ab + 1, 1)[0] ?? 'HEAD')
+  process.on('exit', () => other.remove())
+  sections.ab = createAb(other)
+}
 const unknown = words.filter((word) => !(word in plans) && !(word in sections) && word !== 'profile')
 if (unknown.length > 0) {
-  console.error(`unknown: ${unknown.join(', ')}\nusage: npm run bench -- [${Object.keys(plans).join(' | ')}] [profile] [${Object.keys(sections).join('] [')}]`)
+  console.error(`unknown: ${unknown.join(', ')}\nusage: npm run bench -- [${Object.keys(plans).join(' | ')}] [profile] [${Object.keys(sections).join('] [')}] [ab <commit>]`)
   process.exit(2)
 }
 const mode = words.find((word) => word in plans) ?? 'full'
 const plan = plans[mode]
 const wanted = words.filter((word) => word in sections)
 const names = wanted.length > 0 ? wanted : plan.sections ?? Object.keys(sections)
-const complete = mode === 'full' && names.length === Object.keys(sections).length
+const complete = mode === 'full' && ab < 0 && names.length === Object.keys(sections).length
 
 // What a whole full run finds is for the repository; anything less is not.
 const directory = new URL(complete ? 'docs/bench/' : '.build/bench/', root)

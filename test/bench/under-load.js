@@ -6,6 +6,7 @@ import { table } from './report.js'
 
 /** What the others are compared with. */
 const BARE = 'no-target'
+const BARE_UNDICI = 'bare-undici'
 const HAND_WRITTEN = 'hand-written'
 
 const titleOf = (name) => contenders[name].title
@@ -15,13 +16,13 @@ const titleOf = (name) => contenders[name].title
  * so that a machine that gets slower or faster does so for all.
  *
  * @param {object} bench of index.js
- * @param {{ names: string[], repeats: number, processesEach?: number, warmup: number, delay: number, work: number, watching: boolean, question: string, asked: object }} race
- *   `repeats` in each of the `processesEach` that a contender has one after the other; `warmup` in s; `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process
- * @returns {Promise<Record<string, object[]>>} runs by contender, one for each repeat in each process
+ * @param {{ names: string[], fileOf?: (index: number) => string | URL, repeats: number, processesEach?: number, warmup: number, delay: number, work: number, watching: boolean, question: string, asked: object }} race
+ *   `fileOf`: the script of a contender, where it is not the usual one; `repeats` in each of the `processesEach` that a contender has one after the other; `warmup` in s; `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process
+ * @returns {Promise<object[][]>} runs of each contender, one for each repeat in each process
  */
-async function race ({ processes, edge, load, step }, { names, repeats, processesEach = 1, warmup, delay, work, watching, question, asked }) {
-  const starting = names.map((name) => ['contender.js', [name, edge.hello.host]])
-  const runs = Object.fromEntries(names.map((name) => [name, []]))
+export async function race ({ processes, edge, load, step }, { names, fileOf = () => 'contender.js', repeats, processesEach = 1, warmup, delay, work, watching, question, asked }) {
+  const starting = names.map((name, index) => [fileOf(index), [name, edge.hello.host]])
+  const runs = names.map(() => [])
   const racing = async (apps) => {
     const turn = async (index) => {
       const app = apps[index]
@@ -41,8 +42,8 @@ async function race ({ processes, edge, load, step }, { names, repeats, processe
     for (let repeat = 0; repeat < repeats; repeat++) {
       for (let place = 0; place < names.length; place++) {
         const index = (place + repeat) % names.length
-        step(`repeat ${runs[names[index]].length + 1} of ${repeats * processesEach}: ${names[index]}`)
-        runs[names[index]].push(await turn(index))
+        step(`repeat ${runs[index].length + 1} of ${repeats * processesEach}: ${names[index]}`)
+        runs[index].push(await turn(index))
       }
     }
   }
@@ -59,6 +60,12 @@ async function checkPage (name, url) {
   if (edgeContenders.includes(name) && name !== BARE && page !== render(OFFER)) throw new Error(`${name} does not show the offer`)
 }
 
+/** The same, by contender. */
+const raceByName = async (bench, asked) => {
+  const runs = await race(bench, asked)
+  return Object.fromEntries(asked.names.map((name, index) => [name, runs[index]]))
+}
+
 /** Differences and ratios are taken within a repeat, where both met the same machine. */
 const within = (runs, name, other, compare) => runs[other] === undefined ? undefined : spread(runs[name].map((run, repeat) => compare(run, runs[other][repeat])))
 
@@ -68,7 +75,7 @@ const saturationSeconds = (names, { repeats, processesEach = 1, seconds, warmup 
 
 /** Pages a second, and what each costs. */
 async function saturate (bench, names, connections, { repeats, processesEach, seconds, warmup }) {
-  const runs = await race(bench, {
+  const runs = await raceByName(bench, {
     names, repeats, processesEach, warmup, delay: 0, work: 0, watching: false, question: 'saturate', asked: { connections, seconds }
   })
   return names.map((name) => ({
@@ -78,6 +85,8 @@ async function saturate (bench, names, connections, { repeats, processesEach, se
     cpu: spread(runs[name].map(({ cpu }) => cpu)),
     fallbacks: runs[name].reduce((sum, { fallbacks }) => sum + fallbacks, 0),
     ofBare: within(runs, name, BARE, (run, other) => run.rate / other.rate),
+    ofBareUndici: within(runs, name, BARE_UNDICI, (run, other) => run.rate / other.rate),
+    cpuOfBareUndici: within(runs, name, BARE_UNDICI, (run, other) => run.cpu / other.cpu),
     ofHandWritten: within(runs, name, HAND_WRITTEN, (run, other) => run.rate / other.rate),
     ofSdk: within(runs, name, 'sdk-early', (run, other) => run.rate / other.rate)
   }))
@@ -103,6 +112,11 @@ export const saturated = {
   },
   print: (rows) => table(rows, {
     ...RATE_COLUMNS,
+    // Reports from before it was measured are printed, too.
+    ...rows.some(({ ofBareUndici }) => ofBareUndici !== undefined) && {
+      'of bare undici': ({ ofBareUndici }) => percent(ofBareUndici),
+      '× its CPU': ({ cpuOfBareUndici: cpu }) => cpu === undefined ? '' : `${cpu.median.toFixed(2)} (${cpu.least.toFixed(2)} to ${cpu.greatest.toFixed(2)})`
+    },
     'of hand-written': ({ ofHandWritten }) => percent(ofHandWritten),
     '× the SDK early': ({ ofSdk }) => ofSdk === undefined ? '' : ofSdk.median.toFixed(1),
     'without offer': ({ fallbacks }) => fallbacks
@@ -120,7 +134,7 @@ export const onDevicePage = {
 
 /** Time that Target adds to the page. */
 async function addedTime (bench, asked, facts) {
-  const runs = await race(bench, { names: edgeContenders, watching: true, ...asked })
+  const runs = await raceByName(bench, { names: edgeContenders, watching: true, ...asked })
   return edgeContenders.map((name) => {
     const row = { ...facts, contender: name, fallbacks: runs[name].reduce((sum, { fallbacks }) => sum + fallbacks, 0) }
     for (const key of ['p50', 'p90', 'p99']) {
