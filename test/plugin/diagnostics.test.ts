@@ -151,7 +151,10 @@ t.test('without a subscriber no message is built', async (t) => {
 t.test('Server-Timing names the source of the response', async (t) => {
   const edge = await startEdge(t)
   const { url, app } = await startApp(t, edge.host, { serverTiming: true, artifactPayload: await artifactOf(edge) }, (app) => {
-    app.get('/edge', { config: { target: ['hero'] } }, async ({ target }) => { await sleep(60); return await target.content('hero') })
+    app.get('/edge', { config: { target: ['hero'] } }, async ({ target }) => {
+      await until(() => target.timing.duration !== undefined)
+      return await target.content('hero')
+    })
     app.get('/waited', { config: { target: ['hero'] } }, async ({ target }) => await target.content('hero'))
     app.get('/on-device', { config: { target: { execute: { mboxes: ['hero'] }, decisioningMethod: 'on-device' } } }, async ({ target }) => await target.content('hero'))
     app.get('/default', { config: { target: { execute: { mboxes: ['hero'] }, timeout: 30 } } }, async ({ target }) => await target.content('hero', 'fallback'))
