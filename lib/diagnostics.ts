@@ -47,7 +47,7 @@ export const calls = tracingChannel<object, CallMessage>('fastify-adobe-target.c
 
 /** One HTTP request, as published on the tracing channel. Times are in ms from the start of the call. */
 export interface CallMessage {
-  kind: 'page' | 'notification' | 'artifact' | 'geo'
+  kind: 'page' | 'notification' | 'artifact' | 'geo' | 'token'
   /** The start of the call, on the clock of `performance.now()`. */
   startedAt: number
   /** The `requestId` of the Delivery API; undefined for artifacts and geo lookups. */

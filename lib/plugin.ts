@@ -13,7 +13,7 @@ import { addHealthRoute } from './request/health-route.ts'
 import { addNotificationsRoute } from './request/notifications-route.ts'
 import { standInOutside } from './request/outside.ts'
 import { Responses } from './request/response.ts'
-import { compileForm, type TargetRouteConfig } from './request/route-config.ts'
+import { compileForm, type TargetPlan, type TargetRouteConfig } from './request/route-config.ts'
 import { Routes } from './request/routes.ts'
 import { schemaCompiler } from './request/schema-compiler.ts'
 import { RequestState } from './request/state.ts'
@@ -48,14 +48,19 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
   const { logger, report, organizationId, targetLocationHint } = options.client
   const request = options.request === undefined ? undefined : compileForm(options.request, { root: 'request' }, report)
   const client = new TargetClient(options.client)
+  const checkPlan = ({ execute, prefetch, members, decisioningMethod }: TargetPlan, name: string) => {
+    const problem = client.problemIn({ ...members, ...(execute !== undefined && { execute }), ...(prefetch !== undefined && { prefetch }), decisioningMethod })
+    if (problem !== undefined) throw failure('FST_TARGET_INVALID_OPTIONS', `${name}: ${problem}`)
+  }
   const routes = new Routes({
     decorator,
     request,
     global: options.global,
     logger,
     report,
-    onPlan (route) {
+    onPlan (route, name) {
       if (route.kind !== 'fixed') return
+      checkPlan(route.plan, `config.${decorator} of ${name}`)
       const { decisioningMethod } = route.plan
       if (decisioningMethod !== undefined && decisioningMethod !== 'server-side') client.loadArtifact()
     }
@@ -66,8 +71,9 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
     client,
     warnings: client.warnings,
     clientCode: options.client.client,
+    handOver: options.client.edgeNetwork === undefined ? 'at.js' : 'Web SDK',
     identity: visitorSettings(organizationId, {
-      targetLocationHint, report, firstPartyId: options.firstPartyId, cookieSuffix: cookieSuffixOf(app.server, options.client.client)
+      targetLocationHint, report, edgeNetwork: options.client.edgeNetwork, firstPartyId: options.firstPartyId, cookieSuffix: cookieSuffixOf(app.server, options.client.client)
     }),
     mboxes,
     contentFailed: contentReporter(logger),

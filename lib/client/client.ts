@@ -14,7 +14,7 @@ import { remoteDependencies } from '../decisioning/remote.ts'
 import { checkNotificationsRequest, checkOffersRequest } from './sdk-request.ts'
 import { NOTHING_TO_ABORT, type Abortable } from '../delivery/abort-listeners.ts'
 import { Delivery, type DeliverySettings, type Settled } from '../delivery/delivery.ts'
-import type { DecisioningMethod, Notification } from '../schema/index.ts'
+import type { DecisioningMethod, DeliveryRequest, Notification } from '../schema/index.ts'
 import { acceptableNotification, type ReportLimit } from '../schema/limits.ts'
 import { checkOptions, MillisecondsOrZero, strict } from '../validation.ts'
 import { Expectations } from './expectations.ts'
@@ -31,7 +31,9 @@ import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split
 import { resolveClientOptions, type TargetClientOptions } from './options.ts'
 import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
 import { DeliveryApi, type DeliveryApiSettings } from '../transport/delivery-api.ts'
+import { EdgeNetwork, type EdgeNetworkSettings } from '../transport/edge-network/edge-network.ts'
 import type { NotificationSender, Reply, TargetCall, Transport } from '../transport/transport.ts'
+import { withStored } from '../visitor/edge-state.ts'
 import { TelemetryStore } from './telemetry.ts'
 import { Warnings } from './warnings.ts'
 
@@ -39,6 +41,8 @@ import { Warnings } from './warnings.ts'
 export interface ClientSettings extends DeliverySettings, OnDeviceSettings, DeliveryApiSettings, CallDefaults {
   decisioningMethod: DecisioningMethod
   telemetryEnabled: boolean
+  /** Undefined: the Delivery API. */
+  edgeNetwork?: EdgeNetworkSettings | undefined
   notifications: OutboxSettings
   events: TargetEvents
   logger: Log
@@ -80,7 +84,7 @@ export class TargetClient {
   constructor (settings: ClientSettings) {
     this.#settings = settings
     this.#delivery = new Delivery(settings)
-    this.#transport = new DeliveryApi(settings, this.#delivery)
+    this.#transport = settings.edgeNetwork === undefined ? new DeliveryApi(settings, this.#delivery) : new EdgeNetwork(settings.edgeNetwork, settings, this.#delivery)
     if (settings.telemetryEnabled) this.#telemetry = new TelemetryStore()
     const emit = emitterOf(settings.events, settings.logger)
     this.#outbox = new Outbox(settings.notifications, (sender, notifications) => this.#sendQueued(sender, notifications), {
@@ -156,6 +160,9 @@ export class TargetClient {
   }
 
   async #run (options: GetOffersOptions, kind: TargetCall['kind'], decisioningMethod: DecisioningMethod): Promise<TargetResult> {
+    if (this.#settings.edgeNetwork !== undefined && decisioningMethod !== 'server-side') {
+      throw failure('FST_TARGET_INVALID_OPTIONS', this.problemIn({ decisioningMethod })!)
+    }
     const { call, visitor } = createCall(options, this.#settings, kind, decisioningMethod)
     const answer = await this.#answer(call)
     return createResult(answer, call.sessionId, call.locationHint, visitor.getState())
@@ -217,10 +224,12 @@ export class TargetClient {
 
   #ask (call: TargetCall, { remoteMboxes, remoteViews }: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): Abortable {
     if (isTooLarge(call.request, this.#transport.limits)) return this.#askInParts(call, { remoteMboxes, remoteViews }, settled)
-    const toAnswer = ({ request, response, elapsed, hintIsDead }: Reply): Answer => {
+    const toAnswer = ({ request, response, elapsed, hintIsDead, edgeState, webSdk }: Reply): Answer => {
       this.#telemetry?.add({ request, response, decisioningMethod: 'server-side', execution: elapsed })
       const answer: Answer = { request, response, source: 'edge', remoteMboxes, remoteViews }
       if (hintIsDead === true) answer.hintIsDead = true
+      if (edgeState !== undefined) answer.edgeState = edgeState
+      if (webSdk !== undefined) answer.webSdk = webSdk
       return answer
     }
     const { onLate } = call
@@ -228,7 +237,35 @@ export class TargetClient {
       ...call,
       request: this.#telemetry?.ride(call.request) ?? call.request,
       onLate: onLate === undefined ? undefined : (late) => onLate(toAnswer(late))
-    }, (reply, error) => reply === undefined ? settled(undefined, error) : settled(toAnswer(reply), undefined))
+    }, (reply, error) => {
+      if (reply === undefined) return settled(undefined, error)
+      if (reply.displays !== undefined) this.#reportDisplays(call, reply, reply.displays)
+      settled(toAnswer(reply), undefined)
+    })
+  }
+
+  /** Queues what a page executed, as the visitor whom the answer knows. */
+  #reportDisplays ({ sessionId, locationHint, edgeState }: TargetCall, reply: Reply, displays: Notification[]): void {
+    const { context, property, qaMode } = reply.request
+    const { id } = reply.response
+    this.notify({
+      key: qaMode === undefined ? sessionId : `${sessionId} ${JSON.stringify(qaMode)}`,
+      request: { ...(id !== undefined && { id }), context, ...(property !== undefined && { property }), ...(qaMode !== undefined && { qaMode }) },
+      sessionId,
+      locationHint,
+      edgeState: withStored(edgeState, reply.edgeState)
+    }, displays)
+  }
+
+  /**
+   * What of a route's request the way to Target cannot do, as a sentence; undefined if nothing is.
+   *
+   * @internal
+   */
+  problemIn ({ decisioningMethod = 'server-side', ...request }: Partial<DeliveryRequest> & { decisioningMethod?: DecisioningMethod | undefined }): string | undefined {
+    if (this.#settings.edgeNetwork === undefined) return undefined
+    if (decisioningMethod !== 'server-side') return `\`decisioningMethod\` must be 'server-side' with \`edgeNetwork\`, got '${decisioningMethod}'`
+    return this.#transport.problemIn?.(request)
   }
 
   /** Sends a request that is too large for one call as several concurrent calls. */
@@ -414,6 +451,7 @@ export class TargetClient {
     this.beginClose()
     this.#closed = true
     await this.#outbox.close()
+    this.#transport.close?.()
     await this.#delivery.close()
   }
 }

@@ -8,6 +8,9 @@ import { Log, type TargetLogger } from '../diagnostics.ts'
 import type { DecisioningMethod } from '../schema/index.ts'
 import { callback, checkOptions, flag, integer, isObject, MAX_MILLISECONDS, Milliseconds, MillisecondsOrZero, oneOf, passing, strict, text, withMethods } from '../validation.ts'
 import type { ClientSettings } from './client.ts'
+import { failure } from '../errors.ts'
+import type { EdgeNetworkSettings } from '../transport/edge-network/edge-network.ts'
+import { REFUSED_OPTIONS } from '../transport/edge-network/unsupported.ts'
 import type { TargetEvents } from './events.ts'
 import type { OutboxStore, OutboxTransform } from '../outbox/store.ts'
 
@@ -107,17 +110,24 @@ export interface TargetClientOptions {
     /** Transforms records as they are written to and read from the store, e.g. encrypts them. Default: none. */
     transform?: OutboxTransform
   }
+  /**
+   * Asks Target by the Edge Network, as Web SDK does, instead of the Delivery API: for sites that have Web SDK in the page. Default:
+   * none, the Delivery API.
+   */
+  edgeNetwork?: EdgeNetworkSettings
   /** Callbacks by event, as in the Node SDK. */
   events?: TargetEvents
   /** Default: none. */
   logger?: TargetLogger
 }
 
+const host = text('^([A-Za-z0-9_.-]+|\\[[0-9A-Fa-f:.]+\\])(:\\d{1,5})?$', 'a host, optionally with a port, without scheme or path')
+
 /** Schema of each client option; the plugin's options have them too. */
 export const clientProperties = {
   client: text('^[A-Za-z0-9][A-Za-z0-9_-]*$', 'a Target client code (letters, digits, - and _)'),
   organizationId: text('^[ -~]*[!-~][ -~]*$', 'an IMS organization id such as 1234567890@AdobeOrg'),
-  serverDomain: Type.Optional(text('^([A-Za-z0-9_.-]+|\\[[0-9A-Fa-f:.]+\\])(:\\d{1,5})?$', 'a host, optionally with a port, without scheme or path')),
+  serverDomain: Type.Optional(host),
   secure: Type.Optional(flag),
   timeout: Type.Optional(Milliseconds),
   grace: Type.Optional(MillisecondsOrZero),
@@ -157,6 +167,19 @@ export const clientProperties = {
     store: Type.Optional(withMethods(['append', 'settle', 'recover', 'close'], 'a store with the methods append, settle, recover and close')),
     transform: Type.Optional(withMethods(['encode', 'decode'], 'an object with the functions encode and decode'))
   }, strict)),
+  edgeNetwork: Type.Optional(Type.Object({
+    datastreamId: text('^[\\w.:-]+$', 'the id of a datastream'),
+    edgeDomain: Type.Optional(host),
+    edgeBasePath: Type.Optional(text('^[\\w-]+$', 'a path segment such as ee')),
+    credentials: Type.Optional(Type.Object({
+      clientId: text('^[!-~]+$', 'the client id of OAuth server-to-server credentials'),
+      clientSecret: text('\\S', 'the client secret of OAuth server-to-server credentials'),
+      scopes: Type.Optional(Type.Array(text('^[!-+\\--~]+$', 'the name of a scope'))),
+      tokenUrl: Type.Optional(text('^https?://[^\\s/]+', 'the full http or https URL of the token endpoint'))
+    }, { ...strict, expected: 'an object { clientId, clientSecret }' })),
+    thirdPartyIdNamespace: Type.Optional(text('^[\\w.-]{1,50}$', 'the code of an identity namespace')),
+    defaultConsent: Type.Optional(oneOf('in', 'pending', 'out'))
+  }, { ...strict, expected: 'an object { datastreamId, … }' })),
   events: Type.Optional(Type.Object({
     clientReady: Type.Optional(callback),
     artifactDownloadSucceeded: Type.Optional(callback),
@@ -182,8 +205,21 @@ const SILENT: TargetLogger = { debug () {}, error () {} }
 /** Adds the `@AdobeOrg` that a copied id often lacks, as VisitorAPI.js does: names of cookies and state contain it. */
 const withOrganizationDomain = (organizationId: string): string => organizationId.includes('@') ? organizationId : `${organizationId}@AdobeOrg`
 
+/** Refuses what the Edge Network cannot do. */
+function checkEdgeNetwork (options: TargetClientOptions): void {
+  const { decisioningMethod = 'server-side' } = options
+  if (decisioningMethod !== 'server-side') {
+    throw failure('FST_TARGET_INVALID_OPTIONS', `\`decisioningMethod\` must be 'server-side' with \`edgeNetwork\`, got '${decisioningMethod}'`)
+  }
+  for (const [name, advice] of Object.entries(REFUSED_OPTIONS)) {
+    const given = options[name as keyof TargetClientOptions]
+    if (given !== undefined && given !== false) throw failure('FST_TARGET_INVALID_OPTIONS', `\`${name}\` cannot be used with \`edgeNetwork\`: ${advice}`)
+  }
+}
+
 /** Checked options of the client with their defaults. */
 export function clientSettings (options: TargetClientOptions): ClientSettings {
+  if (options.edgeNetwork !== undefined) checkEdgeNetwork(options)
   const { pool, breaker } = options
   const logger = Log.of(options.logger ?? SILENT)
   return {
@@ -205,6 +241,7 @@ export function clientSettings (options: TargetClientOptions): ClientSettings {
     pollingInterval: options.pollingInterval ?? 300_000,
     version: options.version,
     telemetryEnabled: options.telemetryEnabled ?? false,
+    edgeNetwork: options.edgeNetwork,
     pool: {
       connections: 128, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: false, maxResponseSize: 8 * 1024 * 1024, maxQueue: 1024, ...pool
     },

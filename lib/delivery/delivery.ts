@@ -99,7 +99,7 @@ export class Delivery {
     let target = new URL(url)
     let answer = await this.#download(target, options)
     for (let redirects = 1; ; redirects++) {
-      const next = redirectOf(answer, target)
+      const next = options.form === undefined ? redirectOf(answer, target) : undefined
       if (next === undefined) return answer
       if (redirects > MAX_REDIRECTS) throw failure('FST_TARGET_INVALID_RESPONSE', `more than ${MAX_REDIRECTS} redirects`)
       target = next

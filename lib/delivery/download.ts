@@ -1,14 +1,16 @@
-/** A plain GET, for the rule artifact and the geo lookup. */
+/** A plain GET, for the rule artifact and the geo lookup; or a form that is posted, for an access token. */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { CallMessage } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
 import type { Host } from './host.ts'
 import { Transfer } from './transfer.ts'
 
-/** Limits of a GET. */
+/** What to fetch, and its limits. */
 export interface DownloadOptions {
   /** For the tracing channel. */
-  kind: 'artifact' | 'geo'
+  kind: 'artifact' | 'geo' | 'token'
+  /** A form, to be posted. Redirects are not followed with it. */
+  form?: string | undefined
   headers?: Record<string, string> | undefined
   /** Largest body, in bytes. */
   maxSize: number
@@ -34,9 +36,9 @@ export class Download extends Transfer<DownloadAnswer> {
 
   /** @param settled called exactly once with the result */
   constructor (host: Host, url: URL, options: DownloadOptions, settled: (download: Download, answer: DownloadAnswer | undefined, error: TargetError | undefined) => void) {
-    const { kind, maxSize, timeout, signal } = options
-    const headers = { 'accept-encoding': 'identity', 'user-agent': 'fastify-adobe-target', ...options.headers }
-    super(host, { origin: url.origin, path: url.pathname + url.search, method: 'GET', headers }, { timeout, grace: 0, retryable: true, signal }, maxSize)
+    const { kind, maxSize, timeout, signal, form } = options
+    const headers = { 'accept-encoding': 'identity', 'user-agent': 'fastify-adobe-target', ...(form !== undefined && { 'content-type': 'application/x-www-form-urlencoded' }), ...options.headers }
+    super(host, { origin: url.origin, path: url.pathname + url.search, method: form === undefined ? 'GET' : 'POST', headers, ...(form !== undefined && { body: form }) }, { timeout, grace: 0, retryable: true, signal }, maxSize)
     this.#kind = kind
     this.#timeout = timeout
     this.#settled = settled

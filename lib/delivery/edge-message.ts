@@ -19,13 +19,11 @@ const PARAMETERS = ['parameters', 'profileParameters']
  * Control and format characters are removed, so that nothing can forge a log line or colour a terminal. Edges often quote what
  * they refuse, so every value of the request (ids, parameters, addresses) that appears is replaced.
  *
- * @param answer the parsed response
+ * @param message as it was received
  * @param request the request's JSON body and its URL, whose values must not be repeated
  * @returns the message with a colon before it, to be appended to the status; empty if there is none
  */
-export function edgeMessage (answer: unknown, request: { body: string, path: string }): string {
-  if (typeof answer !== 'object' || answer === null) return ''
-  const message: unknown = (answer as Record<string, unknown>)['message']
+export function edgeMessage (message: unknown, request: { body: string, path: string }): string {
   if (typeof message !== 'string' || message === '') return ''
   // Dropped rather than cut: cutting before values are replaced could leave parts of them.
   if (message.length > MAX_READ) return ''

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { channels, linksOf, type CallMessage, type Log } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
 import { readRetryAfter, type Admission, type Outcome } from './breaker.ts'
-import { findFault } from './response-shape.ts'
+import { DELIVERY_API, type Dialect } from './dialect.ts'
 import { edgeMessage } from './edge-message.ts'
 import { schemeAdviceOf } from './network-error.ts'
 import type { Host } from './host.ts'
@@ -16,6 +16,10 @@ export interface DeliveryCall extends TransferTerms {
   origin: string
   /** `/rest/v1/delivery?imsOrgId=…&sessionId=…` */
   path: string
+  /** Further headers, in lower case; they win over those of every call. */
+  headers?: Record<string, string> | undefined
+  /** Default: the Delivery API's. */
+  dialect?: Dialect | undefined
   /** The request as JSON. */
   body: string
   /** The request that {@link body} was made from, and the decisioning method: only for the tracing channel. */
@@ -68,7 +72,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
   #retryAfter = 0
 
   constructor (host: Host, call: DeliveryCall, maxSize: number, log: Log, settled: Settled<DeliveryAnswer>, onSettled: () => void) {
-    super(host, { origin: call.origin, path: call.path, method: 'POST', headers: HEADERS, body: call.body }, call, maxSize)
+    super(host, { origin: call.origin, path: call.path, method: 'POST', headers: call.headers === undefined ? HEADERS : { ...HEADERS, ...call.headers }, body: call.body }, call, maxSize)
     this.#call = call
     this.#log = log
     this.#settled = settled
@@ -95,6 +99,10 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
     super.open()
   }
 
+  get #dialect (): Dialect {
+    return this.#call.dialect ?? DELIVERY_API
+  }
+
   /** Ends the call because the client is closed. */
   close (): void {
     this.fail('FST_TARGET_CLOSED', 'the call was not sent')
@@ -116,9 +124,10 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
     }
     const answer = parse(body)
     if (answer === undefined) throw this.failure('FST_TARGET_INVALID_RESPONSE', `not JSON${typeOf(headers)}`, undefined, status)
-    const reported = statusIn(answer)
+    const dialect = this.#dialect
+    const reported = dialect.statusIn(answer)
     if (reported >= 400) throw this.#refused(reported, answer)
-    const fault = findFault(answer)
+    const fault = dialect.findFault(answer)
     if (fault !== undefined) throw this.failure('FST_TARGET_INVALID_RESPONSE', fault, undefined, status)
     return this.#answer(status, answer as DeliveryResponse)
   }
@@ -145,8 +154,9 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
   }
 
   #refused (status: number, answer: unknown, remark = ''): TargetError {
-    const error = this.failure('FST_TARGET_HTTP', `${status}${remark}${edgeMessage(answer, this.#call)}`, undefined, status)
-    if (isVerdict(status, answer)) error.meta!.refused = true
+    const dialect = this.#dialect
+    const error = this.failure('FST_TARGET_HTTP', `${status}${remark}${edgeMessage(dialect.messageIn(answer), this.#call)}`, undefined, status)
+    if (status >= 400 && status < 500 && !TEMPORARY.includes(status) && dialect.isOwnError(status, answer)) error.meta!.refused = true
     return error
   }
 
@@ -182,18 +192,8 @@ function remarkOn (body: Buffer, { location }: IncomingHttpHeaders, { origin }: 
   return remarks.length === 0 ? '' : ` (${remarks.join('; ')})`
 }
 
-/** The status in the body: Adobe's edge may respond 200 with an error's status there. */
-function statusIn (answer: unknown): number {
-  return typeof answer === 'object' && answer !== null && 'status' in answer && typeof answer.status === 'number' ? answer.status : 0
-}
-
 /** 4xx that say nothing about the request: 408 (RFC 9110), 425 (RFC 8470), 429 (RFC 6585), and Target's 420 for too many calls of one session. */
 const TEMPORARY = [408, 420, 425, 429]
-
-/** Whether the Delivery API itself refused the request: a 4xx in its own format. Firewalls and proxies use theirs. */
-function isVerdict (status: number, answer: unknown): boolean {
-  return status >= 400 && status < 500 && !TEMPORARY.includes(status) && statusIn(answer) === status && typeof (answer as { message?: unknown }).message === 'string'
-}
 
 /** The media type, for a message; the rest of the header is left out. */
 function typeOf (headers: IncomingHttpHeaders): string {

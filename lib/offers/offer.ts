@@ -7,6 +7,7 @@ import type {
   PageLoadResponse, ResponseTokens, TraceResponse, View
 } from '../schema/index.ts'
 import type { TargetError, TargetErrorCode } from '../errors.ts'
+import type { StoredEntry } from '../visitor/edge-state.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
 
 /** Content of an option: a string for html, a URL for redirect and dynamic, an object for json, a list for actions. */
@@ -64,6 +65,10 @@ export interface Answer {
   remoteViews: string[]
   /** Whether the visitor's location hint names a cluster that no longer exists, so that another one answered. */
   hintIsDead?: boolean
+  /** What the Edge Network wants the visitor to keep. */
+  edgeState?: readonly StoredEntry[]
+  /** What Web SDK takes over in the page, as handles of the Edge Network; undefined if neither page load nor views were asked for. */
+  webSdk?: readonly { type: string, payload: unknown[] }[]
 }
 
 type Entry = MboxResponse | PageLoadResponse | View

@@ -51,7 +51,7 @@ const NAME = 'fastify-adobe-target'
 const VERSION: string = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
 
 const SPAN_NAMES: Record<CallMessage['kind'], string> = {
-  page: 'adobe_target.delivery', notification: 'adobe_target.delivery', artifact: 'adobe_target.artifact', geo: 'adobe_target.geo'
+  page: 'adobe_target.delivery', notification: 'adobe_target.delivery', artifact: 'adobe_target.artifact', geo: 'adobe_target.geo', token: 'adobe_target.token'
 }
 
 /**

@@ -91,8 +91,12 @@ export class AppFunctions {
       })
   }
 
-  /** Calls `enabled`: if it throws, rejects or returns anything but a boolean, the result is `false`, since consent is unknown. */
+  /**
+   * Reads the visitor's own choice, then calls `enabled`: if that throws, rejects or returns anything but a boolean, the result is
+   * `false`, since consent is unknown.
+   */
   #askConsent (): Promise<boolean> | boolean {
+    if (this.#visitor.isOptedOut) return false
     const { enabled, functionFailed } = this.#settings
     if (enabled === undefined) return true
     const failed = (error: unknown): boolean => {

@@ -31,6 +31,8 @@ export interface ServerState {
 export interface ScriptOptions {
   /** Nonce of the page's Content-Security-Policy: base64 or base64url, as required by the policy itself. Default: none. */
   nonce?: string
+  /** With `edgeNetwork`: the name of Web SDK's instance in the page. Default `alloy`. */
+  instance?: string
 }
 
 /**
@@ -54,18 +56,29 @@ export function serverStateOf (calls: readonly PendingCall[]): ServerState | und
  * @throws FST_TARGET_INVALID_OPTIONS if the nonce is invalid
  */
 export function createScript (calls: readonly PendingCall[], visitorState: VisitorState, { nonce }: ScriptOptions): string {
-  const hasNonce = checkNonce(nonce, 'request.target.script()') !== undefined
   const serverState = serverStateOf(calls)
-  if (serverState === undefined && callFor(calls)?.outcome?.kind !== 'answered') return ''
-  let data: string
+  const hasNothing = serverState === undefined && callFor(calls)?.outcome?.kind !== 'answered'
+  return scriptElement(TAKE_OVER, hasNothing ? undefined : { serverState, visitorState }, nonce)
+}
+
+/**
+ * An inline script element that calls a function of the page's with data; empty where there is none.
+ *
+ * @param code the function, without `<`, `>` and `&`
+ * @throws FST_TARGET_INVALID_OPTIONS if the nonce is invalid
+ */
+export function scriptElement (code: string, data: object | undefined, nonce: string | undefined): string {
+  const hasNonce = checkNonce(nonce, 'request.target.script()') !== undefined
+  if (data === undefined) return ''
+  let text: string
   try {
-    data = JSON.stringify({ serverState, visitorState })
+    text = JSON.stringify(data)
   } catch {
-    // Nested too deep to serialize: at.js makes its own request.
+    // Nested too deep to serialize: the page's library makes its own request.
     return ''
   }
   const start = !hasNonce ? '<script>' : `<script nonce="${nonce}">`
-  return `${start}(${TAKE_OVER})(JSON.parse('${data.replace(UNSAFE, escaped)}'))</script>`
+  return `${start}(${code})(JSON.parse('${text.replace(UNSAFE, escaped)}'))</script>`
 }
 
 /**
@@ -109,7 +122,7 @@ export function checkNonce (nonce: string | undefined, method: string): string |
 const isNonce = (nonce: unknown): boolean => typeof nonce === 'string' && /^[A-Za-z0-9+/_-]+={0,2}$/.test(nonce)
 
 /** The first call that requests something that at.js applies, else the first. */
-const callFor = (calls: readonly PendingCall[]): PendingCall | undefined => calls.find(({ plan }) => isForAtJs(plan)) ?? calls[0]
+export const callFor = (calls: readonly PendingCall[]): PendingCall | undefined => calls.find(({ plan }) => isForAtJs(plan)) ?? calls[0]
 
 /** Whether at.js would find anything to apply. If not, at.js should request the page load itself. */
 function isForAtJs ({ execute, prefetch }: TargetPlan | DeliveryRequest): boolean {

@@ -347,7 +347,7 @@ export class RequestCalls {
     const { qaMode } = this
     // Notifications of one key and tick share a call, and QA mode is a member of the call.
     const key = qaMode === undefined ? sessionId : `${sessionId} ${JSON.stringify(qaMode)}`
-    this.#whenReady(() => this.#settings.client.notify({ key, request: this.#requests.base(qaMode), sessionId, locationHint }, notifications))
+    this.#whenReady(() => this.#settings.client.notify({ key, request: this.#requests.base(qaMode), sessionId, locationHint, edgeState: this.visitor.edgeState }, notifications))
   }
 
   /** Queues notifications of a visitor known by cookies or to the app; those of unknown visitors are dropped. */
@@ -449,7 +449,7 @@ export class RequestCalls {
     const { client, grace, decisioningMethod } = this.#settings
     const learn = (answer: Answer) => {
       if (answer.hintIsDead === true) this.visitor.forgetLocationHint()
-      this.visitor.learn(answer.response)
+      this.visitor.learn(answer.response, answer.edgeState)
     }
     try {
       const original = this.#requests.create(plan, this.qaMode)
@@ -462,6 +462,7 @@ export class RequestCalls {
         request,
         sessionId: this.visitor.sessionId,
         locationHint: this.visitor.locationHint,
+        edgeState: this.visitor.edgeState,
         // Rule artifacts do not support QA mode.
         decisioningMethod: request.qaMode !== undefined ? 'server-side' : plan.decisioningMethod ?? decisioningMethod,
         kind: 'page',

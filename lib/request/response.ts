@@ -7,7 +7,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Warnings } from '../client/warnings.ts'
 import type { Log } from '../diagnostics.ts'
-import { cookieSerializer, QA_MODE_COOKIE, type CookieSettings, type TargetCookie } from '../visitor/cookies.ts'
+import { cookieSerializer, QA_MODE_COOKIE, type CookieSettings, type WrittenCookie } from '../visitor/cookies.ts'
 import { mayBeQaLink, readQaVisit, type QaVisit } from '../visitor/qa-mode.ts'
 import type { RequestCalls } from './calls.ts'
 import { beforeHead, RawHead, ReplyHead, type Head } from './head.ts'
@@ -33,7 +33,7 @@ export interface ResponseSettings {
 export class Responses {
   readonly #settings: ResponseSettings
   readonly #state: RequestState
-  readonly #serialize: ((cookie: TargetCookie, https: boolean) => string) | undefined
+  readonly #serialize: ((cookie: WrittenCookie, https: boolean) => string) | undefined
 
   constructor (settings: ResponseSettings, state: RequestState) {
     this.#settings = settings

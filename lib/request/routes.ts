@@ -32,8 +32,8 @@ export interface RoutesSettings {
   logger: Log
   /** Called for each value that was cut or left out of a request. */
   report: ReportLimit
-  /** Called with each plan. */
-  onPlan (plan: RoutePlan): void
+  /** Called with each plan and the name of its route. Throws where the plan cannot be carried out. */
+  onPlan (plan: RoutePlan, name: string): void
 }
 
 /** The routes of one plugin instance. */
@@ -110,8 +110,9 @@ export class Routes {
 
   #compile (config: Record<string, unknown> | undefined, method: unknown, url: string | undefined): RoutePlan {
     const { decorator, report, onPlan } = this.#settings
-    const plan = compileRoute(config?.[decorator], this.#settings, decorator, `${String(method)} ${url}`, report)
-    onPlan(plan)
+    const name = `${String(method)} ${url}`
+    const plan = compileRoute(config?.[decorator], this.#settings, decorator, name, report)
+    onPlan(plan, name)
     return plan
   }
 }

@@ -9,6 +9,7 @@ import type { TargetClient } from '../client/client.ts'
 import { failure } from '../errors.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
 import { checkNonce, createScript, serverStateOf, type ScriptOptions, type ServerState } from './at-js.ts'
+import { createWebSdkScript, webSdkStateOf, type WebSdkState } from './web-sdk.ts'
 import { PageMboxes, type AttributesName, type MboxContent, type MboxName, type MboxOtherwise, type MboxSettings } from '../offers/mboxes.ts'
 import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
 import { forcedOffer } from '../offers/inspection.ts'
@@ -29,6 +30,10 @@ export interface RequestTargetSettings extends MboxSettings {
   decorator: string
   /** Called for each value that was cut or left out of a request. */
   report: ReportLimit
+  /** Which library in the page takes over. */
+  handOver: 'at.js' | 'Web SDK'
+  /** `false`: the visitor's cookies are not written. */
+  cookies: object | false
 }
 
 /** Target's offers for one request: `request.target`. */
@@ -230,7 +235,18 @@ export class RequestTarget {
    * and if neither was requested.
    */
   serverState (): ServerState | undefined {
+    if (this.#settings.handOver === 'Web SDK') return undefined
     return serverStateOf(this.#calls.all)
+  }
+
+  /**
+   * For Web SDK, with the option `edgeNetwork`: the options of its command `applyResponse`, with the page load and the views of
+   * the first call that asks for them. undefined before the answer, after a failed one, where neither was asked for, and with the
+   * Delivery API. For pages that are not the HTML of this response; in others use `script()`.
+   */
+  webSdkState (): WebSdkState | undefined {
+    if (this.#settings.handOver !== 'Web SDK') return undefined
+    return webSdkStateOf(this.#calls.all, this.#settings.cookies !== false)
   }
 
   /**
@@ -242,18 +258,21 @@ export class RequestTarget {
   }
 
   /**
-   * An inline script element for the page's head, after VisitorAPI.js and before at.js: adds `serverState()` to
-   * `window.targetGlobalSettings`, keeping everything else there, and passes `visitorState()` to `Visitor` if that is loaded.
-   * Safe inside HTML whatever the offers contain. An empty string before the response and after a failed call.
+   * An inline script element for the page. With the option `edgeNetwork` for Web SDK, after its base code and
+   * `alloy('configure', …)`: it applies `webSdkState()`. Else for the page's head, after VisitorAPI.js and before at.js: adds
+   * `serverState()` to `window.targetGlobalSettings`, keeping everything else there, and passes `visitorState()` to `Visitor` if
+   * that is loaded. Safe inside HTML whatever the offers contain. An empty string before the response and after a failed call.
    *
    * @throws FST_TARGET_INVALID_OPTIONS at the call, if `nonce` is invalid
    */
   script (options?: ScriptOptions | null): string {
     const isOptions = typeof options === 'object' && options !== null
     if (!isOptions && options !== undefined && options !== null) this.#warn(`script() takes { nonce }, got a ${typeof options}`)
-    const script = createScript(this.#calls.all, this.visitorState(), isOptions ? options : {})
+    const given = isOptions ? options : {}
+    const { handOver } = this.#settings
+    const script = handOver === 'Web SDK' ? createWebSdkScript(this.webSdkState(), given) : createScript(this.#calls.all, this.visitorState(), given)
     if (script === '' && this.#calls.all.some(({ outcome }) => outcome === undefined)) {
-      this.#warn('script() was called before the answer, so at.js asks Target itself; await an offer or pageLoad() first')
+      this.#warn(`script() was called before the answer, so ${handOver} asks Target itself; await an offer or pageLoad() first`)
     }
     return script
   }

@@ -4,14 +4,17 @@
  */
 import type { Abortable } from '../delivery/abort-listeners.ts'
 import type { Settled } from '../delivery/delivery.ts'
-import type { DecisioningMethod, DeliveryRequest, DeliveryResponse } from '../schema/index.ts'
+import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, Notification } from '../schema/index.ts'
 import type { Answer } from '../offers/offer.ts'
+import type { EdgeState } from '../visitor/edge-state.ts'
 
 /** A complete call. */
 export interface TargetCall {
   request: DeliveryRequest
   sessionId: string
   locationHint: string | undefined
+  /** What the Edge Network keeps at the visitor. */
+  edgeState?: EdgeState | undefined
   decisioningMethod: DecisioningMethod
   kind: 'page' | 'notification'
   /** On connections that pages do not use; the caller limits the number of such calls. */
@@ -33,6 +36,7 @@ export interface NotificationSender {
   readonly request: DeliveryRequest
   readonly sessionId: string
   readonly locationHint: string | undefined
+  readonly edgeState?: EdgeState | undefined
 }
 
 /** A call for a transport. */
@@ -41,14 +45,14 @@ export interface TransportCall extends Omit<TargetCall, 'onLate'> {
 }
 
 /** What a transport brings back. */
-export interface Reply {
+export interface Reply extends Pick<Answer, 'edgeState' | 'webSdk' | 'hintIsDead'> {
   /** As it was sent. */
   request: DeliveryRequest
   response: DeliveryResponse
   /** ms */
   elapsed: number
-  /** The visitor's location hint names a cluster that no longer exists: another one answered. */
-  hintIsDead?: boolean
+  /** What is displayed by being answered, and still to be reported. */
+  displays?: Notification[]
 }
 
 /** One way to Target. */
@@ -61,4 +65,8 @@ export interface Transport {
    * @param settled told once how it ended, maybe before this returns
    */
   ask (call: TransportCall, settled: Settled<Reply>): Abortable
+  /** What of a route's request this way cannot do, as a sentence; undefined if nothing is. */
+  problemIn? (request: Partial<DeliveryRequest>): string | undefined
+  /** Ends what it does by itself, beside its calls. */
+  close? (): void
 }

@@ -6,6 +6,8 @@
  * Everything read here comes from a browser: malformed values are ignored and nothing throws.
  */
 
+import { addEntry, type StateEntry } from './edge-state.ts'
+
 /** Name of the cookie that holds session id and `tntId`. The Node SDK's `TargetClient.TargetCookieName`. */
 export const TARGET_COOKIE = 'mbox'
 
@@ -33,6 +35,9 @@ export interface TargetCookie {
   maxAge: number
 }
 
+/** A cookie to be written; without a `maxAge` it is for the browser's session. */
+export type WrittenCookie = Omit<TargetCookie, 'maxAge'> & { maxAge: number | undefined }
+
 /** The unexpired parts of an `mbox` cookie. */
 export interface TargetCookieParts {
   sessionId?: string
@@ -53,6 +58,8 @@ export interface CookieNames {
   cname: string
   /** The app's first-party id. */
   firstPartyId: string | undefined
+  /** Beginning of the names of what the Edge Network keeps; undefined where it is not used. */
+  edgeState?: string | undefined
 }
 
 /** The relevant cookies, as received. */
@@ -66,6 +73,7 @@ export interface RawCookies {
   cname?: string
   firstPartyId?: string
   qaMode?: string
+  edgeState: StateEntry[]
 }
 
 // The session id goes into a query string and the edge refuses white space, `?`, `/`, `{` and `}` in it (Delivery API 1.0).
@@ -99,11 +107,12 @@ export function decodeCookie (text: string): string | undefined {
  * @param names of the client
  */
 export function readCookieHeader (header: string | undefined, names: CookieNames): RawCookies {
-  const cookies: RawCookies = { target: [] }
+  const cookies: RawCookies = { target: [], edgeState: [] }
   for (const pair of (header ?? '').split(';')) {
     const equals = pair.indexOf('=')
     if (equals === -1) continue
     const name = pair.slice(0, equals).trimStart()
+    if (names.edgeState !== undefined && name.startsWith(names.edgeState)) addEntry(cookies.edgeState, name, decodeCookie(unquote(pair.slice(equals + 1))))
     if (name === names.target) cookies.target.push(unquote(pair.slice(equals + 1)))
     else if (name === names.locationHint) cookies.locationHint ??= unquote(pair.slice(equals + 1))
     else if (name === QA_MODE_COOKIE) cookies.qaMode ??= unquote(pair.slice(equals + 1))
@@ -206,12 +215,12 @@ export interface CookieSettings {
  *
  * @returns a function that returns a `Set-Cookie` value
  */
-export function cookieSerializer (settings: CookieSettings): (cookie: TargetCookie, https: boolean) => string {
+export function cookieSerializer (settings: CookieSettings): (cookie: WrittenCookie, https: boolean) => string {
   const fixed = `; Path=${settings.path ?? '/'}` +
     (settings.domain === undefined ? '' : `; Domain=${settings.domain}`) +
     `; SameSite=${settings.sameSite ?? 'Lax'}` +
     (settings.httpOnly === true ? '; HttpOnly' : '') +
     (settings.partitioned === true ? '; Partitioned' : '')
   return (cookie, https) =>
-    `${cookie.name}=${cookie.value}; Max-Age=${cookie.maxAge}${fixed}${settings.secure ?? https ? '; Secure' : ''}`
+    `${cookie.name}=${cookie.value}${cookie.maxAge === undefined ? '' : `; Max-Age=${cookie.maxAge}`}${fixed}${settings.secure ?? https ? '; Secure' : ''}`
 }

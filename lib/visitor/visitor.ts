@@ -6,9 +6,10 @@ import { randomUUID } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
 import {
   clusterOf, createLocationHintCookie, createTargetCookie, getVisitorCookieName, isLocationHint, LOCATION_HINT_COOKIE, locationHintOf,
-  parseTargetCookie, readCookieHeader, TARGET_COOKIE, type CookieNames, type TargetCookie
+  parseTargetCookie, readCookieHeader, TARGET_COOKIE, type CookieNames, type WrittenCookie
 } from './cookies.ts'
 import { CNAME_COOKIE, ecidOfCname, ecidOfFirstPartyId, ecidOfWebSdk, FIRST_PARTY_ID_MAX_AGE, isFirstPartyId, webSdkCookieName } from './ecid.ts'
+import { consentOf, edgeStatePrefix, encodeCookieValue, isEdgeLocation, withStored, type EdgeState, type StoredEntry } from './edge-state.ts'
 import type { DeliveryResponse, ExperienceCloud, VisitorId } from '../schema/index.ts'
 import { alternatives, problemIn, strict } from '../validation.ts'
 import { acceptableCustomerIds, acceptableIds, MAX_ID, type ReportLimit } from '../schema/limits.ts'
@@ -32,6 +33,8 @@ export interface VisitorSettings {
   targetLocationHint?: string
   /** Called for each of the app's ids that is left out. */
   report: ReportLimit
+  /** What holds for visitors of the Edge Network who have not chosen; undefined where the Delivery API is used. */
+  defaultConsent?: 'in' | 'pending' | 'out' | undefined
 }
 
 /** Options of {@link visitorSettings}. */
@@ -42,11 +45,13 @@ export interface VisitorOptions {
   firstPartyId?: string | undefined
   /** The client code, if Target's own cookies belong to another client of the app. */
   cookieSuffix?: string | undefined
+  /** Where the Edge Network is used: the visitor has its cookies, and not Target's. */
+  edgeNetwork?: { defaultConsent?: 'in' | 'pending' | 'out' } | undefined
 }
 
 /** Prepares {@link VisitorSettings} once per client. */
 export function visitorSettings (organizationId: string, options: VisitorOptions = {}): VisitorSettings {
-  const { targetLocationHint, report = () => {}, firstPartyId, cookieSuffix } = options
+  const { targetLocationHint, report = () => {}, firstPartyId, cookieSuffix, edgeNetwork } = options
   const name = getVisitorCookieName(organizationId)
   const own = (cookie: string) => cookieSuffix === undefined ? cookie : `${cookie}_${cookieSuffix}`
   const cookieNames: CookieNames = {
@@ -55,9 +60,10 @@ export function visitorSettings (organizationId: string, options: VisitorOptions
     visitor: [name, encodeURIComponent(name)],
     webSdk: webSdkCookieName(organizationId),
     cname: CNAME_COOKIE,
-    firstPartyId
+    firstPartyId,
+    edgeState: edgeNetwork === undefined ? undefined : edgeStatePrefix(organizationId)
   }
-  return { organizationId, cookieNames, targetLocationHint, report }
+  return { organizationId, cookieNames, targetLocationHint, report, ...(edgeNetwork !== undefined && { defaultConsent: edgeNetwork.defaultConsent ?? 'in' }) }
 }
 
 const Details = Type.Object({ thirdPartyId: Type.Any(), marketingCloudVisitorId: Type.Any(), customerIds: Type.Any() }, strict)
@@ -69,7 +75,7 @@ export class Visitor {
   readonly sessionId: string
   /** Cluster number of the edge that knows this visitor: of the `tntId`, else the cookie's, else the configured one. */
   locationHint: string | undefined
-  /** Whether the browser sent Target's cookie, with a session or device that has not expired. */
+  /** Whether the browser sent Target's cookie, with a session or device that has not expired, or those of the Edge Network. */
   readonly cameBack: boolean
   /** Raw value of the cookie that holds QA mode. */
   readonly qaCookie: string | undefined
@@ -78,10 +84,14 @@ export class Visitor {
   /** Whether the cookies identify a visitor. A session alone does not. */
   readonly #came: boolean
   /** The ECID from cookies: VisitorAPI.js's, else Web SDK's, else the copy on Adobe's CNAME. */
-  readonly #ecid: string | undefined
+  #ecid: string | undefined
   #firstPartyId: string | undefined
   #tntId: string | undefined
   #edgeCluster: string | undefined
+  /** What the Edge Network keeps, as it came or as it was answered; undefined where the Delivery API is used. */
+  #edgeState: EdgeState | undefined
+  /** What is to be written of it. */
+  readonly #stored = new Map<string, StoredEntry>()
   #details: Pick<VisitorId, 'thirdPartyId' | 'marketingCloudVisitorId'> & Pick<VisitorDetails, 'customerIds'> = {}
   #parts: { id: VisitorId, experienceCloud: ExperienceCloud } | undefined
 
@@ -93,16 +103,26 @@ export class Visitor {
     const cookies = readCookieHeader(cookieHeader, settings.cookieNames)
     const parts = parseTargetCookie(cookies.target)
     this.sessionId = parts.sessionId ?? randomUUID()
-    this.cameBack = parts.sessionId !== undefined || parts.tntId !== undefined
-    this.#tntId = parts.tntId
-    this.locationHint = locationHintOf(parts.tntId) ??
-      (isLocationHint(cookies.locationHint) ? cookies.locationHint : settings.targetLocationHint)
+    this.cameBack = parts.sessionId !== undefined || parts.tntId !== undefined || cookies.edgeState.length > 0
+    const prefix = settings.cookieNames.edgeState
+    if (prefix === undefined) {
+      this.#tntId = parts.tntId
+      this.locationHint = locationHintOf(parts.tntId) ??
+        (isLocationHint(cookies.locationHint) ? cookies.locationHint : settings.targetLocationHint)
+    } else {
+      this.#edgeState = { entries: cookies.edgeState }
+      const location = cookies.edgeState.find(({ key }) => key === `${prefix}cluster`)?.value
+      if (isEdgeLocation(location)) this.locationHint = location
+    }
     this.#experienceCloud = new ExperienceCloudVisitor(settings.organizationId, cookies.visitor)
     const ecid = this.#experienceCloud.getVisitorValues().MCMID
-    this.#ecid = (ecid !== undefined && ecid.length <= MAX_ID ? ecid : undefined) ?? ecidOfWebSdk(cookies.webSdk) ?? ecidOfCname(cookies.cname)
+    const ofVisitorApi = ecid !== undefined && ecid.length <= MAX_ID ? ecid : undefined
+    // Where Web SDK is in the page, its own id is the visitor's.
+    const webSdk = prefix === undefined ? cookies.webSdk : cookies.edgeState.find(({ key }) => key === settings.cookieNames.webSdk)?.value
+    this.#ecid = (prefix === undefined ? ofVisitorApi : undefined) ?? ecidOfWebSdk(webSdk) ?? ofVisitorApi ?? ecidOfCname(cookies.cname)
     if (settings.cookieNames.firstPartyId !== undefined) this.#firstPartyId = isFirstPartyId(cookies.firstPartyId) ? cookies.firstPartyId : randomUUID()
     this.qaCookie = cookies.qaMode
-    this.#came = parts.tntId !== undefined || this.#ecid !== undefined || (this.#firstPartyId !== undefined && this.#firstPartyId === cookies.firstPartyId)
+    this.#came = this.#tntId !== undefined || this.#ecid !== undefined || (this.#firstPartyId !== undefined && this.#firstPartyId === cookies.firstPartyId)
   }
 
   /** True if the visitor already has an id, from Target's cookies or from the app; a freshly generated id does not count. */
@@ -137,7 +157,7 @@ export class Visitor {
   }
 
   #createParts () {
-    const { thirdPartyId, marketingCloudVisitorId = this.#ecid ?? this.#ecidOfFirstPartyId(), customerIds } = this.#details
+    const { thirdPartyId, marketingCloudVisitorId = this.#ecid ?? this.#ecidOfFirstPartyId() ?? this.#newEcid(), customerIds } = this.#details
     if (this.#tntId === undefined && !marketingCloudVisitorId && !thirdPartyId) this.#tntId = randomUUID()
     const id: VisitorId = {}
     if (this.#tntId !== undefined) id.tntId = this.#tntId
@@ -156,6 +176,28 @@ export class Visitor {
     return { id, experienceCloud }
   }
 
+  /** The Edge Network takes an ECID that is made here, as Adobe's own SDK for Node.js makes it. */
+  #newEcid (): string | undefined {
+    return this.#edgeState === undefined ? undefined : ecidOfFirstPartyId(this.#settings.organizationId, randomUUID())
+  }
+
+  /** What the Edge Network is told beside the request; undefined where the Delivery API is used. */
+  get edgeState (): EdgeState | undefined {
+    if (this.#edgeState === undefined) return undefined
+    const { entries } = this.#edgeState
+    const { marketingCloudVisitorId } = this.#details
+    // The app says who it is: the cookie must not say otherwise.
+    if (marketingCloudVisitorId && marketingCloudVisitorId !== this.#ecid) return { entries: entries.filter(({ key }) => key !== this.#settings.cookieNames.webSdk) }
+    return { entries, ...(this.#ecid === undefined && this.#firstPartyId !== undefined && { firstPartyId: this.#firstPartyId }) }
+  }
+
+  /** Whether the visitor's choice, or the lack of one, forbids to ask Target. Only Web SDK's cookie tells. */
+  get isOptedOut (): boolean {
+    const { defaultConsent, cookieNames } = this.#settings
+    if (defaultConsent === undefined || this.#edgeState === undefined) return false
+    return (consentOf(this.#edgeState.entries.find(({ key }) => key === `${cookieNames.edgeState}consent`)?.value) ?? defaultConsent) !== 'in'
+  }
+
   /** For a visitor without an ECID yet: Adobe will derive the same one. */
   #ecidOfFirstPartyId (): string | undefined {
     return this.#firstPartyId === undefined ? undefined : ecidOfFirstPartyId(this.#settings.organizationId, this.#firstPartyId)
@@ -167,9 +209,19 @@ export class Visitor {
   }
 
   /** Updates the visitor from a response: the `tntId` with its location hint, and the cluster that answered. */
-  learn (response: DeliveryResponse): void {
+  learn (response: DeliveryResponse, stored?: readonly StoredEntry[]): void {
+    if (this.#edgeState !== undefined) return this.#learnFromEdgeNetwork(response, stored)
     if (typeof response.id?.tntId === 'string') this.#tntId = response.id.tntId
     this.#edgeCluster ??= clusterOf(response.edgeHost)
+  }
+
+  #learnFromEdgeNetwork ({ id }: DeliveryResponse, stored: readonly StoredEntry[] = []): void {
+    this.#edgeState = withStored(this.#edgeState, stored)
+    for (const entry of stored) this.#stored.set(entry.key, entry)
+    const ecid = id?.marketingCloudVisitorId
+    if (ecid === undefined || this.#parts === undefined || this.#details.marketingCloudVisitorId) return
+    this.#ecid = ecid
+    this.#parts = { ...this.#parts, id: { ...this.#parts.id, marketingCloudVisitorId: ecid } }
   }
 
   /** Drops the location hint, whose cluster no longer exists; the one that answered takes its place. */
@@ -178,10 +230,12 @@ export class Visitor {
   }
 
   /** The cookies for the current state of this visitor. */
-  get cookies (): TargetCookie[] {
+  get cookies (): WrittenCookie[] {
     const { cookieNames } = this.#settings
-    const cookies = [{ ...createTargetCookie(this.sessionId, this.#tntId), name: cookieNames.target }]
-    const cluster = this.locationHint ?? this.#edgeCluster
+    const cookies: WrittenCookie[] = this.#edgeState === undefined
+      ? [{ ...createTargetCookie(this.sessionId, this.#tntId), name: cookieNames.target }]
+      : [...this.#stored.values()].map(({ key, value, maxAge }) => ({ name: key, value: encodeCookieValue(value), maxAge }))
+    const cluster = this.#edgeState === undefined ? this.locationHint ?? this.#edgeCluster : undefined
     if (cluster !== undefined) cookies.push({ ...createLocationHintCookie(cluster), name: cookieNames.locationHint })
     if (this.#firstPartyId !== undefined) cookies.push({ name: cookieNames.firstPartyId!, value: this.#firstPartyId, maxAge: FIRST_PARTY_ID_MAX_AGE })
     return cookies

@@ -1,0 +1,67 @@
+/**
+ * What a page hands over to Adobe's Web SDK in the browser: the answer that is there already, so that it asks for none itself.
+ *
+ * Web SDK gets the page load and the views as the Edge Network answered them, and renders them. It reports what it renders only
+ * where the server has not: an executed page load is reported by the server. The visitor's state is left out where the server
+ * writes it as cookies, which Web SDK would overwrite.
+ *
+ * Sources: Adobe, Web SDK, `applyResponse`, hybrid personalization; `@adobe/alloy` 2.33, which refuses members it does not know.
+ */
+import type { PendingCall } from './call.ts'
+import { callFor, scriptElement, type ScriptOptions } from './at-js.ts'
+import { failure } from '../errors.ts'
+
+/** Options of Web SDK's command `applyResponse`. The offers in it are those of the answer, not copies. */
+export interface WebSdkState {
+  renderDecisions: true
+  responseHeaders: Record<string, string>
+  responseBody: { handle: readonly { type: string, payload: unknown[] }[] }
+  personalization: { sendDisplayEvent: boolean }
+}
+
+/** Nothing decided, said in Web SDK's words, so that it does not ask. */
+const NOTHING = [{ type: 'personalization:decisions', payload: [] }]
+
+/**
+ * The state of a page's calls; undefined while there is no answer, after a failure, and where neither page load nor views were
+ * asked for. Where `maxWait` passed before the answer to an executed page load, it is empty, as for at.js.
+ *
+ * @param writesCookies whether the server writes the visitor's cookies
+ */
+export function webSdkStateOf (calls: readonly PendingCall[], writesCookies: boolean): WebSdkState | undefined {
+  const call = callFor(calls)
+  if (call === undefined) return undefined
+  const { outcome, plan, maxWaitPassed } = call
+  const isReported = plan.execute?.pageLoad !== undefined
+  if (outcome === undefined) return maxWaitPassed && isReported ? stateWith(NOTHING, isReported) : undefined
+  if (outcome.kind !== 'answered' || outcome.answer.webSdk === undefined) return undefined
+  const { webSdk, edgeState = [] } = outcome.answer
+  const store = writesCookies || edgeState.length === 0
+    ? []
+    : [{ type: 'state:store', payload: edgeState.map(({ key, value, maxAge }) => ({ key, value, ...(maxAge !== undefined && { maxAge }) })) }]
+  return stateWith([...webSdk, ...store], isReported)
+}
+
+const stateWith = (handle: WebSdkState['responseBody']['handle'], isReported: boolean): WebSdkState =>
+  ({ renderDecisions: true, responseHeaders: {}, responseBody: { handle }, personalization: { sendDisplayEvent: !isReported } })
+
+/**
+ * The script element; empty where there is nothing to hand over.
+ *
+ * @throws FST_TARGET_INVALID_OPTIONS if an option is invalid
+ */
+export function createWebSdkScript (state: WebSdkState | undefined, { nonce, instance = 'alloy' }: ScriptOptions): string {
+  if (typeof instance !== 'string' || !/^[A-Za-z_$][\w$]{0,99}$/.test(instance)) {
+    throw failure('FST_TARGET_INVALID_OPTIONS', 'request.target.script(): `instance` must be the name of Web SDK\'s instance, a JavaScript identifier')
+  }
+  return scriptElement(APPLY, state === undefined ? undefined : { instance, state }, nonce)
+}
+
+/** Runs in the page, as at.js's does. Web SDK shows its own errors. */
+const APPLY = `function(s){
+var a=window[s.instance];
+try{
+if(typeof a==='function')a('applyResponse',s.state).catch(function(){});
+else console.error('Web SDK: there is no '+s.instance+'; its base code must come before')
+}catch(e){console.error(e)}
+}`.replaceAll('\n', '')

@@ -1,0 +1,157 @@
+/**
+ * From a request of the Delivery API to the Edge Network's: what is asked as one event with a query, and displays and clicks as
+ * proposition events.
+ *
+ * Sources: Adobe, Edge Network API: interact, collect, personalization with Target, identification; Web SDK: parameters in
+ * `data.__adobe.target`, conversions.
+ */
+import { failure } from '../../errors.ts'
+import type { DeliveryRequest, Notification, RequestDetails } from '../../schema/index.ts'
+import type { ReportLimit } from '../../schema/limits.ts'
+import type { EdgeState } from '../../visitor/edge-state.ts'
+import { PAGE_SCOPE, reportedIn, SCHEMA, type Reported } from './wire.ts'
+
+/** What an event depends on, beside the request. */
+export interface EventSettings {
+  /** Namespace of `thirdPartyId` in the datastream. */
+  thirdPartyIdNamespace: string | undefined
+  report: ReportLimit
+}
+
+const SCHEMAS = Object.values(SCHEMA)
+
+/** The scopes that a request asks for. */
+export function scopesOf ({ execute, prefetch }: DeliveryRequest): string[] {
+  const page = execute?.pageLoad !== undefined || prefetch?.pageLoad !== undefined || (prefetch?.views?.length ?? 0) > 0
+  return [...new Set([...page ? [PAGE_SCOPE] : [], ...[...execute?.mboxes ?? [], ...prefetch?.mboxes ?? []].map(({ name }) => name)])]
+}
+
+/** The body of `interact`. */
+export function interactBody (request: DeliveryRequest, scopes: readonly string[], state: EdgeState | undefined, settings: EventSettings): object {
+  const { data, conflict } = targetData(detailsOf(request))
+  if (conflict !== undefined) settings.report(`the Edge Network has one set of parameters per call: of the values of "${conflict}" only the first was sent`)
+  return {
+    event: {
+      xdm: { ...xdmOf(request, state, settings), eventType: 'decisioning.propositionFetch', timestamp: new Date().toISOString(), _id: request.impressionId ?? request.requestId },
+      ...(data !== undefined && { data })
+    },
+    query: { identity: { fetch: ['ECID'] }, personalization: { schemas: SCHEMAS, decisionScopes: scopes } },
+    meta: metaOf(request, state)
+  }
+}
+
+/**
+ * The body of `collect`: the displays of one impression are one event, as Web SDK merges those of one rendering, and each click
+ * is one.
+ *
+ * @throws FST_TARGET_INVALID_REQUEST if a token is not the Edge Network's
+ */
+export function collectBody (request: DeliveryRequest, notifications: readonly Notification[], state: EdgeState | undefined, settings: EventSettings): object {
+  const xdm = xdmOf(request, state, settings)
+  const events: { key: string, event: object, propositions: Reported[] }[] = []
+  for (const notification of notifications) {
+    const isClick = notification.type === 'click'
+    const { data } = targetData([notification])
+    // What is told beside a display belongs to it alone.
+    const key = isClick || data !== undefined ? notification.id : `${notification.impressionId} ${notification.view?.name ?? ''}`
+    const merged = events.find((known) => known.key === key)
+    const propositions = merged?.propositions ?? []
+    for (const proposition of reportedBy(notification)) {
+      if (!propositions.some(({ id, scope }) => id === proposition.id && scope === proposition.scope)) propositions.push(proposition)
+    }
+    if (merged !== undefined) continue
+    events.push({
+      key,
+      propositions,
+      event: {
+        xdm: {
+          ...xdm,
+          ...(notification.view?.name !== undefined && { web: { ...xdm.web, webPageDetails: { ...xdm.web?.webPageDetails, viewName: notification.view.name } } }),
+          _id: notification.id,
+          eventType: isClick ? 'decisioning.propositionInteract' : 'decisioning.propositionDisplay',
+          timestamp: new Date(notification.timestamp).toISOString(),
+          _experience: { decisioning: { propositions, propositionEventType: isClick ? { interact: 1 } : { display: 1 } } }
+        },
+        ...(data !== undefined && { data })
+      }
+    })
+  }
+  return { events: events.map(({ event }) => event), meta: metaOf(request, state) }
+}
+
+/** The propositions that a notification is about: those of its tokens, or its place alone, as for a conversion. */
+function reportedBy ({ tokens = [], mbox, view, pageLoad }: Notification): Reported[] {
+  if (tokens.length === 0) {
+    const scope = mbox?.name ?? view?.name ?? (pageLoad === undefined ? undefined : PAGE_SCOPE)
+    return scope === undefined ? [] : [{ scope }]
+  }
+  return tokens.map((token) => {
+    const proposition = reportedIn(token)
+    if (proposition === undefined) throw failure('FST_TARGET_INVALID_REQUEST', 'invalid event token: it is not of the Edge Network')
+    return proposition
+  })
+}
+
+/** The parts of the event that tell who and where. */
+function xdmOf ({ id = {}, context }: DeliveryRequest, state: EdgeState | undefined, { thirdPartyIdNamespace, report }: EventSettings) {
+  const { address, geo } = context
+  const identityMap: Record<string, object[]> = {}
+  const { firstPartyId } = state ?? {}
+  if (firstPartyId !== undefined) identityMap['FPID'] = [{ id: firstPartyId, authenticatedState: 'ambiguous', primary: true }]
+  else if (id.marketingCloudVisitorId) identityMap['ECID'] = [{ id: id.marketingCloudVisitorId, authenticatedState: 'ambiguous', primary: true }]
+  if (id.thirdPartyId) {
+    if (thirdPartyIdNamespace === undefined) report('`thirdPartyId` was left out: `edgeNetwork.thirdPartyIdNamespace` must name its namespace in the datastream')
+    else identityMap[thirdPartyIdNamespace] = [{ id: id.thirdPartyId, authenticatedState: 'authenticated', primary: false }]
+  }
+  for (const { id: customerId, integrationCode, authenticatedState } of id.customerIds ?? []) {
+    const state = { unknown: 'ambiguous', authenticated: 'authenticated', logged_out: 'loggedOut' }[authenticatedState]
+    ;(identityMap[integrationCode] ??= []).push({ id: customerId, authenticatedState: state ?? 'ambiguous', primary: false })
+  }
+  const place = {
+    ...(geo?.countryCode !== undefined && { countryCode: geo.countryCode }),
+    ...(geo?.stateCode !== undefined && { stateProvince: geo.stateCode }),
+    ...(geo?.city !== undefined && { city: geo.city })
+  }
+  return {
+    web: { webPageDetails: { URL: address?.url ?? '' }, webReferrer: { URL: address?.referringUrl ?? '' } },
+    ...(Object.keys(identityMap).length > 0 && { identityMap }),
+    ...(Object.keys(place).length > 0 && { placeContext: { geo: place } }),
+    implementationDetails: { name: 'fastify-adobe-target', environment: 'server' }
+  } as { web?: { webPageDetails?: object } } & Record<string, unknown>
+}
+
+/** No cookies are wanted from the Edge Network: the state comes in the answer, also on a first-party domain. */
+function metaOf ({ property, qaMode }: DeliveryRequest, state: EdgeState | undefined): object {
+  const entries = [...state?.entries ?? []]
+  if (qaMode !== undefined) entries.push({ key: 'at_qa_mode', value: JSON.stringify(qaMode) })
+  return {
+    state: { domain: '', cookiesEnabled: false, ...(entries.length > 0 && { entries }) },
+    ...(property?.token !== undefined && { configOverrides: { com_adobe_target: { propertyToken: property.token } } })
+  }
+}
+
+/** Everything that has parameters. */
+export function detailsOf ({ execute, prefetch }: Pick<DeliveryRequest, 'execute' | 'prefetch'>): RequestDetails[] {
+  return [execute?.pageLoad, prefetch?.pageLoad, ...execute?.mboxes ?? [], ...prefetch?.mboxes ?? [], ...prefetch?.views ?? []].filter((details) => details !== undefined)
+}
+
+/** `data.__adobe.target` of some details together, and the name of the first value that two of them do not share. */
+export function targetData (details: readonly RequestDetails[]): { data?: { __adobe: { target: Record<string, string | number> } }, conflict?: string } {
+  const target: Record<string, string | number> = {}
+  let conflict: string | undefined
+  const put = (name: string, value: string | number | undefined) => {
+    if (value === undefined) return
+    if (!Object.hasOwn(target, name)) target[name] = value
+    else if (target[name] !== value) conflict ??= name
+  }
+  for (const { parameters, profileParameters, order, product } of details) {
+    for (const [name, value] of Object.entries(parameters ?? {})) put(name, value)
+    for (const [name, value] of Object.entries(profileParameters ?? {})) put(`profile.${name}`, value)
+    put('orderId', order?.id)
+    put('orderTotal', order?.total)
+    put('productPurchasedId', order?.purchasedProductIds?.join(','))
+    put('productId', product?.id)
+    put('categoryId', product?.categoryId)
+  }
+  return { ...(Object.keys(target).length > 0 && { data: { __adobe: { target } } }), ...(conflict !== undefined && { conflict }) }
+}

@@ -1,0 +1,51 @@
+/**
+ * What the Delivery API can do and the Edge Network cannot, or does by its datastream: refused at registration, by name.
+ */
+import type { DeliveryRequest } from '../../schema/index.ts'
+import { detailsOf, targetData } from './event.ts'
+
+/** Scopes of one call are at most 30 (Edge Network API, personalization); one is for the page load and the views. */
+export const MAX_SCOPES = 29
+
+const BY_DATASTREAM = 'the Edge Network has it from the datastream'
+
+/** Members of a request, and why they cannot be sent. */
+const REFUSED: Partial<Record<keyof DeliveryRequest, string>> = {
+  environmentId: BY_DATASTREAM,
+  trace: 'the Edge Network has no traces of Target',
+  preview: 'the Edge Network has no preview mode'
+}
+
+/** What of a request the Edge Network cannot do, as a sentence that begins with its path; undefined if nothing is. */
+export function problemIn (request: Partial<DeliveryRequest>): string | undefined {
+  for (const [name, why] of Object.entries(REFUSED)) {
+    if (request[name as keyof DeliveryRequest] !== undefined) return `\`${name}\` cannot be used with \`edgeNetwork\`: ${why}`
+  }
+  if (request.experienceCloud?.analytics?.logging === 'client_side') {
+    return '`experienceCloud.analytics.logging` cannot be \'client_side\' with `edgeNetwork`: the datastream decides who reports to Analytics'
+  }
+  const { conflict } = targetData(detailsOf(request))
+  if (conflict !== undefined) return `the parameter "${conflict}" cannot have two values with \`edgeNetwork\`: a call has one set of parameters, for all its mboxes`
+}
+
+/** The same for a route, which is refused before its first request. */
+export function routeProblemIn (request: Partial<DeliveryRequest>): string | undefined {
+  const mboxes = new Set([...request.execute?.mboxes ?? [], ...request.prefetch?.mboxes ?? []].map(({ name }) => name))
+  if (mboxes.size > MAX_SCOPES) return `there are ${mboxes.size} mboxes, but \`edgeNetwork\` takes at most ${MAX_SCOPES} in a call`
+  return problemIn(request)
+}
+
+/** Options of the client that mean nothing here, and what to do instead. */
+export const REFUSED_OPTIONS = {
+  serverDomain: 'set `edgeNetwork.edgeDomain`',
+  targetLocationHint: 'the Edge Network has locations of its own',
+  environmentId: BY_DATASTREAM,
+  environment: BY_DATASTREAM,
+  version: 'it belongs to the Delivery API',
+  telemetryEnabled: 'it belongs to the Delivery API',
+  artifactLocation: 'the Edge Network does not decide on-device',
+  artifactPayload: 'the Edge Network does not decide on-device',
+  artifactFormat: 'the Edge Network does not decide on-device',
+  artifactStore: 'the Edge Network does not decide on-device',
+  pollingInterval: 'the Edge Network does not decide on-device'
+}

@@ -1,0 +1,383 @@
+/** Pages of the plugin that ask Target by the Edge Network, at the local edge: requests, cookies, displays, failures, credentials. */
+import type { IncomingMessage } from 'node:http'
+import Fastify from 'fastify'
+import t, { type Test } from 'tap'
+import fastifyAdobeTarget, { createTargetClient, type FastifyAdobeTargetOptions } from '../../lib/index.ts'
+import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
+import type { TargetEdge } from '../../lib/edge/index.ts'
+import { Log } from '../../lib/diagnostics.ts'
+import { AccessToken } from '../../lib/transport/edge-network/access-token.ts'
+import { toResponse } from '../../lib/transport/edge-network/answer.ts'
+import { handlesOf } from '../../lib/transport/edge-network/wire.ts'
+import { client, cookiesOf, json, organizationId, startEdge, startServer } from '../support/helper.ts'
+import '../support/no-unhandled-rejections.ts'
+import { until } from '../support/wait.ts'
+
+const datastreamId = 'server-datastream'
+const prefix = 'kndctr_1234567890_AdobeOrg_'
+const browser = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36'
+
+type EdgeNetwork = NonNullable<FastifyAdobeTargetOptions['edgeNetwork']>
+
+/** An app whose `edgeNetwork` is a local edge. */
+async function startShop (t: Test, edge: TargetEdge, options: Partial<FastifyAdobeTargetOptions> = {}, edgeNetwork: Partial<EdgeNetwork> = {}) {
+  const logged: any[] = []
+  const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { logged.push(JSON.parse(line)) } } }, forceCloseConnections: true, trustProxy: true })
+  t.teardown(() => app.close())
+  await app.register(fastifyAdobeTarget, { client, organizationId, secure: false, edgeNetwork: { datastreamId, edgeDomain: edge.host, ...edgeNetwork }, ...options })
+  app.get('/', { config: { target: ['hero', 'banner'] } }, async (request) => {
+    const { content, reason } = await request.target.offer('hero', 'fallback')
+    return { hero: content, reason, banner: await request.target.content('banner', 'fallback') }
+  })
+  app.get('/prefetch', { config: { target: { prefetch: { mboxes: ['hero'], views: ['product'], pageLoad: {} } } } }, async (request) => {
+    const offer = await request.target.offer('hero')
+    const view = await request.target.view('product')
+    request.target.displayed('hero')
+    request.target.displayed({ view: 'product' })
+    request.target.clicked('hero')
+    return { offer, view, pageLoad: await request.target.pageLoad(), state: request.target.webSdkState(), serverState: request.target.serverState() ?? null }
+  })
+  app.get('/thanks', async (request) => {
+    request.target.converted('confirm', { order: { id: 'o1', total: 12.5, purchasedProductIds: ['p1', 'p2'] }, parameters: { coupon: 'yes' }, profileParameters: { buyer: true } })
+    return ''
+  })
+  app.get('/page', { config: { target: { execute: { pageLoad: {}, mboxes: ['hero'] } } } }, async (request) => {
+    await request.target.pageLoad()
+    return { state: request.target.webSdkState(), script: request.target.script() }
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  return { app, url, logged }
+}
+
+/** The events that arrived, with the path and headers they came with. */
+const eventsOf = (edge: TargetEdge) => edge.requests.flatMap(({ body, path, headers }) => [body.event, ...body.events ?? []].filter(Boolean).map((event) => ({ path, headers, ...event })))
+
+t.test('a page', async (t) => {
+  const edge = await startEdge(t)
+  edge.offer('hero', '<b>gold</b>', { when: { level: 'gold' } })
+  const { url } = await startShop(t, edge, {
+    parameters: () => ({ level: 'gold' }),
+    profileParameters: () => ({ seats: 3 }),
+    propertyToken: 'property-1',
+    visitor: () => ({ thirdPartyId: 'crm-1', customerIds: [{ id: 'x@example.com', integrationCode: 'Email', authenticatedState: 'authenticated' as const }] })
+  }, { thirdPartyIdNamespace: 'CrmId' })
+  const headers = { 'user-agent': browser, 'x-forwarded-for': '203.0.113.7', 'sec-ch-ua-platform': '"Linux"', 'sec-ch-ua-mobile': '?0', referer: 'https://shop.example/before' }
+  const response = await fetch(`${url}/?a=1`, { headers })
+  t.match(await json(response), { hero: '<b>gold</b>', reason: 'matched', banner: /Hello/ })
+  await edge.until(() => edge.displays('hero') === 1 && edge.displays('banner') === 1)
+
+  const [asked, shown, ...others] = eventsOf(edge)
+  t.same(others, [], 'one call for the offers and one for what was displayed')
+  t.equal(asked.path, '/ee/v2/interact')
+  t.equal(asked.headers['user-agent'], browser)
+  t.equal(asked.headers['x-forwarded-for'], '203.0.113.7')
+  t.equal(asked.headers['sec-ch-ua-platform'], '"Linux"')
+  const [{ body, query }] = edge.requests as any
+  t.same(query, { datastreamId, requestId: query.requestId })
+  const [ecid] = asked.xdm.identityMap.ECID
+  t.match(ecid, { id: /^\d{38}$/, primary: true })
+  t.match(asked, {
+    xdm: {
+      eventType: 'decisioning.propositionFetch',
+      web: { webPageDetails: { URL: /\/\?a=1$/ }, webReferrer: { URL: 'https://shop.example/before' } },
+      identityMap: { CrmId: [{ id: 'crm-1', primary: false }], Email: [{ id: 'x@example.com', authenticatedState: 'authenticated', primary: false }] }
+    },
+    data: { __adobe: { target: { level: 'gold', 'profile.seats': '3' } } }
+  })
+  t.same(body.query.personalization.decisionScopes, ['hero', 'banner'])
+  t.same(body.meta.configOverrides, { com_adobe_target: { propertyToken: 'property-1' } })
+  t.equal(shown.path, '/ee/v2/collect')
+  t.equal(shown.xdm.eventType, 'decisioning.propositionDisplay')
+  t.same(shown.xdm._experience.decisioning.propositions.map(({ scope }: any) => scope), ['hero', 'banner'], 'merged in one event')
+  t.equal(shown.xdm.identityMap.ECID[0].id, ecid.id, 'of the same visitor')
+
+  const cookies = response.headers.getSetCookie()
+  t.same(cookies.map((cookie) => cookie.split('=', 1)[0]), [`${prefix}identity`, `${prefix}cluster`], 'and none of Target')
+  t.match(cookies[0], new RegExp(`^${prefix}identity=${Buffer.from(`\n&${ecid.id}`).toString('base64url')}; Max-Age=34128000; Path=/; SameSite=Lax$`), 'byte for byte')
+  edge.reset()
+  edge.offer('hero', '<b>again</b>')
+  const again = await fetch(url, { headers: { ...headers, cookie: cookiesOf(response) } })
+  t.match(await json(again), { hero: '<b>again</b>' })
+  const [{ path, body: second }] = edge.requests as any
+  t.equal(path, '/ee/or2/v2/interact', 'to where the visitor is known')
+  t.same(second.event.xdm.identityMap.ECID, [ecid])
+  t.same(second.meta.state.entries.map(({ key }: any) => key), [`${prefix}identity`, `${prefix}cluster`])
+})
+
+t.test('prefetched content counts when it is displayed, views are views', async (t) => {
+  const edge = await startEdge(t)
+  edge.offer('hero', { a: 1 })
+  const { url } = await startShop(t, edge)
+  const { offer, view, pageLoad, state, serverState } = await json(await fetch(`${url}/prefetch`))
+  t.match(offer, { type: 'json', content: { a: 1 }, metrics: [{ type: 'click' }], responseTokens: { 'activity.name': 'hero' }, source: 'edge' })
+  t.match(view, { view: 'product', type: 'actions', content: [{ type: 'insertAfter', selector: '#sizes', cssSelector: '#sizes' }] })
+  t.match(pageLoad, { type: 'actions', content: [{ type: 'setHtml', selector: '#promise' }], metrics: [{ type: 'click', selector: '#promise' }] })
+  await edge.until(() => edge.clicks('hero') === 1)
+  t.equal(edge.displays('hero'), 1)
+  t.equal(edge.displays({ view: 'product' }), 1)
+  t.equal(edge.displays({ pageLoad: true }), 0, 'the page load is for Web SDK to render and report')
+  t.equal(serverState, null, 'at.js has no part in it')
+  t.equal(state.personalization.sendDisplayEvent, true)
+  t.same(state.responseBody.handle.map(({ type }: any) => type), ['identity:result', 'personalization:decisions'], 'no state that the server writes')
+  t.notMatch(JSON.stringify(state), /"scope":"hero"/, 'no mbox')
+  t.notMatch(JSON.stringify(eventsOf(edge)), 'Max-Age')
+})
+
+t.test('the page load that was executed is reported by the server alone', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startShop(t, edge)
+  const { state, script } = await json(await fetch(`${url}/page`))
+  t.same(state.personalization, { sendDisplayEvent: false })
+  t.match(script, /^<script>\(function\(s\)/)
+  await edge.until(() => edge.displays({ pageLoad: true }) === 1 && edge.displays('hero') === 1)
+  const { url: other } = await startShop(t, edge, { cookies: false })
+  const given = await json(await fetch(`${other}/page`))
+  t.match(given.state.responseBody.handle.at(-1), { type: 'state:store', payload: [{ key: `${prefix}identity`, maxAge: 34128000 }, { key: `${prefix}cluster`, value: 'or2' }] }, 'what the server does not write, Web SDK does')
+})
+
+t.test('attacks by cookie', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startShop(t, edge)
+  const ask = async (cookie: string) => {
+    const response = await fetch(url, { headers: { cookie } })
+    t.equal(response.status, 200)
+    t.equal((await json(response)).reason, 'matched')
+    return edge.requests.findLast(({ path }) => path.endsWith('interact')) as any
+  }
+  for (const cluster of ['evil.example', '../../x', 'or2/../..', 'va7', 'OR2', 't35', 'or2%0d%0aHost:x', '%6fr2.evil', '']) {
+    t.equal((await ask(`${prefix}cluster=${cluster}`)).path, '/ee/v2/interact', `${cluster} is no location`)
+  }
+  for (const identity of ['x', '%', '%E0%A4%A', 'CiY', Buffer.from('\n\x7fabc').toString('base64url'), 'a'.repeat(4097), '"><script>']) {
+    const { body } = await ask(`${prefix}identity=${identity}`)
+    t.match(body.event.xdm.identityMap.ECID[0].id, /^\d{38}$/, 'a visitor without an identity that can be read is a new one')
+  }
+  const many = Array.from({ length: 60 }, (_, index) => `${prefix}x${index}=${'v'.repeat(100)}`).join('; ')
+  t.equal((await ask(many)).body.meta.state.entries.length, 20)
+  const foreign = await ask('kndctr_OTHER_AdobeOrg_identity=abc; session=secret; kndctr_1234567890_AdobeOrg=1')
+  t.equal(foreign.body.meta.state.entries, undefined, 'only this organization\'s cookies are passed on')
+  t.notMatch(JSON.stringify(foreign), /secret/)
+})
+
+t.test('an edge that writes what is not its own', async (t) => {
+  const payload = [
+    { key: 'session', value: 'stolen', maxAge: 9 }, { key: `${prefix}identity`, value: 'a\r\nSet-Cookie: x=1', maxAge: 9 }, { key: `${prefix}a b`, value: 'x' },
+    null, 7, { key: `${prefix}ok`, value: 'a;b "c', maxAge: 1.5 }, { key: `${prefix}long`, value: 'x'.repeat(5000) }
+  ]
+  const host = await startServer(t, (request, response) => {
+    request.resume().on('end', () => response.end(JSON.stringify({ handle: [{ type: 'state:store', payload }, { type: 'personalization:decisions', payload: [null, { id: 1 }, { id: 'a', scope: 'hero', scopeDetails: {}, items: [null, { schema: 's' }] }] }, 5, { type: 'x' }] })))
+  })
+  const { url } = await startShop(t, { host } as TargetEdge)
+  const response = await fetch(url)
+  t.equal((await json(response)).reason, 'no-offer')
+  t.same(response.headers.getSetCookie(), [`${prefix}ok=a%3Bb%20%22c; Path=/; SameSite=Lax`])
+})
+
+t.test('first-party device id', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startShop(t, edge, { firstPartyId: true })
+  const device = '0f5e2a9c-6b7a-4c1e-9f57-1b2d3c4e5f60'
+  const response = await fetch(url, { headers: { cookie: `FPID=${device}` } })
+  await edge.until(() => edge.displays('hero') === 1)
+  const [asked, shown] = eventsOf(edge)
+  t.same(asked.xdm.identityMap, { FPID: [{ id: device, authenticatedState: 'ambiguous', primary: true }] })
+  t.match(shown.xdm.identityMap, { ECID: [{ id: /^\d{38}$/ }] }, 'once the Edge Network has said the ECID, that is the visitor')
+  t.match(cookiesOf(response), /_identity=.*FPID=0f5e2a9c/)
+})
+
+t.test('consent', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startShop(t, edge, {}, { defaultConsent: 'pending' })
+  const pending = await fetch(`${url}/page`)
+  t.same(await json(pending), { script: '' })
+  t.same(pending.headers.getSetCookie(), [])
+  const out = await fetch(url, { headers: { cookie: `${prefix}consent=general=out` } })
+  t.match(await json(out), { hero: 'fallback', reason: 'opted-out' })
+  t.same(edge.requests, [], 'nothing is sent')
+  const given = await fetch(url, { headers: { cookie: `${prefix}consent=general%3Din` } })
+  t.equal((await json(given)).reason, 'matched')
+  const { url: other } = await startShop(t, edge)
+  t.equal((await json(await fetch(other, { headers: { cookie: `${prefix}consent=general=out` } }))).reason, 'opted-out')
+})
+
+t.test('QA links', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startShop(t, edge)
+  const link = edge.qaLink(url, { activities: [sampleArtifact.rules.mboxes.hero[0]!.activityId], previewIndexes: [{ activityIndex: 1, experienceIndex: 1 }] })
+  t.equal((await json(await fetch(link))).reason, 'matched')
+  const [{ body }] = edge.requests as any
+  t.match(body.meta.state.entries.at(-1), { key: 'at_qa_mode', value: /"token"/ })
+  await edge.until(() => edge.requests.length === 2)
+  t.equal(edge.displays('hero'), 0, 'QA is kept out of the reports')
+})
+
+t.test('failures end as those of the Delivery API', async (t) => {
+  const edge = await startEdge(t)
+  const { url, app, logged } = await startShop(t, edge, { timeout: 250, breaker: { failures: 4, cooldown: 60_000 } })
+  const reasons: Record<string, [string, string]> = {
+    hang: ['timeout', 'FST_TARGET_TIMEOUT'],
+    reset: ['error', 'FST_TARGET_CONNECTION'],
+    'bad-json': ['error', 'FST_TARGET_INVALID_RESPONSE'],
+    'status-in-body': ['error', 'FST_TARGET_HTTP'],
+    'status:429': ['error', 'FST_TARGET_HTTP'],
+    'status:503': ['error', 'FST_TARGET_HTTP']
+  }
+  for (const [kind, [reason, code]] of Object.entries(reasons)) {
+    edge.fault(kind as 'hang', { times: 1 })
+    t.equal((await json(await fetch(url))).reason, reason, kind)
+    t.ok(logged.some(({ err }) => err?.code === code), `${kind}: ${code}`)
+  }
+  t.match(logged.map(({ msg }) => msg).join('\n'), /503: A fault was requested of the 'com\.adobe\.target' service/)
+  edge.fault('status:500')
+  for (let call = 0; call < 4; call++) await fetch(url)
+  t.equal((await json(await fetch(url))).reason, 'breaker-open')
+  t.equal(app.target.health().status, 'down')
+})
+
+t.test('displays are sent until they arrive, once each', async (t) => {
+  const edge = await startEdge(t)
+  const { url, app } = await startShop(t, edge)
+  edge.fault('slow:1', { times: 1 })
+  const page = fetch(url)
+  await edge.nextRequest()
+  await page
+  edge.fault('status:503', { times: 1 })
+  await until(() => edge.displays('hero') === 1)
+  t.equal(edge.displays('banner'), 1)
+  t.match(app.target.health().outbox, { accepted: 2, sent: 2, failed: 0, dropped: 0 })
+  app.target.notify({ key: 'k', request: { context: { channel: 'web' } }, sessionId: 's', locationHint: undefined }, [{ id: 'n1', type: 'click', timestamp: 1, tokens: ['forged'] }])
+  await until(() => app.target.health().outbox.failed === 1)
+  t.equal(edge.clicks('hero'), 0, 'a token that is not the Edge Network\'s is given up, and not sent')
+})
+
+t.test('conversions', async (t) => {
+  const edge = await startEdge(t)
+  const { url } = await startShop(t, edge)
+  const response = await fetch(`${url}/thanks`)
+  t.equal(response.status, 200)
+  await edge.until(() => edge.orders('confirm').length === 1 && edge.requests.length === 1)
+  t.match(edge.orders('confirm'), [{ id: 'o1', total: 12.5, purchasedProductIds: ['p1', 'p2'], parameters: { coupon: 'yes' } }])
+  const [{ xdm, data }] = eventsOf(edge)
+  t.match(xdm, { eventType: 'decisioning.propositionDisplay', _experience: { decisioning: { propositions: [{ scope: 'confirm' }] } } })
+  t.match(data, { __adobe: { target: { orderId: 'o1', orderTotal: 12.5, productPurchasedId: 'p1,p2', coupon: 'yes', 'profile.buyer': 'true' } } })
+})
+
+t.test('OAuth server-to-server credentials', async (t) => {
+  const edge = await startEdge(t)
+  const credentials = { clientId: 'client-1', clientSecret: 'top-secret', tokenUrl: `http://${edge.host}/ims/token/v3` }
+  const { url, logged } = await startShop(t, edge, {}, { credentials })
+  t.equal((await json(await fetch(url))).reason, 'matched')
+  await edge.until(() => edge.displays('hero') === 1)
+  for (const { headers } of edge.requests) {
+    t.match(headers, { authorization: /^Bearer \d+\./, 'x-api-key': 'client-1', 'x-gw-ims-org-id': organizationId })
+  }
+  t.equal(new Set(edge.requests.map(({ headers }) => headers.authorization)).size, 1, 'one token for all')
+  t.same(logged, [])
+
+  // A gateway that takes no token of before.
+  let refusals = 0
+  const gateway = await startServer(t, (request, response) => {
+    let body = ''
+    request.on('data', (chunk) => { body += chunk }).on('end', async () => {
+      if (refusals++ === 0) return response.writeHead(401, { 'content-type': 'application/problem+json' }).end('{"type":"https://ns.adobe.com/aep/errors/EXEG-0503-401","status":401,"title":"Invalid authorization token"}')
+      const answer = await fetch(`http://${edge.host}${request.url}`, { method: 'POST', headers: forwarded(request), body })
+      response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text())
+    })
+  })
+  const { url: other } = await startShop(t, edge, {}, { credentials, edgeDomain: gateway })
+  t.equal((await json(await fetch(other))).reason, 'matched', 'a token that is no longer taken is replaced within the call')
+
+  const { url: broken, logged: lines } = await startShop(t, edge, { timeout: 400 }, { credentials: { ...credentials, tokenUrl: `http://${edge.host}/nothing` } })
+  t.equal((await json(await fetch(broken))).reason, 'error')
+  t.match(lines.map(({ msg }) => msg).join('\n'), /no access token for the Edge Network/)
+  t.notMatch(JSON.stringify(lines), /top-secret/)
+})
+
+const forwarded = ({ headers }: IncomingMessage) => Object.fromEntries(Object.entries(headers).filter(([name]) => !['host', 'connection', 'content-length', 'transfer-encoding'].includes(name))) as Record<string, string>
+
+t.test('a token is renewed before it ends, once for everybody', async (t) => {
+  let calls = 0
+  const post = async () => {
+    calls += 1
+    if (calls === 2) return { status: 503, body: Buffer.from('') }
+    return { status: 200, body: Buffer.from(JSON.stringify({ access_token: `token-${calls}`, expires_in: 0.5 })) }
+  }
+  const token = new AccessToken({ clientId: 'a', clientSecret: 'b' }, post, Log.of({ debug () {}, error () {} }))
+  t.teardown(() => token.close())
+  t.same(await Promise.all([token.current, token.current]), ['token-1', 'token-1'])
+  t.equal(calls, 1)
+  await until(() => calls === 3)
+  t.equal(await token.current, 'token-3', 'after a failure it is tried again')
+  await until(() => calls >= 4)
+})
+
+t.test('what the Edge Network cannot do is refused at registration', async (t) => {
+  const base = { client, organizationId, edgeNetwork: { datastreamId } }
+  const refused: [object, RegExp][] = [
+    [{ decisioningMethod: 'on-device' }, /`decisioningMethod` must be 'server-side' with `edgeNetwork`, got 'on-device'/],
+    [{ serverDomain: 'a.example' }, /`serverDomain` cannot be used with `edgeNetwork`: set `edgeNetwork\.edgeDomain`/],
+    [{ environmentId: 4 }, /`environmentId` cannot be used with `edgeNetwork`/],
+    [{ artifactPayload: {} }, /`artifactPayload` cannot be used/],
+    [{ telemetryEnabled: true }, /`telemetryEnabled` cannot be used/],
+    [{ edgeNetwork: { datastreamId, edgeDomian: 'x' } }, /unknown option `edgeNetwork\.edgeDomian` \(did you mean `edgeDomain`\?\)/],
+    [{ edgeNetwork: {} }, /`edgeNetwork\.datastreamId` is required/],
+    [{ edgeNetwork: { datastreamId, edgeDomain: 'https://x/' } }, /`edgeNetwork\.edgeDomain` must be a host/],
+    [{ edgeNetwork: { datastreamId, edgeBasePath: '../x' } }, /`edgeNetwork\.edgeBasePath` must be/],
+    [{ edgeNetwork: { datastreamId, credentials: { clientId: 'x' } } }, /`edgeNetwork\.credentials\.clientSecret` /]
+  ]
+  for (const [options, message] of refused) t.throws(() => createTargetClient({ ...base, ...options } as typeof base), { code: 'FST_TARGET_INVALID_OPTIONS', message })
+  const routes: [object, RegExp][] = [
+    [{ execute: { mboxes: ['a'] }, trace: { authorizationToken: 'x' } }, /config\.target of GET \/: `trace` cannot be used with `edgeNetwork`/],
+    [{ execute: { mboxes: ['a'] }, environmentId: 1 }, /`environmentId` cannot be used/],
+    [{ execute: { mboxes: ['a'] }, decisioningMethod: 'hybrid' }, /`decisioningMethod` must be 'server-side'/],
+    [{ execute: { mboxes: [{ name: 'a', parameters: { x: '1' } }, { name: 'b', parameters: { x: '2' } }] } }, /the parameter "x" cannot have two values/],
+    [{ execute: { mboxes: Array.from({ length: 30 }, (_, index) => `m${index}`) } }, /there are 30 mboxes, but `edgeNetwork` takes at most 29/]
+  ]
+  for (const [target, message] of routes) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    app.register(fastifyAdobeTarget, base)
+    app.register(async (app) => { app.get('/', { config: { target } }, async () => '') })
+    await t.rejects(async () => { await app.ready() }, { code: 'FST_TARGET_INVALID_OPTIONS', message })
+  }
+  const target = createTargetClient(base)
+  t.teardown(() => target.close())
+  await t.rejects(target.getOffers({ request: { execute: { mboxes: [{ name: 'a', index: 0 }] } }, decisioningMethod: 'on-device' }), { code: 'FST_TARGET_INVALID_OPTIONS' })
+})
+
+t.test('the client: getOffers() and sendNotifications()', async (t) => {
+  const edge = await startEdge(t)
+  const target = createTargetClient({ client, organizationId, secure: false, edgeNetwork: { datastreamId, edgeDomain: edge.host } })
+  t.teardown(() => target.close())
+  const { response } = await target.getOffers({ request: { id: { marketingCloudVisitorId: '1'.repeat(38) }, prefetch: { mboxes: [{ name: 'hero', index: 7 }] } } })
+  const [mbox] = response.prefetch!.mboxes!
+  t.match(mbox, { name: 'hero', index: 7, state: undefined, options: [{ type: 'html', eventToken: String }] })
+  const result = await target.sendNotifications({ request: { id: response.id, notifications: [{ id: 'n', type: 'display', timestamp: Date.now(), mbox: { name: 'hero' }, tokens: [mbox!.options![0]!.eventToken!] }] } })
+  t.same(result.response.notifications, [{ id: 'n' }])
+  t.equal(edge.displays('hero'), 1)
+})
+
+t.test('Adobe\'s own sample of an answer', (t) => {
+  const token = 'xycjBJlZhwVV5MN0kMkmoGqipfsIHvVzTQxHolz2IpTMromRrB5ztP5VMxjHbs7c6qPG9UF4rvQTJZniWgqbOw=='
+  const response = toResponse({ context: { channel: 'web' }, execute: { mboxes: [{ name: 'serverapimbox', index: 0 }] } }, handlesOf({
+    requestId: '10959bbf-f83d-40e1-9521-d9145f19cdc5',
+    handle: [{
+      payload: [{
+        id: 'AT:eyJhY3Rpdml0eUlkIjoiMTQwMjgxIiwiZXhwZXJpZW5jZUlkIjoiMCJ9',
+        scope: 'serverapimbox',
+        scopeDetails: { decisionProvider: 'TGT', activity: { id: '140281' }, experience: { id: '0' }, strategies: [{ algorithmID: '0', trafficType: '0' }], characteristics: { eventToken: token } },
+        items: [{
+          id: '282484',
+          schema: 'https://ns.adobe.com/personalization/json-content-item',
+          meta: { 'activity.id': '140281', 'experience.name': 'Experience A' },
+          data: { id: '282484', format: 'application/json', content: { value: 'a/b json experience a', platform: 'server' } }
+        }]
+      }],
+      type: 'personalization:decisions',
+      eventIndex: 0
+    }]
+  }), client)
+  const [option] = response.execute!.mboxes![0]!.options!
+  t.match(option, { type: 'json', content: { value: 'a/b json experience a', platform: 'server' }, responseTokens: { 'experience.name': 'Experience A' } })
+  t.match(JSON.parse(Buffer.from(option!.eventToken!, 'base64url').toString()), { scope: 'serverapimbox', scopeDetails: { characteristics: { eventToken: token } } })
+  t.end()
+})
