@@ -1,4 +1,4 @@
-/** Turns an on-device decision into what the real edge answers: response tokens, states, clicks, analytics. */
+/** Completes an on-device decision to a response of the real edge: response tokens, states, clicks, analytics. */
 import type { AnalyticsResponse, DeliveryRequest, DeliveryResponse, Metric, MboxResponse, PageLoadResponse, PrefetchMboxResponse, View } from '../schema/index.ts'
 import { stateOf, type EventTokens } from './tokens.ts'
 
@@ -7,14 +7,14 @@ interface Place {
   offers: MboxResponse | PageLoadResponse | PrefetchMboxResponse | View
   /** The artifact's name for it. */
   location: string
-  /** Of what was prefetched. */
+  /** State of a prefetched place. */
   state?: string
 }
 
-/** Response tokens that tell which activity an option is from: the decision must contain them, listed by the artifact or not. */
+/** Response tokens that identify an option's activity: the decision must contain them, listed by the artifact or not. */
 export const activityTokens = ['activity.id', 'experience.id'] as const
 
-/** Analytics event types, as in Adobe's A4T examples: what is displayed (visit, impression) and what is clicked. */
+/** Analytics event types, as in Adobe's A4T examples: displays (visit, impression) and clicks. */
 const displayed = ['0|2', '0|1']
 const clicked = ['0|32767']
 
@@ -52,7 +52,7 @@ function * places ({ execute, prefetch }: DeliveryResponse, globalMbox: string):
   if (prefetch?.pageLoad !== undefined) yield { offers: prefetch.pageLoad, location: globalMbox, state: stateOf('pageLoad') }
 }
 
-/** On-device, prefetched mboxes have no click metrics; from the edge they have. */
+/** Click metrics of prefetched mboxes, which on-device decisions lack and the real edge sends. */
 function clicksOf (offers: Place['offers'], location: string, tokens: EventTokens): Metric[] {
   const clicks = new Map<string | undefined, Metric>()
   for (const { eventToken = '' } of offers.options ?? []) {

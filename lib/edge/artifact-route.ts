@@ -1,15 +1,15 @@
-/** What Target's CDN serves: the rule artifact, plain and obfuscated, and where a visitor is. */
+/** Routes of Target's CDN: the rule artifact, plain and obfuscated, and the visitor's location. */
 import { createHash } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Faults } from './testing/faults.ts'
 
 export interface ArtifactRouteOptions {
-  /** The artifact to serve; the same object while it is the same. */
+  /** The artifact to serve; the same object until it changes. */
   artifact: () => object
-  /** When given, other clients' artifacts are not found. */
+  /** If set, other clients' artifacts get a 404. */
   client: string | undefined
-  /** Without it there is no `rules.bin`, whose key it is a part of. */
+  /** Needed for `rules.bin`, as a part of its key. */
   organizationId: string | undefined
   faults: Faults
 }
@@ -52,7 +52,7 @@ function filesOf (artifact: object, organizationId: string | undefined): Map<str
   return files
 }
 
-/** The same place for everyone; the address is the one asked about, or the sender's. */
+/** The same location for everyone; the IP address is the requested one, or the sender's. */
 function whereabouts (request: FastifyRequest): Record<string, string> {
   const asked = String(request.headers['x-forwarded-for']).split(',', 1)[0] ?? ''
   return {

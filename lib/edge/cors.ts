@@ -1,6 +1,6 @@
 /**
- * Calls from browsers: at.js asks the edge from the page's own origin, which is another one. What it sends needs no preflight;
- * other scripts may. Unlike the Delivery API it names the client and not the organization.
+ * Calls from browsers: at.js calls the edge cross-origin from the page. Its requests need no preflight; those of other scripts
+ * may. Unlike other callers of the Delivery API, it names the client and not the organization.
  */
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
@@ -9,11 +9,11 @@ import { DeliveryQuery } from '../schema/index.ts'
 /** The query string of at.js. */
 const AtJsQuery = Type.Composite([Type.Omit(DeliveryQuery, ['imsOrgId']), Type.Object({ client: Type.String({ pattern: '\\S' }) })])
 
-/** Of either. */
+/** The query string of either. */
 export const EdgeQuery = Type.Union([DeliveryQuery, AtJsQuery])
 export type EdgeQuery = Static<typeof EdgeQuery>
 
-/** Whom an edge answers; anybody where it is undefined. */
+/** The accepted callers; undefined: any. */
 export interface Callers { client: string | undefined, organizationId: string | undefined }
 
 /** Why a caller is refused, as a sentence for it; undefined if it is not. */
@@ -23,7 +23,7 @@ export function callerRefusal (query: EdgeQuery, { client, organizationId }: Cal
   return given === undefined || client === undefined || given === client ? undefined : `unknown client "${given}": this edge is for "${client}"`
 }
 
-/** Lets pages of every origin read what is answered, cookies included. */
+/** Lets pages of every origin read responses, with cookies. */
 export function allowBrowsers (app: FastifyInstance): void {
   app.addHook('onRequest', async ({ headers: { origin } }, reply) => {
     if (origin === undefined) return

@@ -26,18 +26,18 @@ import { Watch } from './testing/waits.ts'
 
 export interface EdgeOptions {
   /**
-   * The rule artifact to decide from and to serve, of format version 1. Options and metrics without an event token get one.
+   * The rule artifact to decide with and to serve, of format version 1. Options and metrics without an event token get one.
    * Default: a sample with the mboxes `hero`, `banner` and `checkout-flags`, a page load and the view `product`.
    */
   artifact?: object
-  /** Client code to answer with and to split visitors by; artifacts of others are not found. Default: the artifact's own, and any artifact path. */
+  /** Client code in responses and for splits; other clients' artifacts get a 404. Default: the artifact's own, and any artifact path. */
   client?: string
   /**
-   * IMS organization id; requests for another one are refused, `rules.bin` is served, and Web SDK's cookies are named after it.
-   * Default: any, no `rules.bin`, and for the Edge Network only callers that name it.
+   * IMS organization id: requests for another one are refused, `rules.bin` is served, and Web SDK's cookies are named after it.
+   * Default: any, no `rules.bin`, and on the Edge Network only callers that name one.
    */
   organizationId?: string
-  /** Milliseconds that a delivery takes, or a function that gives them for each. Default 0. */
+  /** Milliseconds that a delivery takes, or a function that returns them for each. Default 0. */
   latency?: number | (() => number)
   /** Fastify's own `logger` option, or a logger such as another app's `log`. Default `false`. */
   logger?: FastifyServerOptions['logger'] | FastifyBaseLogger
@@ -48,20 +48,20 @@ export type TargetEdge = FastifyInstance & {
   /** Host and port, for the plugin's `serverDomain`. Throws FST_TARGET_NOT_READY before it listens. */
   readonly host: string
   /**
-   * Fixes what a place answers from the next request on, before the artifact's own rules: html for a string, json for an
-   * object, actions for a list, nothing for null. A later offer `when` the parameters fit, or for the visitor, wins over an
-   * earlier one; one without `when` and `visitor` is for all others. On-device after the artifact was fetched again.
+   * Fixes a place's offer from the next request on, taking precedence over the artifact's own rules: html for a string, json for
+   * an object, actions for a list, nothing for null. A later offer whose `when` or `visitor` matches wins over an earlier one;
+   * one without `when` and `visitor` is for all others. On-device it applies once the artifact is fetched again.
    *
-   * Its activity is named after the place, its experiences are A, B, … in the order in which they were fixed.
+   * Its activity is named after the place, its experiences A, B, … in the order in which they were fixed.
    *
    * Throws FST_TARGET_INVALID_OPTIONS.
    */
   offer (place: Place, content: FixedContent, options?: FixedOfferOptions): void
   /**
-   * A visitor who falls into an experience of an A/B activity, at the edge and on-device: the same each time. With an audience,
-   * who is in that. The edge must have the `client` of the app.
+   * A visitor who gets an experience of an A/B activity, at the edge and on-device, the same each time; if the activity has an
+   * audience, provided the visitor is in it. The edge must have the `client` of the app.
    *
-   * Throws FST_TARGET_INVALID_OPTIONS when the artifact has no such experience.
+   * Throws FST_TARGET_INVALID_OPTIONS if the artifact has no such experience.
    */
   visitorFor (variant: Variant): VariantVisitor
   /** How often offers of a place were displayed: executed or notified, once for an `impressionId`. Throws FST_TARGET_INVALID_OPTIONS. */
@@ -69,34 +69,34 @@ export type TargetEdge = FastifyInstance & {
   /** How often clicks of a place were notified, once for a notification's id. Throws FST_TARGET_INVALID_OPTIONS. */
   clicks (place: Place): number
   /**
-   * The orders that arrived, oldest first: of executed or prefetched mboxes and page loads, and of notifications such as
-   * `request.target.converted()` sends; a repeated one is not counted again. With a name, those of one mbox. The last 10,000.
+   * The orders received, oldest first: with executed or prefetched mboxes and page loads, and with notifications such as those of
+   * `request.target.converted()`; a repeated one is not counted again. With a name, those of one mbox. The last 10,000.
    */
   orders (mbox?: string): RecordedOrder[]
   /**
-   * Resolves when the condition holds: judged now and each time the edge got or answered a delivery request.
+   * Resolves when the condition holds: checked now and each time the edge receives or answers a delivery request.
    *
-   * Rejects with FST_TARGET_TIMEOUT after `timeout` ms (default 5000), with FST_TARGET_CLOSED when the edge is closed, or with
-   * what the condition throws.
+   * Rejects with FST_TARGET_TIMEOUT after `timeout` ms (default 5000), with FST_TARGET_CLOSED if the edge is closed, or with
+   * the condition's own error.
    */
   until (condition: () => unknown, options?: { timeout?: number }): Promise<void>
-  /** The delivery requests that arrived with a JSON body, refused ones too, oldest first; the last 10,000. */
+  /** The delivery requests received with a JSON body, including refused ones, oldest first; the last 10,000. */
   readonly requests: readonly RecordedRequest[]
-  /** The notifications that were accepted, oldest first, repeated ones too; the last 100,000. */
+  /** The accepted notifications, including repeated ones, oldest first; the last 100,000. */
   readonly notifications: readonly Notification[]
-  /** Impressions counted for an activity, or for all: what was executed or notified as displayed, once for an `impressionId`. */
+  /** Impressions counted for an activity, or for all: executed or notified displays, once for an `impressionId`. */
   impressions (activityId?: number | string): number
   /** Resolves with the next delivery request to arrive. */
   nextRequest (): Promise<RecordedRequest>
-  /** Forgets what was recorded and counted, and ends all faults and fixed offers. */
+  /** Clears records and counts, and ends all faults and fixed offers. */
   reset (): void
-  /** Makes a QA link of an address for activities of the artifact, as Target's "Activity QA" does. Throws FST_TARGET_INVALID_OPTIONS. */
+  /** Makes a QA link from an address, for activities of the artifact, as Target's "Activity QA" does. Throws FST_TARGET_INVALID_OPTIONS. */
   qaLink (url: string, link: QaLink): string
   /**
-   * Publishes another artifact in place of the one in force, as a change in Target's user interface does. Apps that decide
-   * on-device have it after their next poll. Fixed offers stay.
+   * Replaces the current artifact, as a change in Target's user interface does. Apps that decide on-device have it after their
+   * next poll. Fixed offers stay.
    *
-   * Rejects with FST_TARGET_ARTIFACT when it is not usable; the old one then stays.
+   * Rejects with FST_TARGET_ARTIFACT if it is unusable; the old one then stays.
    */
   publish (artifact: object): Promise<void>
   /** Makes requests fail from now on; see `FaultKind`. Throws FST_TARGET_INVALID_OPTIONS. */
@@ -114,8 +114,8 @@ const OptionsSchema = Type.Object({
 /**
  * Makes a local edge. Start it with `listen()`, or use `inject()`.
  *
- * `ready()` and `listen()` reject with FST_TARGET_ARTIFACT if the artifact is not usable; `close()` ends every connection
- * at once, answered or not.
+ * `ready()` and `listen()` reject with FST_TARGET_ARTIFACT if the artifact is unusable; `close()` ends every connection
+ * immediately, even with requests in progress.
  *
  * @throws FST_TARGET_INVALID_OPTIONS naming the option
  */
@@ -126,7 +126,7 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   const app = Fastify({
     ...(typeof logger === 'object' && 'child' in logger ? { loggerInstance: logger } : { logger }),
     forceCloseConnections: true,
-    // The real edge takes what is sent as it is: no default, no conversion, no member dropped.
+    // The real edge accepts bodies unchanged: no defaults, no conversion, no members removed.
     ajv: { customOptions: { coerceTypes: false, useDefaults: false, removeAdditional: false } }
   })
 
@@ -154,7 +154,7 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   app.setNotFoundHandler((request, reply) => {
     reply.code(404).send({ status: 404, message: `route ${request.method} ${request.url} not found` })
   })
-  // at.js sends its JSON as text/plain, to save the browser a CORS preflight. A member named __proto__ is data like any other.
+  // at.js sends its JSON as text/plain, to save the browser a CORS preflight. A member named __proto__ is ordinary data.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(['application/json', 'text/plain'], { parseAs: 'string' }, app.getDefaultJsonParser('ignore', 'ignore'))
 
@@ -196,6 +196,6 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
     publish: async (published: object) => { compiled = await rules.publish(published) },
     fault: (kind: FaultKind, faultOptions?: FaultOptions) => faults.set(kind, faultOptions)
   })
-  // Not enumerable: who prints or compares an edge must not ask for it.
+  // Not enumerable: printing or comparing an edge must not read it, since it may throw.
   return Object.defineProperty(edge, 'host', { get: () => hostOf(app.addresses()) }) as typeof edge & { readonly host: string }
 }

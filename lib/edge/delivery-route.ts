@@ -1,4 +1,4 @@
-/** `POST /rest/v1/delivery`: decides, counts and answers as the real edge does. */
+/** `POST /rest/v1/delivery`: decides, counts and responds as the real edge does. */
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
@@ -20,7 +20,7 @@ const edgeHost = `mboxedge${cluster}.tt.omtrdc.net`
 export interface DeliveryRouteOptions {
   client: string
   callers: Callers
-  /** The artifact that a visitor is decided by. */
+  /** The artifact to decide with for a visitor. */
   artifactFor: (id: VisitorId) => Promise<CompiledArtifact>
   /** The response tokens that the artifact lists. */
   responseTokens: () => ReadonlySet<string>
@@ -29,7 +29,7 @@ export interface DeliveryRouteOptions {
   recorder: Recorder
   watch: Watch
   faults: Faults
-  /** Waits as long as the edge is to take. */
+  /** Waits for the configured latency. */
   delay: () => Promise<void>
 }
 
@@ -47,7 +47,7 @@ export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptio
       fault.preValidation
     ],
     onSend: fault.onSend,
-    // Once the answer is out: who waited may close the edge.
+    // Only after the response was sent: a waiting test may close the edge.
     onResponse: async () => watch.check()
   }, async ({ body, query }, reply) => {
     const message = callerRefusal(query, options.callers) ?? refusal(body, options.tokens) ?? options.qa.refusal(body.qaMode)
@@ -78,7 +78,7 @@ function respond (body: DeliveryRequest & { id: VisitorId }, artifact: CompiledA
       if (facts?.kind === 'display') recorder.count(underId, facts.activityId)
     }
   }
-  // What was executed is what an on-device client would have to notify.
+  // Executed offers count like the displays that an on-device client would notify.
   for (const impression of impressions) countDisplays(impression, impressionId)
   for (const mbox of [...body.execute?.mboxes ?? [], ...body.prefetch?.mboxes ?? []]) recorder.order(mbox, mbox.name, impressionId)
   for (const part of [body.execute, body.prefetch]) recorder.order(part?.pageLoad, undefined, impressionId)
@@ -104,7 +104,7 @@ function respond (body: DeliveryRequest & { id: VisitorId }, artifact: CompiledA
   }
 }
 
-/** View names count in any case: at.js writes them in lower case. */
+/** View names match in any case: at.js sends them in lower case. */
 function withKnownViews<Body extends DeliveryRequest> (body: Body, { views }: CompiledArtifact): Body {
   const { prefetch } = body
   if (prefetch?.views === undefined || prefetch.views.every(({ name }) => name === undefined || views.has(name))) return body

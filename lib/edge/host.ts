@@ -1,4 +1,4 @@
-/** Where the edge is reached. */
+/** The address of the edge. */
 import { isIPv6, type AddressInfo } from 'node:net'
 import { failure } from '../errors.ts'
 
@@ -7,8 +7,8 @@ const anywhere = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])
 /**
  * Host and port of a server, as in a URL; IPv4 before IPv6.
  *
- * @param addresses that it listens on; a text is a socket's path
- * @throws FST_TARGET_NOT_READY when there is none: without it a client would go to the real edge
+ * @param addresses that it listens on; a string is a socket's path
+ * @throws FST_TARGET_NOT_READY if there is none: otherwise a client would call the real edge
  */
 export function hostOf (addresses: ReadonlyArray<AddressInfo | string>): string {
   const listening = addresses.filter((address) => typeof address === 'object')

@@ -1,12 +1,12 @@
 /**
  * Activity QA at the local edge: links, their tokens, and what they pin.
  *
- * A token names a list of activities, as Target's do, and is the same after the edge was started again. What a rule artifact
- * does not tell, this edge takes as follows:
+ * A token names a list of activities, as Target's do, and is the same after a restart of the edge. Where a rule artifact lacks
+ * information, this edge assumes:
  *
- * - A pinned experience is shown whatever the visitor's allocation, and where any audience is evaluated as true, whatever
- *   its conditions: a rule does not say which part of its condition is which audience.
- * - A rule that lists an audience (`audience.ids` of its meta) that is evaluated as false is never met.
+ * - A pinned experience is shown whatever the visitor's allocation, and if any audience is evaluated as true, whatever its
+ *   conditions: a rule does not say which part of its condition is which audience.
+ * - A rule that lists an audience (`audience.ids` of its meta) that is evaluated as false never matches.
  * - The order of experiences is that of the artifact's rules; activities keep their priority.
  */
 import { createHash } from 'node:crypto'
@@ -15,17 +15,17 @@ import { compileCondition } from '../decisioning/conditions.ts'
 import type { QAMode } from '../schema/index.ts'
 import { failure } from '../errors.ts'
 
-/** What a QA link says. */
+/** The contents of a QA link. */
 export interface QaLink {
-  /** Ids of the activities, in the order that `previewIndexes` count. */
+  /** Ids of the activities, in the order of `previewIndexes`. */
   activities: readonly (number | string)[]
   /** Pinned experiences; both count from 1. Without an experience the activity decides. Default: none. */
   previewIndexes?: readonly { activityIndex: number, experienceIndex?: number }[]
-  /** No other activity runs. Default `false`. */
+  /** Whether no other activity runs. Default `false`. */
   listedActivitiesOnly?: boolean
-  /** Audiences taken as matching. */
+  /** Audiences treated as matching. */
   evaluateAsTrueAudienceIds?: readonly number[]
-  /** Audiences taken as not matching. */
+  /** Audiences treated as not matching. */
   evaluateAsFalseAudienceIds?: readonly number[]
 }
 
@@ -34,7 +34,7 @@ export class Qa {
   readonly #client: string
   readonly #artifact: () => CompiledArtifact | undefined
 
-  /** @param artifact in force; undefined until the edge is ready */
+  /** @param artifact the current one; undefined until the edge is ready */
   constructor (client: string, artifact: () => CompiledArtifact | undefined) {
     this.#client = client
     this.#artifact = artifact
@@ -43,8 +43,8 @@ export class Qa {
   /**
    * Makes a link.
    *
-   * @param url absolute or not
-   * @throws FST_TARGET_INVALID_OPTIONS when the artifact has no such activity
+   * @param url absolute or relative
+   * @throws FST_TARGET_INVALID_OPTIONS if the artifact has no such activity
    */
   link (url: string, link: QaLink): string {
     const activities = link.activities.map(String)
@@ -70,7 +70,7 @@ export class Qa {
     return activities === undefined || this.#unknown(activities) !== undefined ? 'qaMode.token is not valid' : undefined
   }
 
-  /** The artifact as QA mode sees it; QA mode that was not refused. */
+  /** The artifact as seen in a QA mode that was not refused. */
   apply (artifact: CompiledArtifact, qaMode: QAMode | undefined): CompiledArtifact {
     if (qaMode?.token === undefined) return artifact
     const view = new QaView(artifact, qaMode, this.#activities(qaMode.token) ?? [])
@@ -85,7 +85,7 @@ export class Qa {
     return activities.find((id) => !known.has(id))
   }
 
-  /** The list, and a digest that tells it from others' tokens. Not a secret: this edge has none. */
+  /** The list, and a digest that distinguishes it from other edges' tokens. Not secret. */
   #token (activities: readonly string[]): string {
     const list = Buffer.from(JSON.stringify(activities)).toString('base64url')
     return `${list}.${createHash('sha256').update(JSON.stringify(['qa', this.#client, activities])).digest('base64url').slice(0, 22)}`
@@ -108,7 +108,7 @@ function * rulesOf ({ mboxes, views }: CompiledArtifact): Generator<CompiledRule
 
 const experienceOf = ({ source }: CompiledRule) => String(source.meta['experience.id'])
 
-/** The rules of an artifact, as one request in QA mode sees them. */
+/** The rules of an artifact as seen by one request in QA mode. */
 class QaView {
   readonly #qaMode: QAMode
   readonly #listed: ReadonlySet<string>

@@ -1,18 +1,18 @@
 /**
- * What the edge refuses although it fits the schema.
+ * Requests that the edge refuses although they match the schema.
  *
- * The numbers stand here once more, and not only in the schema: a wrong one there must not be right at both ends.
+ * The limits are deliberately repeated here: a wrong one in the schema must not go unnoticed because both ends share it.
  *
  * Sources: the validation notes in Adobe's specification of the Delivery API; Adobe Target, "Limits".
  */
 import type { DeliveryRequest, MboxRequest, Notification, RequestDetails } from '../schema/index.ts'
 import { stateOf, type EventTokens } from './tokens.ts'
 
-/** Names that belong to `order`, not to the parameters. */
+/** Names that belong in `order`, not in the parameters. */
 const reservedParameters = ['orderId', 'orderTotal', 'productPurchasedIds']
 const reservedMboxes = /^\s*$|-clicked$|^(?:display mboxes|any mbox|click from display mbox)$/
 
-/** Mboxes of one call, with Adobe's own words for more. */
+/** Maximum number of mboxes in one call; the error has Adobe's wording. */
 const maxMboxes = 50
 const maxParameters = { parameters: 100, profileParameters: 50 }
 const maxProfileValue = 256

@@ -1,5 +1,5 @@
 /**
- * The rule artifact the edge serves when none is given: five activities of an outdoor shop.
+ * The edge's default rule artifact: five activities of an outdoor shop.
  *
  * | activity | location | who sees what |
  * |---|---|---|
@@ -56,7 +56,7 @@ const rule = (it: Rule) => ({
   }
 })
 
-/** The two halves of an A/B split, as Target writes them: 50.00 still belongs to the first. */
+/** The two halves of an A/B split, in Target's form: 50.00 still belongs to the first. */
 const firstHalf = { and: [{ '<=': [0, { var: 'allocation' }] }, { '>=': [50, { var: 'allocation' }] }] }
 const secondHalf = { and: [{ '<': [50, { var: 'allocation' }] }, { '>=': [100, { var: 'allocation' }] }] }
 

@@ -1,18 +1,18 @@
 /**
- * Event tokens and states: what the edge hands out with an offer, and understands when it comes back.
+ * Event tokens and states: the edge sends them with an offer, and recognizes them when they come back.
  *
- * Both are digests of what they stand for, opaque as Target's own, and the same after the edge was started again.
+ * Both are digests of what they represent, opaque like Target's own, and the same after a restart of the edge.
  */
 import { createHash } from 'node:crypto'
 import type { Metric } from '../schema/index.ts'
 
-/** Where an offer is in an artifact. */
+/** The place of an offer in an artifact. */
 export interface Location {
   kind: 'mboxes' | 'views'
   name: string
 }
 
-/** What an event token stands for. */
+/** The meaning of an event token. */
 export interface TokenFacts {
   kind: 'display' | 'click'
   activityId: string
@@ -20,7 +20,7 @@ export interface TokenFacts {
   experienceId: string
 }
 
-/** As much of an artifact's rule as is read here. Whether it is a rule at all is for the engine to say. */
+/** The part of an artifact's rule that is read here. The engine validates it. */
 interface Rule {
   activityId?: unknown
   meta?: Record<string, unknown>
@@ -29,15 +29,15 @@ interface Rule {
 
 const digest = (...parts: string[]) => createHash('sha256').update(JSON.stringify(parts)).digest('base64')
 
-/** The state of a prefetched mbox, view or page load; the latter has no name. at.js writes view names in lower case. */
+/** The state of a prefetched mbox, view or page load; the latter has no name. at.js sends view names in lower case. */
 export const stateOf = (kind: 'mbox' | 'view' | 'pageLoad', name = '') => digest('state', kind, kind === 'view' ? name.toLowerCase() : name)
 
-/** An artifact whose every rule names activity and experience and whose every option and metric has an event token, and what each token stands for. */
+/** Completes an artifact, so that every rule names activity and experience and every option and metric has a known event token. */
 export class EventTokens {
   #artifact: object
   readonly #facts = new Map<string, TokenFacts>()
   readonly #clicks = new Map<string, Map<string, Metric>>()
-  /** Where each token's offers are. */
+  /** The places of each token's offers. */
   readonly #locations = new Map<string, Map<string, Location>>()
 
   constructor (artifact: object) {
@@ -47,16 +47,16 @@ export class EventTokens {
   /** The artifact with tokens. */
   get artifact (): object { return this.#artifact }
 
-  /** Takes another artifact, as {@link read} returned it, in place of the first. */
+  /** Replaces the artifact with another one, as returned by {@link read}. */
   replace (artifact: object): void {
     this.#artifact = artifact
   }
 
   /**
-   * Adds what another artifact has; what was read before stays known.
+   * Adds the tokens of another artifact; those read before stay known.
    *
-   * @returns it with tokens: a copy, the one that was given is left as it was. Its own tokens are kept; missing ones are made
-   * from activity, experience and kind
+   * @returns a copy with tokens; the argument is not changed. Its own tokens are kept; missing ones are made from activity,
+   * experience and kind
    */
   read (artifact: object): object {
     const copy = structuredClone(artifact) as { rules?: { mboxes?: Record<string, unknown>, views?: Record<string, unknown> } }
@@ -68,17 +68,17 @@ export class EventTokens {
     return copy
   }
 
-  /** What a token stands for; undefined if it is none of this edge's. */
+  /** The meaning of a token; undefined if it is not one of this edge's. */
   facts (token: string): TokenFacts | undefined {
     return this.#facts.get(token)
   }
 
-  /** The places whose offers a token stands for. */
+  /** The places of a token's offers. */
   locations (token: string): Location[] {
     return [...this.#locations.get(token)?.values() ?? []]
   }
 
-  /** The clicks to count for what was displayed in a location under a token. */
+  /** The clicks to count for offers displayed in a location with a token. */
   clicks (location: string, displayToken: string): Metric[] {
     return [...this.#clicks.get(clickKey(location, displayToken))?.values() ?? []]
   }

@@ -1,17 +1,17 @@
-/** Who a request is from, in the eyes of this edge. */
+/** Identifies the visitor of a request. */
 import { createHash, randomUUID } from 'node:crypto'
 import type { VisitorId } from '../schema/index.ts'
 
-/** The cluster this edge claims to be: the suffix of the `tntId`s it gives, and its host name. */
+/** The cluster that this edge claims to be: in the suffix of its `tntId`s, and in its host name. */
 export const cluster = '35'
 
 /**
- * The ids that were given; a `tntId` gets a location hint. A visitor without ids gets a `tntId`, and so does one known by
- * the ECID alone: the same each time, as Target keeps it in the profile.
+ * The ids of the request; a `tntId` gets a location hint. A visitor without ids gets a `tntId`, and so does one known only by
+ * the ECID: the same each time, as Target keeps it in the profile.
  */
 export function visitorId (given: VisitorId = {}): VisitorId {
   const { tntId, marketingCloudVisitorId, thirdPartyId } = given
-  // By the ECID the visitor stays in the same experience; with a tntId, one known by the thirdPartyId might not.
+  // With an ECID the visitor stays in the same experience; but a visitor known by thirdPartyId might change with a new tntId.
   if (!tntId && !marketingCloudVisitorId && thirdPartyId) return given
   const own = tntId || (marketingCloudVisitorId ? idFor(marketingCloudVisitorId) : randomUUID())
   return { ...given, tntId: own.includes('.') ? own : `${own}.${cluster}_0` }

@@ -1,13 +1,13 @@
 /**
- * The identity of a visitor as the Edge Network keeps it in a browser: the cookie `kndctr_<organization>_identity`, base64url
- * of a protobuf message whose field 1 is the ECID. Read and written here once more, and not with the client's code: a mistake
- * must not be right at both ends.
+ * A visitor's identity as kept by the Edge Network in a browser: the cookie `kndctr_<organization>_identity`, base64url of a
+ * protobuf message whose field 1 is the ECID. Deliberately does not share code with the client: a mistake must not go unnoticed
+ * because both ends make it.
  *
  * Source: https://protobuf.dev/programming-guides/encoding; Adobe, Edge Network API, first-party device ids.
  */
 import { createHash, randomUUID } from 'node:crypto'
 
-/** Longest ECID that one byte of length can tell. */
+/** Longest ECID whose length fits in one byte. */
 const longest = 127
 
 /** The value of the cookie for an ECID. */
@@ -16,7 +16,7 @@ export function identityCookie (ecid: string): string {
   return Buffer.concat([Buffer.from([0x0a, text.length]), text]).toString('base64url')
 }
 
-/** The ECID in a cookie's value; undefined where there is none. */
+/** The ECID in a cookie's value; undefined if there is none. */
 export function ecidOf (cookie: string | undefined): string | undefined {
   if (cookie === undefined) return undefined
   const bytes = Buffer.from(cookie, 'base64url')

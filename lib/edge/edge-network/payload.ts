@@ -1,6 +1,6 @@
 /**
- * What arrives at the Edge Network: from Web SDK in a browser (`/ee/v1/…`, a list of events) or from a server (`/ee/v2/…`, one
- * event), read as a request of the Delivery API. Everything may be absent or malformed.
+ * Reads Edge Network requests from Web SDK in a browser (`/ee/v1/…`, a list of events) or from a server (`/ee/v2/…`, one event)
+ * as requests of the Delivery API. Everything may be absent or malformed.
  *
  * Sources: Adobe, Edge Network API (interact, collect, client state, personalization); the requests of `@adobe/alloy` 2.33.
  */
@@ -10,11 +10,11 @@ import { isObject } from '../../validation.ts'
 
 type Json = Record<string, unknown>
 
-/** One event and what it asks for. */
+/** One event and what it requests. */
 export interface EdgeEvent {
   xdm: Json
   data: Json
-  /** `query.personalization.decisionScopes`; undefined where it asks for no decisions. */
+  /** `query.personalization.decisionScopes`; undefined if it requests no decisions. */
   scopes: readonly string[] | undefined
   schemas: readonly string[]
 }
@@ -25,7 +25,7 @@ export const pageScope = '__view__'
 const list = (value: unknown): unknown[] => Array.isArray(value) ? value : []
 const texts = (value: unknown): string[] => list(value).filter((entry) => typeof entry === 'string')
 
-/** A member at a path; undefined where there is none. */
+/** A member at a path; undefined if there is none. */
 export function at (value: unknown, ...path: string[]): unknown {
   for (const name of path) {
     if (!isObject(value) || !Object.hasOwn(value, name)) return undefined
@@ -34,7 +34,7 @@ export function at (value: unknown, ...path: string[]): unknown {
   return value
 }
 
-/** A text at a path that is not empty. */
+/** A non-empty string at a path. */
 export function textAt (value: unknown, ...path: string[]): string | undefined {
   const found = at(value, ...path)
   return typeof found === 'string' && found !== '' ? found : undefined
@@ -58,7 +58,7 @@ export function eventsOf (body: unknown): EdgeEvent[] {
   })
 }
 
-/** The visitor's state by key, as it was sent along. */
+/** The visitor's state in the request, by key. */
 export function stateOf (body: unknown): Map<string, string> {
   const entries = new Map<string, string>()
   for (const entry of list(at(body, 'meta', 'state', 'entries'))) {
@@ -68,7 +68,7 @@ export function stateOf (body: unknown): Map<string, string> {
   return entries
 }
 
-/** Whether the ECID is asked for. */
+/** Whether the ECID is requested. */
 export const wantsEcid = (body: unknown): boolean => texts(at(body, 'query', 'identity', 'fetch')).includes('ECID')
 
 /** The first id of a namespace, in the event or beside it. */
@@ -107,7 +107,7 @@ export function detailsOf ({ xdm, data }: EdgeEvent): RequestDetails {
 
 const orderNames = ['orderId', 'orderTotal', 'productPurchasedId']
 
-/** Not the parts that are lists, ids or the reports of displays. */
+/** Flattens all but lists, ids and reports of displays. */
 function flatten (value: Json, prefix: string, into: Record<string, string>): void {
   for (const [name, member] of Object.entries(value)) {
     if (prefix === '' && ['identityMap', '_experience', '_id'].includes(name)) continue
@@ -116,7 +116,7 @@ function flatten (value: Json, prefix: string, into: Record<string, string>): vo
   }
 }
 
-/** The context of an event; who asks is in the headers, as for every call from a browser. */
+/** The context of an event; the browser is in the headers, as for every call from one. */
 export function contextOf ({ xdm }: EdgeEvent, headers: Record<string, string | string[] | undefined>): Context {
   const url = textAt(xdm, 'web', 'webPageDetails', 'URL')
   const referringUrl = textAt(xdm, 'web', 'webReferrer', 'URL')
@@ -145,7 +145,7 @@ export function contextOf ({ xdm }: EdgeEvent, headers: Record<string, string | 
   }
 }
 
-/** QA mode, in the state entry of at.js's cookie. */
+/** QA mode, from the state entry of at.js's cookie. */
 export function qaModeOf (state: ReadonlyMap<string, string>): QAMode | undefined {
   try {
     const mode: unknown = JSON.parse(state.get('at_qa_mode') ?? '')

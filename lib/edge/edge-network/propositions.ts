@@ -1,6 +1,6 @@
 /**
- * Decisions as propositions, and reports about propositions as notifications: what was decided in the Delivery API's words,
- * told in those of the Edge Network.
+ * Converts decisions to propositions, and reports about propositions to notifications: between the Delivery API's format and the
+ * Edge Network's.
  *
  * Sources: Adobe, Edge Network API, personalization; Web SDK, A4T data in the Edge Network (`eventTokens`); what
  * `@adobe/alloy` 2.33 reads.
@@ -19,7 +19,7 @@ const schemaOf = {
   default: 'https://ns.adobe.com/personalization/default-content-item'
 }
 
-/** As much of a proposition as is made here. */
+/** The part of a proposition that is made here. */
 export interface Proposition {
   id: string
   scope: string
@@ -34,16 +34,16 @@ interface Item {
   data?: object
 }
 
-/** What was decided about one scope. */
+/** The decision about one scope. */
 interface Place {
   scope: string
   offers: { options?: Option[], metrics?: Metric[] }
-  /** Of the items' own kind. Page load and views have their clicks as propositions of their own. */
+  /** Clicks are part of an mbox's proposition; those of the page load and of views are separate propositions. */
   isMbox?: true
   isView?: true
 }
 
-/** The propositions of an answer, as far as they are of the schemas that were asked for. */
+/** The propositions of a response that have one of the requested schemas. */
 export function propositionsOf ({ prefetch }: DeliveryResponse, tokens: EventTokens, schemas: readonly string[]): Proposition[] {
   const places: Place[] = (prefetch?.mboxes ?? []).map((offers) => ({ scope: String(offers.name), offers, isMbox: true }))
   if (prefetch?.pageLoad !== undefined) places.push({ scope: pageScope, offers: prefetch.pageLoad })
@@ -101,7 +101,7 @@ function itemsOf ({ type, content, responseTokens }: Option): Item[] {
   }
 }
 
-/** The displays and clicks that an event reports, one notification for each proposition; empty if it reports none. */
+/** The displays and clicks reported by an event, one notification per proposition; empty if there are none. */
 export function notificationsOf (event: EdgeEvent, tokens: EventTokens): Notification[] {
   const { xdm } = event
   const decisioning = at(xdm, '_experience', 'decisioning')
@@ -114,7 +114,7 @@ export function notificationsOf (event: EdgeEvent, tokens: EventTokens): Notific
   const id = textAt(xdm, '_id') ?? randomUUID()
   const sent = Date.parse(textAt(xdm, 'timestamp') ?? '')
   const timestamp = Number.isNaN(sent) ? Date.now() : sent
-  // What the event says beside the display is told once.
+  // The event's other details are added only once.
   const { parameters, profileParameters, order } = detailsOf(event)
   return propositions.filter(isObject).slice(0, 100).flatMap((proposition, index): Notification[] => {
     const scope = textAt(proposition, 'scope')

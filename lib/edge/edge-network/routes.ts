@@ -1,9 +1,9 @@
 /**
  * The Edge Network: `interact`, `collect`, `privacy/set-consent` and `identity/acquire`, for Web SDK in a browser and for a
- * server, from the same artifact and with the same counts as the Delivery API.
+ * server, with the same artifact and the same counts as the Delivery API.
  *
- * What a datastream says in Adobe's user interface is not known here: every datastream exists, has Target, and is of the
- * organization of this edge.
+ * A datastream's configuration is unknown here: every datastream exists, has Target enabled, and belongs to this edge's
+ * organization.
  */
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -26,7 +26,7 @@ import { notificationsOf, propositionsOf } from './propositions.ts'
 
 export interface EdgeNetworkOptions {
   client: string
-  /** Without it, that of the visitor's state entries or of the caller's headers. */
+  /** Default: that of the visitor's state entries or of the caller's headers. */
   organizationId: string | undefined
   artifactFor: (id: VisitorId) => Promise<CompiledArtifact>
   responseTokens: () => ReadonlySet<string>
@@ -35,7 +35,7 @@ export interface EdgeNetworkOptions {
   recorder: Recorder
   watch: Watch
   faults: Faults
-  /** Waits as long as the edge is to take. */
+  /** Waits for the configured latency. */
   delay: () => Promise<void>
 }
 
@@ -83,20 +83,20 @@ export function edgeNetworkRoutes (app: FastifyInstance, options: EdgeNetworkOpt
   })
 }
 
-/** Adobe's form of an error (RFC 7807). */
+/** Responds with an error in Adobe's format (RFC 7807). */
 function refuse (reply: FastifyReply, code: string, title: string, detail = title): FastifyReply {
   const status = Number(code.slice(-3))
   return reply.code(status).type('application/problem+json').send(JSON.stringify({ type: `https://ns.adobe.com/aep/errors/${code}`, status, title, detail, report: {} }))
 }
 
-/** One call, once it is known who asks. */
+/** One call whose visitor is known. */
 interface Call {
   body: unknown
   headers: FastifyRequest['headers']
   query: Query
   requestId: string
   state: ReadonlyMap<string, string>
-  /** Of a state entry, by what it is for. */
+  /** The key of a state entry. */
   key: (name: string) => string
   ecid: string
   options: EdgeNetworkOptions
@@ -186,14 +186,14 @@ async function setConsent (call: Call, reply: FastifyReply) {
   }
 }
 
-/** A part of the visitor's state. Adobe adds `SameSite` for pages on https alone: it requires `Secure`. */
+/** An entry of the visitor's state. Adobe adds `SameSite` only for pages on https: it requires `Secure`. */
 function entry ({ key, headers: { origin, referer } }: Call, name: keyof typeof maxAge, value: string): object {
   return { key: key(name), value, maxAge: maxAge[name], ...((origin ?? referer)?.startsWith('https:') === true && { attrs: { SameSite: 'None' } }) }
 }
 
 const isOptedOut = ({ state, key }: Call): boolean => state.get(key('consent'))?.split(';').includes('general=out') === true
 
-/** The propositions of an event's scopes. The Edge Network counts nothing by answering. */
+/** The propositions of an event's scopes. The Edge Network does not count them as displayed. */
 async function decisions (event: EdgeEvent, { body, headers, state, ecid, options }: Call): Promise<object[]> {
   const { client, artifactFor, qa, tokens, responseTokens } = options
   const id = visitorId({ marketingCloudVisitorId: ecid })
@@ -216,7 +216,7 @@ async function decisions (event: EdgeEvent, { body, headers, state, ecid, option
   return propositionsOf(response, tokens, event.schemas)
 }
 
-/** Counts what an event reports. What it names and this edge has not handed out is not counted, as Target does it. */
+/** Counts an event's reports. As in Target, tokens that this edge has not issued are not counted. */
 function report (event: EdgeEvent, { options: { recorder, tokens } }: Call, isQa: boolean): void {
   const globalMbox = (tokens.artifact as { globalMbox?: string }).globalMbox ?? 'target-global-mbox'
   for (const notification of notificationsOf(event, tokens)) {

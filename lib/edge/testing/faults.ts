@@ -1,4 +1,4 @@
-/** What can go wrong with an edge, on demand. */
+/** Faults of the edge, on demand. */
 import { Type } from '@sinclair/typebox'
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -19,19 +19,19 @@ import type { Pauses } from './pauses.ts'
  * | `huge-body` | the body with 100 MiB of white space after it |
  * | `slow:<ms>` | the answer, that much later |
  *
- * With `status`, `hang`, `reset` and `status-in-body` the request is not processed; with the others it is, and what it
- * executes counts, as when a real answer is lost on its way. Faults of the connection need one: not `inject()`.
+ * With `status`, `hang`, `reset` and `status-in-body` the request is not processed; with the others it is, and executed offers
+ * count, as when a real response is lost in transit. Connection faults need a real connection, not `inject()`.
  */
 export type FaultKind = `status:${number}` | 'hang' | 'stall-body' | 'drip' | 'reset' | 'reset-mid-body' | 'bad-json' |
   'status-in-body' | 'huge-body' | `slow:${number}`
 
-/** Which requests a fault is for; `delivery` are those of the Edge Network too. */
+/** The requests that a fault applies to; `delivery` includes those of the Edge Network. */
 export type FaultRoute = 'delivery' | 'artifact' | 'geo'
 
 export interface FaultOptions {
-  /** How many requests it is for. Default: all until `reset()`. */
+  /** Number of requests that it applies to. Default: all until `reset()`. */
   times?: number
-  /** Which requests it is for. Default `'delivery'`. */
+  /** The requests that it applies to. Default `'delivery'`. */
   route?: FaultRoute
 }
 
@@ -61,7 +61,7 @@ export class Faults {
     this.#pauses = pauses
   }
 
-  /** Sets the fault of a route; it takes the place of the one before. Throws FST_TARGET_INVALID_OPTIONS. */
+  /** Sets the fault of a route, replacing the previous one. Throws FST_TARGET_INVALID_OPTIONS. */
   set (kind: FaultKind, options: FaultOptions = {}) {
     check(Kind, kind, { call, root: 'kind' })
     const { times = Infinity, route = 'delivery' } = checkOptions<FaultOptions>(OptionsSchema, options, { call })
@@ -72,11 +72,11 @@ export class Faults {
     this.#faults.clear()
   }
 
-  /** The hooks that make the faults of a route happen. */
+  /** The hooks that cause the faults of a route. */
   hooks (route: FaultRoute) {
     const taken = new WeakMap<FastifyRequest, Fault>()
     return {
-      // After the body has been read: the request has arrived, whatever becomes of it.
+      // After the body has been read, so that the request is recorded as received.
       preValidation: async (request: FastifyRequest, reply: FastifyReply) => {
         const fault = this.#take(route)
         if (fault === undefined) return
@@ -99,7 +99,7 @@ export class Faults {
     return fault
   }
 
-  /** Another body in place of the whole one, or undefined. */
+  /** The body to send instead, or undefined. */
   #after (kind: string, body: Buffer, request: FastifyRequest, reply: FastifyReply): Readable | Buffer | undefined {
     const half = body.subarray(0, body.length >> 1)
     switch (kind) {
@@ -110,7 +110,7 @@ export class Faults {
         return firstHalf(half, () => {})
       case 'reset-mid-body':
         reply.header('content-length', body.length)
-        // A moment later, or the reset would overtake the half that was sent.
+        // Delayed, or the reset would overtake the half that was sent.
         return firstHalf(half, () => { this.#pauses.wait(20).then(() => request.raw.socket.resetAndDestroy()) })
       case 'drip':
         reply.header('content-length', body.length)
@@ -128,7 +128,7 @@ export class Faults {
   }
 }
 
-/** undefined where there is no such fault. */
+/** Parses a fault; undefined if there is no such kind. */
 function parse (kind: unknown): { kind: string, value: number } | undefined {
   if (typeof kind === 'string') {
     if (plainKinds.includes(kind)) return { kind, value: 0 }
@@ -141,7 +141,7 @@ function parse (kind: unknown): { kind: string, value: number } | undefined {
 
 const isEdgeNetwork = ({ url }: FastifyRequest): boolean => url.startsWith('/ee')
 
-/** An error in the words of the API that was called. */
+/** An error in the format of the called API. */
 function errorFor (request: FastifyRequest, status: number): object {
   if (!isEdgeNetwork(request)) return { status, message: 'A fault was requested' }
   return { type: `https://ns.adobe.com/aep/errors/EXEG-0201-${status}`, status, title: "A fault was requested of the 'com.adobe.target' service" }
@@ -164,7 +164,7 @@ function before (fault: Fault, request: FastifyRequest, reply: FastifyReply): Fa
   }
 }
 
-/** A body that gives its first half, calls back once that is written, and never ends. */
+/** A body that sends its first half, calls back once that is written, and never ends. */
 function firstHalf (half: Buffer, written: () => void): Readable {
   let given = false
   return new Readable({

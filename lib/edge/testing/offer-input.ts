@@ -1,29 +1,29 @@
-/** Offers that a test fixes, as it gives them. */
+/** Parses and checks a test's fixed offers. */
 import { Type } from '@sinclair/typebox'
 import type { OptionType, VisitorId } from '../../schema/index.ts'
 import { failure } from '../../errors.ts'
 import { check, checkOptions, invalid, isObject, oneOf, passing, show, strict } from '../../validation.ts'
 import type { Location } from './place.ts'
 
-/** What a place answers: a string, an object or a list, or null for nothing. */
+/** The content of a place: a string, an object or a list, or null for nothing. */
 export type FixedContent = string | object | null
 
-/** The ids that tell a visitor; all that are given must be the visitor's. */
+/** Ids that identify a visitor; all ids passed must match. */
 export type FixedVisitor = Pick<VisitorId, 'tntId' | 'thirdPartyId' | 'marketingCloudVisitorId'>
 
 export interface FixedOfferOptions {
   /**
-   * Kind of the content. Default: `html` for a string, `json` for an object, `actions` for a list. Give `redirect` (or
-   * `dynamic`) for a string that is a URL, `json` for a list that is no actions.
+   * Kind of the content. Default: `html` for a string, `json` for an object, `actions` for a list. Set `redirect` (or `dynamic`)
+   * for a string that is a URL, `json` for a list that is not actions.
    */
   type?: OptionType
-  /** Mbox parameters that must have these values, all of them. Default: whatever they are. */
+  /** Mbox parameters that must all have these values. Default: any. */
   when?: Record<string, string | number | boolean>
-  /** The visitor it is for; only the edge knows visitors, so on-device its place is one that needs the edge. Default: all. */
+  /** The visitor it is for; only the edge knows visitors, so its place then needs the edge on-device. Default: all. */
   visitor?: FixedVisitor
 }
 
-/** An offer that was fixed. */
+/** A fixed offer. */
 export interface FixedOffer {
   location: Location
   /** Position of the experience in its place's activity. */
@@ -58,7 +58,7 @@ const matches: Record<OptionType, (content: unknown) => boolean> = {
 }
 
 /**
- * Reads what `edge.offer()` was given. The content is copied.
+ * Reads the arguments of `edge.offer()`. The content is copied.
  *
  * @throws FST_TARGET_INVALID_OPTIONS
  */
@@ -81,7 +81,7 @@ function optionOf (given: string | object, type: OptionType = typeof given === '
 
 function conditionsOf (when: NonNullable<FixedOfferOptions['when']>): FixedOffer['when'] {
   return Object.entries(when).map(([name, value]) => {
-    // The first are not to be found by a condition, the others are never sent.
+    // Conditions cannot find the first, and the others are never sent.
     if (name.split('.').includes('') || name.startsWith('profile.') || name.length > 128) throw failure('FST_TARGET_INVALID_OPTIONS', `${call}: \`when\` must have names of mbox parameters, got ${show(name)}`)
     check(Parameter, value, { call, root: `when.${name}` })
     return [name, String(value)]
@@ -91,12 +91,12 @@ function conditionsOf (when: NonNullable<FixedOfferOptions['when']>): FixedOffer
 /** Whether an offer is for the visitor with these ids. */
 export function isFor ({ visitor }: FixedOffer, id: VisitorId): boolean {
   if (visitor === undefined) return true
-  // What follows the dot is the location hint.
+  // The part after the dot is the location hint.
   const plain = (name: typeof visitorNames[number], value: string | undefined) => name === 'tntId' ? value?.split('.', 1)[0] : value
   return visitorNames.every((name) => visitor[name] === undefined || plain(name, visitor[name]) === plain(name, id[name]))
 }
 
-/** Whether both are for the same visitors and parameters, so that the later one takes the place of the other. */
+/** Whether both are for the same visitors and parameters, so that the later one replaces the earlier one. */
 export function sameCase (one: Omit<FixedOffer, 'experience'>, other: Omit<FixedOffer, 'experience'>): boolean {
   const key = ({ location, when, visitor }: Omit<FixedOffer, 'experience'>) =>
     JSON.stringify([location.kind, location.name, [...when].sort(), visitorNames.map((name) => visitor?.[name])])

@@ -1,5 +1,5 @@
 /**
- * Fixed offers as rules of the artifact, so that all that holds for a real offer holds for them, at the edge and on-device.
+ * Converts fixed offers to rules of the artifact, so that they behave like real offers, at the edge and on-device.
  */
 import { createHash } from 'node:crypto'
 import type { ArtifactRule } from '../../decisioning/artifact-schema.ts'
@@ -12,7 +12,7 @@ import type { Location } from './place.ts'
 const experienceName = (position: number): string =>
   `Experience ${position < 26 ? String.fromCharCode(65 + position) : position + 1}`
 
-/** An activity id for a place: always the same, and longer than those that Target gives. */
+/** An activity id for a place: always the same, and longer than Target's own. */
 function activityIdOf ({ kind, name }: Location): number {
   return 1e9 + createHash('sha256').update(`${kind}/${name}`).digest().readUInt32BE() % 1e9
 }
@@ -47,7 +47,7 @@ function ruleOf ({ location: { kind, name }, experience, option }: FixedOffer, c
   } as ArtifactRule
 }
 
-/** @throws FST_TARGET_INVALID_OPTIONS when the engine could not answer with this offer */
+/** @throws FST_TARGET_INVALID_OPTIONS if the engine cannot compile this offer */
 export function checkCompiles (offer: FixedOffer): void {
   if (offer.option === null) return
   try {
@@ -57,7 +57,7 @@ export function checkCompiles (offer: FixedOffer): void {
   }
 }
 
-/** As much of an artifact as is read and changed here. */
+/** The part of an artifact that is read and changed here. */
 interface Artifact {
   rules?: Partial<Record<Location['kind'], Record<string, Array<{ condition?: unknown }>>>>
   localMboxes?: string[]
@@ -67,11 +67,11 @@ interface Artifact {
 }
 
 /**
- * An artifact with fixed offers, each before those that it wins over, and all before the artifact's own rules: one rule
- * matches only where none before it does, whichever activities the rules belong to.
+ * Adds fixed offers to an artifact, each before those that it wins over, and all before the artifact's own rules: a rule matches
+ * only if none before it does, whichever activities they belong to.
  *
- * @param artifact is left as it was
- * @param offers those with conditions first, the later ones before the earlier
+ * @param artifact not changed
+ * @param offers those with conditions first, later ones before earlier ones
  * @param remote places that need the edge
  */
 export function withFixedOffers (artifact: object, offers: readonly FixedOffer[], remote: readonly Location[], globalMbox: string): object {
@@ -97,7 +97,7 @@ export function withFixedOffers (artifact: object, offers: readonly FixedOffer[]
       if (always) needed.delete(name)
       local.add(name)
       const others = own.get(name)
-      // What is no list is left for the engine to refuse.
+      // Anything but a list is left for the engine to refuse.
       if (others !== undefined && !Array.isArray(others)) continue
       own.set(name, always ? list : [...list, ...(others ?? []).map((rule) => ({ ...rule, condition: unless(guards, rule.condition) }))])
     }

@@ -1,9 +1,9 @@
-/** Waiting that ends when the edge is closed, so that `close()` is immediate and leaves no timer. */
+/** Pauses that end when the edge is closed, so that `close()` is immediate and leaves no timer. */
 export class Pauses {
   readonly #pending = new Map<NodeJS.Timeout, () => void>()
   #ended = false
 
-  /** Resolves after so many milliseconds, or when the edge is closed. */
+  /** Resolves after `ms` milliseconds, or when the edge is closed. */
   wait (ms: number): Promise<void> {
     if (ms <= 0 || this.#ended) return Promise.resolve()
     return new Promise((resolve) => {
@@ -15,7 +15,7 @@ export class Pauses {
     })
   }
 
-  /** Ends every wait, also those to come. */
+  /** Ends all current and future pauses. */
   end () {
     this.#ended = true
     for (const [timer, resolve] of this.#pending) {

@@ -13,10 +13,10 @@ const maxLength = { mbox: 250, view: 128 }
 const isName = (value: unknown, max: number): value is string => typeof value === 'string' && value.trim() !== '' && value.length <= max
 
 /**
- * Finds a place in an artifact: the page load is there under the name of its global mbox.
+ * The location of a place in an artifact: that of the page load has the name of the global mbox.
  *
  * @param method for the error's message
- * @throws FST_TARGET_INVALID_OPTIONS when it is not a place
+ * @throws FST_TARGET_INVALID_OPTIONS if it is not a place
  */
 export function locationOf (place: Place, globalMbox: string, method: string): Location {
   if (isName(place, maxLength.mbox)) return { kind: 'mboxes', name: place }
@@ -28,8 +28,8 @@ export function locationOf (place: Place, globalMbox: string, method: string): L
 }
 
 /**
- * The place that a notification is about; undefined when it names none, unless its tokens are a page load's: at.js reports the
- * clicks of a page load by their tokens alone.
+ * The place of a notification; undefined if it names none, unless its tokens belong to a page load: at.js reports clicks of a
+ * page load only by their tokens.
  */
 export function notifiedLocation ({ mbox, view, pageLoad, tokens = [] }: Notification, globalMbox: string, known: EventTokens): Location | undefined {
   if (mbox?.name !== undefined) return { kind: 'mboxes', name: mbox.name }

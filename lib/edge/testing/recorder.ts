@@ -1,4 +1,4 @@
-/** What the edge has seen: requests, notifications and impressions, for tests to look at. */
+/** Records requests, notifications and impressions for tests to inspect. */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Notification, Order, RequestDetails } from '../../schema/index.ts'
 import type { Location } from './place.ts'
@@ -7,7 +7,7 @@ import type { Location } from './place.ts'
 export interface RecordedRequest {
   /** Without the query string: `/rest/v1/delivery`, `/ee/v2/interact`, … */
   path: string
-  /** The body as it came: valid or not. */
+  /** The body as received, valid or not. */
   body: any
   /** The query string. */
   query: Record<string, string | string[] | undefined>
@@ -19,20 +19,20 @@ export interface RecordedRequest {
 
 /** A purchase that reached the edge. */
 export interface RecordedOrder extends Order {
-  /** The mbox it came with; undefined: a page load. */
+  /** Its mbox; undefined: a page load. */
   mbox: string | undefined
   product?: RequestDetails['product']
   parameters?: RequestDetails['parameters']
 }
 
-/** Bounds, so that an edge under load for hours does not fill the memory: what is older is forgotten. */
+/** Limits, so that an edge under load for hours does not fill the memory: older entries are dropped. */
 const keptRequests = 10_000
 const keptNotifications = 100_000
 const keptOrders = 10_000
 const keptIds = 200_000
 const keptPlaces = 10_000
 
-/** A set that forgets its oldest members. */
+/** A set that drops its oldest members. */
 class RecentIds {
   readonly #ids = new Set<string>()
 
@@ -49,7 +49,7 @@ class RecentIds {
   }
 }
 
-/** Counts by place; the places that were counted first are forgotten first. */
+/** Counts by place; the places counted first are dropped first. */
 class PlaceCounts {
   readonly #counts = new Map<string, number>()
 
@@ -70,7 +70,7 @@ class PlaceCounts {
 export class Recorder {
   /** The last 10,000 requests, oldest first. */
   readonly requests: RecordedRequest[] = []
-  /** The last 100,000 accepted notifications, oldest first; a repeated one is there twice. */
+  /** The last 100,000 accepted notifications, oldest first; a repeated one is listed twice. */
   readonly notifications: Notification[] = []
   /** The last 10,000 orders, oldest first. */
   readonly orders: RecordedOrder[] = []
@@ -91,7 +91,7 @@ export class Recorder {
     for (const resolve of waiting) resolve(request)
   }
 
-  /** Takes a notification. Returns whether its id is new. */
+  /** Records a notification. Returns whether its id is new. */
   accept (notification: Notification): boolean {
     this.notifications.push(notification)
     if (this.notifications.length > keptNotifications) this.notifications.shift()
@@ -99,7 +99,7 @@ export class Recorder {
   }
 
   /**
-   * Takes the order of some details, if they have one.
+   * Records the order of some details, if they have one.
    *
    * @param impressionId under which it counts once for its place
    */
@@ -150,7 +150,7 @@ export class Recorder {
     return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
-  /** Forgets everything; who waits for the next request goes on waiting. */
+  /** Clears everything; waits for the next request continue. */
   reset () {
     this.requests.length = 0
     this.notifications.length = 0
@@ -165,5 +165,5 @@ export class Recorder {
   }
 }
 
-/** View names count in any case. */
+/** View names match in any case. */
 const keyOf = ({ kind, name }: Location) => `${kind}/${kind === 'views' ? name.toLowerCase() : name}`

@@ -1,4 +1,4 @@
-/** The rules in force: the artifact's and the offers that a test fixed, for the edge to decide by and for others to download. */
+/** The current rules, from the artifact and a test's fixed offers, for the edge to decide with and for others to download. */
 import { type CompiledArtifact, compileArtifact } from '../../decisioning/compile.ts'
 import type { VisitorId } from '../../schema/index.ts'
 import { activityTokens } from '../answer.ts'
@@ -10,14 +10,14 @@ import type { EventTokens } from '../tokens.ts'
 export class Rules {
   readonly #tokens: EventTokens
   readonly #report: (problem: string) => void
-  /** The one that wins comes first. */
+  /** In order of precedence. */
   #offers: FixedOffer[] = []
   #served: object | undefined
   #base: Promise<CompiledArtifact> | undefined
-  /** Compiled artifacts by the offers for visitors that are in them. */
+  /** Compiled artifacts, by their offers for single visitors. */
   readonly #compiled = new Map<string, Promise<CompiledArtifact>>()
 
-  /** @param report hears about rules that can never match */
+  /** @param report called for rules that can never match */
   constructor (tokens: EventTokens, report: (problem: string) => void) {
     this.#tokens = tokens
     this.#report = report
@@ -33,9 +33,9 @@ export class Rules {
   get responseTokens (): ReadonlySet<string> { return responseTokensOf(this.#tokens.artifact) }
 
   /**
-   * Puts another artifact in place of the one in force. Fixed offers stay, and so do the event tokens of the old one.
+   * Replaces the current artifact. Fixed offers stay, and so do the event tokens of the old one.
    *
-   * @returns rejects with FST_TARGET_ARTIFACT when it is not usable; the old one then stays
+   * @returns rejects with FST_TARGET_ARTIFACT if it is unusable; the old one then stays
    */
   async publish (artifact: object): Promise<CompiledArtifact> {
     const withTokens = this.#tokens.read(artifact)
@@ -58,25 +58,25 @@ export class Rules {
     this.#changed()
   }
 
-  /** Forgets the fixed offers. Their event tokens stay known: some may still be on their way. */
+  /** Removes the fixed offers. Their event tokens stay known: some may still be in transit. */
   reset () {
     if (this.#offers.length === 0) return
     this.#offers = []
     this.#changed()
   }
 
-  /** What is served: the same object until something changes. What is for one visitor needs the edge. */
+  /** The artifact to serve: the same object until something changes. Offers for single visitors need the edge. */
   get served (): object {
     if (this.#offers.length === 0) return this.#tokens.artifact
     return (this.#served ??= this.#with(this.#offers.filter(({ visitor }) => visitor === undefined)))
   }
 
-  /** Rejects with FST_TARGET_ARTIFACT when the artifact is not usable. */
+  /** Rejects with FST_TARGET_ARTIFACT if the artifact is unusable. */
   ready (): Promise<CompiledArtifact> {
     return (this.#base ??= this.#compile(this.#tokens.artifact))
   }
 
-  /** What a visitor is decided by. */
+  /** The artifact to decide with for a visitor. */
   compiledFor (id: VisitorId = {}): Promise<CompiledArtifact> {
     if (this.#offers.length === 0) return this.ready()
     const offers = this.#offers.filter((offer) => isFor(offer, id))

@@ -1,6 +1,6 @@
 /**
- * Visitors for a wanted experience. Which share of an A/B activity a visitor falls into follows from the id alone, at the
- * edge and on-device alike, so that an id with the right share is all it takes.
+ * Finds visitors for an experience. The id alone determines a visitor's share of an A/B activity, both at the edge and on-device,
+ * so it is enough to find an id with the right share.
  */
 import { inspect } from 'node:util'
 import { allocate } from '../../decisioning/allocation.ts'
@@ -14,29 +14,29 @@ export interface Variant {
   experience: string | number
 }
 
-/** A visitor who falls into it. */
+/** A visitor who gets it. */
 export interface VariantVisitor {
-  /** To be the visitor's only id: as `thirdPartyId`, as Experience Cloud id, or as `tntId`. */
+  /** Must be the visitor's only id: as `thirdPartyId`, as Experience Cloud id, or as `tntId`. */
   id: string
   /** The `Cookie` header of an anonymous visitor who has it as `tntId`. */
   cookie: string
 }
 
-/** As much of an artifact's rule as is read here. */
+/** The part of an artifact's rule that is read here. */
 interface Rule { meta?: Record<string, unknown>, condition?: unknown }
 
-/** An allocation has this many values, 0 to 99.99. */
+/** Number of allocation values, 0 to 99.99. */
 const shares = 10_000
-/** So many ids leave none of them out, but for one time in millions. */
+/** This many ids cover all of them, except once in millions of times. */
 const mostTries = 200_000
 const twoYears = 2 * 365 * 24 * 60 * 60
 
 /**
- * Finds a visitor, always the same for the same three.
+ * Finds a visitor, always the same for the same arguments.
  *
  * @param artifact whose rules have activity and experience in their meta
  * @param client Target client code
- * @throws FST_TARGET_INVALID_OPTIONS when there is no such experience, or nobody falls into it
+ * @throws FST_TARGET_INVALID_OPTIONS if there is no such experience, or no visitor gets it
  */
 export function visitorFor (artifact: object, client: string, variant: Variant): VariantVisitor {
   const { activity, experience } = Object(variant) as Variant
@@ -72,7 +72,7 @@ function unknownName (part: 'activity' | 'experience', wanted: unknown, rules: R
   return failure('FST_TARGET_INVALID_OPTIONS', `edge.visitorFor(): unknown ${part} ${show(wanted)}; expected ${alternatives([...known].slice(0, 20))}`)
 }
 
-/** Whether those with this share get the wanted experience, given that they are in its audience. */
+/** Whether visitors with this share get the wanted experience, provided they are in its audience. */
 function wins (rules: Rule[], isWanted: (rule: Rule) => boolean, share: number): boolean {
   for (const rule of rules) {
     const truth = judge(withShare(rule.condition, share))
@@ -91,7 +91,7 @@ function withShare (logic: unknown, share: number): unknown {
   return Object.fromEntries(entries.map(([key, part]) => [key, withShare(part, share)]))
 }
 
-/** Whether a condition holds, as far as can be told without a request; undefined where it cannot. */
+/** Whether a condition holds; undefined if that depends on the request. */
 function judge (logic: unknown): boolean | undefined {
   if (typeof logic === 'object' && logic !== null && !Array.isArray(logic)) {
     const [name = '', given] = Object.entries(logic)[0] ?? []
@@ -107,7 +107,7 @@ function judge (logic: unknown): boolean | undefined {
       return truths.includes(undefined) ? undefined : !deciding
     }
   }
-  // What asks for any fact depends on the request.
+  // A condition that reads any fact depends on the request.
   if (/"(?:var|missing|missing_some)":/.test(JSON.stringify(logic) ?? '')) return undefined
   try {
     return Boolean(compileCondition(logic)({} as never))

@@ -1,4 +1,4 @@
-/** Waiting until something has happened at the edge, without asking again and again. */
+/** Waits until something has happened at the edge, without polling. */
 import { failure } from '../../errors.ts'
 import { callback, check, MillisecondsOrZero } from '../../validation.ts'
 
@@ -9,16 +9,16 @@ export class Watch {
   readonly #checks = new Set<() => void>()
   readonly #ends = new Set<(error: Error) => void>()
 
-  /** Looks whether what somebody waits for has come. */
+  /** Checks the conditions of all waits. */
   check () {
     for (const check of this.#checks) check()
   }
 
   /**
-   * Resolves when the condition holds: judged now, and after each thing that happens.
+   * Resolves when the condition holds: checked now, and after each event.
    *
-   * @returns rejects with FST_TARGET_TIMEOUT after `timeout` ms, with FST_TARGET_CLOSED when the edge is closed before, or
-   * with what the condition throws
+   * @returns rejects with FST_TARGET_TIMEOUT after `timeout` ms, with FST_TARGET_CLOSED if the edge is closed first, or with the
+   * condition's own error
    */
   async until (condition: () => unknown, { timeout = patience }: { timeout?: number } = {}): Promise<void> {
     check(callback, condition, { call: 'edge.until()', root: 'condition' })
