@@ -67,7 +67,8 @@ t.test('the packed package has the documents and no raw measurements', async (t)
   const packed: string[] = files.map(({ path }: { path: string }) => path)
   t.ok(packed.includes('docs/reference.md'))
   t.ok(packed.includes('docs/timeline.svg'))
-  t.same(packed.filter((file) => file.endsWith('.json')), ['package.json'])
+  for (const file of ['dashboard.json', 'dashboard.svg', 'alerts.yml']) t.ok(packed.includes(`docs/observability/${file}`), file)
+  t.same(packed.filter((file) => file.endsWith('.json')).sort(), ['docs/observability/dashboard.json', 'package.json'])
 })
 
 t.test('only declared packages are imported', async (t) => {

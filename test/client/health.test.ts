@@ -133,7 +133,7 @@ t.test('the healthRoute option', async (t) => {
   })
 
   await t.test('by another path, in the scope of the plugin; none by default', async (t) => {
-    const { url } = await startApp(t, edge.host, { healthRoute: '/internal/target', decorator: 'offers' }, () => {})
+    const { url } = await startApp(t, edge.host, { healthRoute: { path: '/internal/target', schema: { hide: false } }, decorator: 'offers' }, () => {})
     t.match(await json(await fetch(`${url}/internal/target`)), { status: 'ok', warnings: [] })
     t.equal((await fetch(`${url}/target/health`)).status, 404)
     for (const healthRoute of ['health', '/a:b', 1]) {
