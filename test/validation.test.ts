@@ -62,7 +62,7 @@ t.test('valid options are copied, and what is not an option is passed on as it i
   t.equal(options.logger, given.logger)
 })
 
-t.test('a subject gives the place of the value', async (t) => {
+t.test('a subject names where the value is', async (t) => {
   const Request = Type.Object({ maxWait: Type.Optional(Milliseconds), mboxes: Type.Array(Type.Union([Type.String({ minLength: 1 }), Type.Object({ name: Type.String() }, strict)], { expected: 'an mbox' })) }, strict)
   const value = { maxWait: '50', mboxes: ['a', { name: 3 }] }
   const cases: [Subject, unknown, string][] = [

@@ -164,7 +164,7 @@ t.test('a folder that cannot be written', { skip: process.getuid?.() === 0 && 'r
   t.match(instance.lines[0], /EACCES/)
 })
 
-t.test('a store without `lead`: everybody asks, and keeps what the origin gave', async (t) => {
+t.test('a store without `lead`: every instance polls, and stores the response', async (t) => {
   const origin = await startOrigin(t)
   let held: StoredArtifact | undefined
   const artifactStore: ArtifactStore = { read: async () => held, write: async (artifact) => { held = artifact } }

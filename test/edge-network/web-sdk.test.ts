@@ -10,7 +10,7 @@ import { alloy, alloyJs, baseCode, configure, visitor } from './browser.ts'
 t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
   const browser = await startBrowser(t)
 
-  t.test('asks the local edge by itself', async (t) => {
+  t.test('requests offers from the local edge', async (t) => {
     const edge = await startEdge(t)
     edge.offer('flag', { express: true })
     edge.offer('hero', '<b>for you</b>')

@@ -50,7 +50,7 @@ t.test('a visitor known by the ECID alone gets a tntId, the same each time', asy
   t.equal(await ask(one.answer.id), await ask(id), 'in the same experience')
 })
 
-t.test('another client is refused, and told why', async (t) => {
+t.test('another client is refused with a reason', async (t) => {
   const edge = await startEdge(t)
   const { status, answer } = await send(edge.host, {}, 'client=other&sessionId=s')
   t.equal(status, 400)

@@ -167,7 +167,7 @@ t.test('why: every rule in words, for decisions of the edge and on-device', asyn
   }
 })
 
-t.test('faults are told, and filters find them', async (t) => {
+t.test('faults are shown, and filters find them', async (t) => {
   const app = await start(t, { inspector: { artifact: false } })
   await page(app)
   edge.fault('status:500', { times: 1 })

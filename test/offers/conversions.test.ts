@@ -48,7 +48,7 @@ t.test('a conversion is sent again until it counts, once', async (t) => {
   t.equal(edge.orders().length, 1)
 })
 
-t.test('what at.js gives among the parameters of trackEvent gets where it belongs', async (t) => {
+t.test('trackEvent parameters go where at.js puts them', async (t) => {
   const edge = await startEdge(t)
   const { app, url } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', async (request) => {
@@ -153,7 +153,7 @@ t.test('an order is not lost where it is decided on-device', async (t) => {
   })
 })
 
-t.test('app.target counts for a visitor who is not on a page, and refuses to count for nobody', async (t) => {
+t.test('app.target counts for a visitor who is not on a page, and a conversion without a visitor is refused', async (t) => {
   const edge = await startEdge(t)
   const { app, url } = await startApp(t, edge.host, {}, (app) => {
     app.get('/', { config: { target: ['hero'] } }, async (request) => { await request.target.content('hero', ''); return '' })

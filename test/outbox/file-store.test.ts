@@ -74,7 +74,7 @@ t.test('instances that live are left alone, and so is what they recovered', asyn
   t.strictSame((await payloadsOf(three)).sort(), ['of one', 'of two'])
 })
 
-t.test('of several that start at once each orphan goes to one', async (t) => {
+t.test('of several that start at once each orphan is recovered once', async (t) => {
   const directory = await temporary(t)
   const expected: string[] = []
   for (let index = 0; index < 10; index++) {
@@ -103,7 +103,7 @@ t.test('a reading that stops early goes on later, and what was not read is not l
   t.equal((await recovered(third)).length, 100, 'nothing was settled')
 })
 
-t.test('a journal cut at every byte of its last records gives all that is whole', async (t) => {
+t.test('a journal cut at every byte of its last records yields every whole record', async (t) => {
   const directory = await temporary(t)
   const store = fileStore({ directory })
   const ids = await store.append(['first', 'second'])

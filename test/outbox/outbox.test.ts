@@ -271,7 +271,7 @@ t.test('while the breaker is open the outbox waits, and no try counts', async (t
   t.ok(sends.length < 2 * 201 + 20, 'a scout at a time asks, not all of them')
 })
 
-t.test('past `maxQueue` the oldest that waits is dropped', async (t) => {
+t.test('beyond `maxQueue` the oldest waiting notification is dropped', async (t) => {
   const { edge, outbox, counts, drained, failed, logged } = await setUp(t, { concurrency: 2, maxQueue: 10 })
   let open = () => {}
   const gate = new Promise<void>((resolve) => { open = resolve })

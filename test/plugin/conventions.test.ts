@@ -89,7 +89,7 @@ t.test('with @fastify/autoload, the plugin may be a file by itself', async (t) =
   t.ok(app.hasRoute({ method: 'POST', url: '/auto/target/notifications' }))
 })
 
-t.test('@fastify/swagger shows notificationsRoute only if told to', async (t) => {
+t.test('@fastify/swagger hides notificationsRoute by default', async (t) => {
   const documented = async (notificationsRoute: FastifyAdobeTargetOptions['notificationsRoute']) => {
     const { app } = createApp(t)
     await app.register(swagger, { openapi: {} })

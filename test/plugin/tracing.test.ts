@@ -180,7 +180,7 @@ t.test('the tracing channel', async (t) => {
     t.match(of('page')[0]!.message, { reused: true })
   })
 
-  await t.test('tells of a call that fails, and where', async (t) => {
+  await t.test('reports a call that fails, and where', async (t) => {
     edge.fault('status:503', { times: 1 })
     await (await fetch(`${url}/hero`)).text()
     const events = of('page')
@@ -194,7 +194,7 @@ t.test('the tracing channel', async (t) => {
     edge.reset()
   })
 
-  await t.test('tells of a call that is never sent', async (t) => {
+  await t.test('reports a call that is never sent', async (t) => {
     const target = createTargetClient({ ...options, breaker: { failures: 1 } })
     t.teardown(() => target.close())
     edge.fault('status:500', { times: 1 })

@@ -58,7 +58,7 @@ for (const kind of ['ioredis', 'redis'] as const) {
   })
 }
 
-t.test('whoever reads only a part leaves the rest to others', { skip: withoutRedis }, async (t) => {
+t.test('a reader that stops early leaves the rest to others', { skip: withoutRedis }, async (t) => {
   const server = await startRedis(t)
   const [a, b, c] = [await startStore(server), await startStore(server), await startStore(server)]
   await a.store.append(records(400))
@@ -71,7 +71,7 @@ t.test('whoever reads only a part leaves the rest to others', { skip: withoutRed
   t.same([...rest].sort(), records(400).slice(1).sort())
 })
 
-t.test('of two that recover at once each record goes to one', { skip: withoutRedis }, async (t) => {
+t.test('two concurrent recoveries share the records', { skip: withoutRedis }, async (t) => {
   const server = await startRedis(t)
   const [a, b, c] = [await startStore(server), await startStore(server), await startStore(server)]
   await a.store.append(records(3000))

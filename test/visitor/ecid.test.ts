@@ -97,7 +97,7 @@ t.test('firstPartyId: the ECID is there from the first page on', async (t) => {
   for (const bad of [1, 'a b', '']) await t.rejects(page({ firstPartyId: bad }), { code: 'FST_TARGET_INVALID_OPTIONS', message: /`firstPartyId` must be true, false or a cookie name/ })
 })
 
-t.test('clientHints: browsers are asked for what device audiences need', async (t) => {
+t.test('clientHints: Accept-CH requests the hints that device audiences need', async (t) => {
   const edge = await startEdge(t)
   const page = async (options: object, given?: string) => {
     const { url } = await startApp(t, edge.host, options, (app) => {

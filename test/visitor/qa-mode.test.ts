@@ -202,7 +202,7 @@ t.test('routes that were there before the plugin, with a public header set late'
   }
 })
 
-t.test('on-device and hybrid: QA asks the edge, everybody else does not', async (t) => {
+t.test('on-device and hybrid: QA visitors are decided by the edge, others on-device', async (t) => {
   const edge = await startEdge(t)
   for (const decisioningMethod of ['on-device', 'hybrid'] as const) {
     edge.reset()
