@@ -947,14 +947,14 @@ t.test('messages of the edge are quoted without visitor data', async (t) => {
     path: '/rest/v1/delivery?imsOrgId=org&sessionId=session-of-this-visitor',
     body: JSON.stringify({ id: { tntId: 'd359234570e04f14' }, execute: { mboxes: [{ name: 'hero', parameters: { card: '4111 1111' } }] } })
   }
-  const say = (message: unknown) => edgeMessage({ message }, request)
+  const say = (message: unknown) => edgeMessage(message, request)
   t.equal(say('bad mbox hero'), ': bad mbox hero')
   t.equal(say('a\r\nb\u001b[31m\u2028c\u202ed'), ': a b [31m c d', 'no line breaks, no escapes')
   t.equal(say('tntId d359234570e04f14 of session-of-this-visitor paid with 4111 1111'), ': tntId … of … paid with …')
   t.equal(say('x'.repeat(1000)), `: ${'x'.repeat(200)}…`)
   t.equal(say('x'.repeat(1e6)), '')
   for (const none of [undefined, 7, '', {}]) t.equal(say(none), '')
-  for (const none of [undefined, null, [], 'text']) t.equal(edgeMessage(none, request), '')
+  for (const none of [undefined, null, [], {}, 7, '']) t.equal(edgeMessage(none, request), '')
 })
 
 t.test('the response is checked and normalised', async (t) => {

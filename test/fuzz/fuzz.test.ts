@@ -23,7 +23,7 @@ t.test('findings in single functions', async (t) => {
   t.match(failure('FST_TARGET_HTTP', '500: a\r\nb\u2029c'), { message: 'Target returned an error: 500: a b c' })
   t.ok(failure('FST_TARGET_HTTP', 'x') instanceof errors.FST_TARGET_HTTP)
 
-  const quoted = (message: string, parameters: object, id = {}) => edgeMessage({ message }, { body: JSON.stringify({ id, execute: { mboxes: [{ name: 'hero', parameters }] } }), path: '/?sessionId=a%7Cb%7Cc' })
+  const quoted = (message: string, parameters: object, id = {}) => edgeMessage(message, { body: JSON.stringify({ id, execute: { mboxes: [{ name: 'hero', parameters }] } }), path: '/?sessionId=a%7Cb%7Cc' })
   t.equal(quoted('Alice Example is no hero', { name: 'Alice Example' }), ': … is no hero', 'a parameter called as a member of the API is')
   t.equal(quoted('"a \\"b\\" c" and a%7Cb%7Cc', { x: 'a "b" c' }), ': "…" and …', 'quoted as JSON, and as in the URL')
   t.equal(quoted('no profile 1234567', {}, { tntId: '1234567.35_0' }), ': no profile …', 'without the location hint')

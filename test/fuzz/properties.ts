@@ -13,10 +13,13 @@ import { cookieSerializer } from '../../lib/visitor/cookies.ts'
 import { compileArtifact } from '../../lib/decisioning/compile.ts'
 import { decide } from '../../lib/decisioning/decide.ts'
 import { deobfuscate } from '../../lib/decisioning/obfuscation.ts'
-import { findFault } from '../../lib/delivery/response-shape.ts'
 import { edgeMessage } from '../../lib/delivery/edge-message.ts'
 import { DeliveryQuery, DeliveryRequest, ExecuteRequest, PrefetchRequest, QAMode, type DeliveryResponse } from '../../lib/schema/index.ts'
 import { EdgeAddress } from '../../lib/transport/edge-address.ts'
+import { toResponse } from '../../lib/transport/edge-network/answer.ts'
+import { handlesOf, payloadsOf, SCHEMA } from '../../lib/transport/edge-network/wire.ts'
+import { findFault } from '../../lib/delivery/response-shape.ts'
+import { acceptableState, edgeStatePrefix } from '../../lib/visitor/edge-state.ts'
 import { Warnings } from '../../lib/client/warnings.ts'
 import { refusal } from '../../lib/edge/refusal.ts'
 import { sampleArtifact } from '../../lib/edge/sample-artifact.ts'
@@ -123,6 +126,35 @@ const cookies = property('cookies', 20, fc.tuple(cookieHeader, text), ([header, 
   safeToSend(visitor)
   visitor.learn({ id: { tntId: answered }, edgeHost: `mboxedge${answered}.tt.omtrdc.net` })
   safeToSend(visitor)
+})
+
+const edgeSettings = visitorSettings(organizationId, { edgeNetwork: {} })
+const statePrefix = edgeStatePrefix(organizationId)
+const handle = fc.record({
+  type: fc.constantFrom('state:store', 'personalization:decisions', 'identity:result', ''),
+  payload: fc.oneof(fc.jsonValue(), fc.array(fc.oneof(
+    fc.jsonValue(),
+    fc.record({ key: text.map((name) => statePrefix + name), value: text, maxAge: fc.jsonValue() }, { requiredKeys: [] }),
+    fc.record({ id: fc.oneof(text, fc.jsonValue()), scope: fc.constantFrom('hero', '__view__', 'x'), scopeDetails: fc.oneof(fc.jsonValue(), fc.constant({ characteristics: { scopeType: 'view' } })), items: fc.oneof(fc.jsonValue(), fc.array(fc.record({ schema: fc.constantFrom(...Object.values(SCHEMA)), data: fc.jsonValue(), meta: fc.jsonValue() }))) })
+  )))
+})
+
+const edgeNetwork = property('cookies and answers of the Edge Network', 10, fc.tuple(text, text, text, fc.array(handle)), ([cluster, identity, name, handles]) => {
+  const visitor = new Visitor(edgeSettings, `${statePrefix}cluster=${cluster}; ${statePrefix}identity=${identity}; ${statePrefix}${name}=${name}`)
+  assert.match(visitor.locationHint ?? 'or2', /^(or2|va6|irl1|ind1|jpn3|sgp3|aus3)$/)
+  assert.match(visitor.parts.id.marketingCloudVisitorId!, /^\d{1,128}$/)
+  fits(DeliveryRequest, { context: { channel: 'web' }, ...visitor.parts })
+  const request = { context: { channel: 'web' as const }, execute: { pageLoad: {}, mboxes: [{ name: 'hero', index: 0 }] }, prefetch: { views: [{}] } }
+  const read = handlesOf({ handle: handles })
+  const response = toResponse(request, read, client)
+  assert.equal(findFault(JSON.parse(JSON.stringify(response))), undefined)
+  visitor.learn(response, acceptableState(payloadsOf(read, 'state:store'), statePrefix))
+  assert.ok(visitor.edgeState!.entries.every(({ key }) => key.startsWith(statePrefix)))
+  for (const cookie of visitor.cookies) {
+    const line = serialize(cookie, true)
+    validateHeaderValue('set-cookie', line)
+    assert.match(line, /^kndctr_1234567890_AdobeOrg_\w*=[!#-+\--:<-[\]-~]*(; Max-Age=-?\d+)?; Path=\/; SameSite=Lax; Secure$/)
+  }
 })
 
 const qaModes = property('QA links and cookies', 10, fc.tuple(qaQuery, fc.option(qaCookie, { nil: undefined })), ([query, cookie]) => {
@@ -259,7 +291,7 @@ const secret = fc.oneof(fc.uuid(), fc.string({ minLength: 4, maxLength: 300 }).f
 const messages = property('error messages of edges', 6, fc.tuple(secret, fc.constantFrom('name', 'type', 'channel', 'requestId', 'other'), fc.array(fc.oneof(text, fc.constant(undefined)), { maxLength: 30 })), ([value, name, parts]) => {
   // What it quotes is the visitor's, wherever and however often it stands.
   const body = JSON.stringify({ requestId: 'r', id: { tntId: `${value}`.slice(0, 128) }, execute: { mboxes: [{ name: 'hero', index: 0, parameters: { [name]: value } }] } })
-  const quoted = edgeMessage({ message: parts.map((part) => part ?? value).join(' in ') }, { body, path: '/rest/v1/delivery?sessionId=0a1b2c3d' })
+  const quoted = edgeMessage(parts.map((part) => part ?? value).join(' in '), { body, path: '/rest/v1/delivery?sessionId=0a1b2c3d' })
   assert.ok(quoted.length < 300 && !/[\p{Cc}\u2028\u2029]/u.test(quoted))
   if (!parts.some((part) => part?.includes(value))) assert.ok(!quoted.includes(value), `${JSON.stringify(quoted)} repeats what the visitor sent`)
 })
@@ -285,4 +317,4 @@ const files = property('obfuscated artifacts', 2, fc.tuple(fc.uint8Array({ maxLe
 })
 
 /** Properties of single functions: fast. */
-export const properties: Property[] = [cookies, qaModes, redirects, requests, forms, options, answers, messages, artifacts, files]
+export const properties: Property[] = [cookies, edgeNetwork, qaModes, redirects, requests, forms, options, answers, messages, artifacts, files]

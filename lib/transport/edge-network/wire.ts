@@ -15,7 +15,6 @@ export interface Proposition {
 
 /** A part of a decision. */
 export interface Item {
-  id?: string
   schema: string
   meta?: Record<string, unknown>
   data?: Record<string, unknown>
@@ -54,9 +53,14 @@ export function propositionsIn (handles: readonly Handle[]): Proposition[] {
     if (!isObject(payload) || typeof payload['id'] !== 'string' || typeof payload['scope'] !== 'string') return []
     const { scopeDetails, items } = payload
     if (!isObject(scopeDetails) || (scopeDetails['decisionProvider'] ?? 'TGT') !== 'TGT') return []
-    const readable = Array.isArray(items) ? items.filter((item): item is Item & Record<string, unknown> => isObject(item) && typeof item['schema'] === 'string') : []
-    return [{ ...payload, id: payload['id'], scope: payload['scope'], scopeDetails, items: readable }]
+    return [{ ...payload, id: payload['id'], scope: payload['scope'], scopeDetails, items: Array.isArray(items) ? items.flatMap(readItem) : [] }]
   })
+}
+
+function readItem (item: unknown): Item[] {
+  if (!isObject(item) || typeof item['schema'] !== 'string') return []
+  const { schema, meta, data } = item
+  return [{ schema, ...(isObject(meta) && { meta }), ...(isObject(data) && { data }) }]
 }
 
 /** A member at a path; undefined where there is none. */
