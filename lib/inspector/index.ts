@@ -22,6 +22,9 @@ import { badgeScript } from './toolbar.ts'
 
 export type { TargetInspectorOptions }
 
+/** Pages of ordinary visitors that are kept in a second. */
+const MAX_RATE = 20
+
 async function inspector (app: FastifyInstance, given: TargetInspectorOptions): Promise<void> {
   const { path, enabled, secret, remote, pages, artifact, traceToken, decorator, signingSecret } = resolveOptions(given)
   if (!enabled) return
@@ -51,6 +54,8 @@ async function inspector (app: FastifyInstance, given: TargetInspectorOptions): 
     decorator,
     pages,
     overridesOf: (request) => (inspected.get(request)?.overrides as ReturnType<typeof overridesOf>)?.describe() ?? [],
+    rate: MAX_RATE,
+    isWanted: (request) => inspected.has(request) || (secret !== undefined && access.admits(request) === 'admitted'),
     // What was forced must not pass for what Target answers.
     onAnswer: (response) => catalog.learn(response)
   })

@@ -1,6 +1,7 @@
 /**
  * Keeps the last pages. It hears of them by the diagnostics channels, and holds neither requests nor responses of Fastify's:
- * what it keeps is bounded in number and in bytes.
+ * what it keeps is bounded in number and in bytes. What is kept costs the garbage collector more than the recording itself, so
+ * of many pages a second only some are.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyRequest } from 'fastify'
@@ -43,6 +44,10 @@ export interface RecorderSettings {
   pages: number
   /** What is forced on the page of a request, in words. */
   overridesOf (request: FastifyRequest): string[]
+  /** Pages that are kept in a second. */
+  rate: number
+  /** Whether a page is kept in any case: of a browser that looks at it. */
+  isWanted (request: FastifyRequest): boolean
   /** Called with the answers of pages. */
   onAnswer (response: DeliveryResponse): void
 }
@@ -61,6 +66,9 @@ export class Recorder {
   readonly #subscriptions: Array<[name: string | symbol, listener: (message: any) => void]>
   #bytes = 0
   #count = 0
+  /** Pages kept since the second began. */
+  #kept = 0
+  #second = 0
 
   constructor (settings: RecorderSettings) {
     this.#settings = settings
@@ -137,19 +145,16 @@ export class Recorder {
     const response = message.response as DeliveryResponse | undefined
     Object.assign(record, { host, method, path, status, attempts, queued, connected, reused, firstByte, elapsed, error: error === undefined ? undefined : brief(error) })
     if (response === undefined) return
-    record.size = sizeOf(response, MAX_BODY)
-    record.cut = record.size === Infinity
-    if (record.cut) return
     record.response = response
+    // It came after the page.
+    if (record.size > 0) weigh(record)
     this.#settings.onAnswer(response)
   }
 
   #decided ({ requestId, startedAt, elapsed, request, response, context, artifact, notifications }: DecisionMessage): void {
     if (requestId === undefined) return
     if (!this.#artifacts.includes(artifact) && this.#artifacts.push(artifact) > MAX_ARTIFACTS) this.#forget(this.#artifacts.shift()!)
-    const size = sizeOf(response, MAX_BODY)
-    const cut = size === Infinity
-    this.#add(requestId, { kind: 'decision', startedAt, elapsed, request, response: cut ? undefined : response, context, artifact, cut, size })
+    this.#add(requestId, { kind: 'decision', startedAt, elapsed, request, response, context, artifact, cut: false, size: 0 })
     if (notifications.length > 0) keep(this.#impressions, requestId, notifications)
   }
 
@@ -191,6 +196,8 @@ export class Recorder {
     const request = message.request as FastifyRequest
     const { client, decorator, pages, overridesOf } = this.#settings
     if ((request.server as unknown as Record<string, unknown>)[decorator] !== client) return
+    this.#count++
+    if (!this.#hasRoom() && !this.#settings.isWanted(request)) return this.#drop(message)
     const { headers, method, originalUrl } = request
     const ids = [...message.notifications]
     const calls: RecordedPage['calls'] = message.calls.map(({ error, ...call }) => {
@@ -201,7 +208,7 @@ export class Recorder {
       return { ...call, ...error !== undefined && { error: brief(error) }, work }
     })
     const page: RecordedPage = {
-      id: this.idOf(request),
+      id: this.#ids.get(request) ?? (++this.#lastId).toString(36),
       at: Date.now(),
       method,
       url: originalUrl.slice(0, 4096),
@@ -221,11 +228,10 @@ export class Recorder {
     }
     page.size = 2000 + page.url.length * 2
     for (const { work } of calls) {
-      for (const { request, cut, size } of work) page.size += Math.min(sizeOf(request, MAX_BODY), MAX_BODY) + (cut ? 0 : size)
+      for (const record of work) page.size += weigh(record)
     }
     this.#pages.set(page.id, page)
     this.#bytes += page.size
-    this.#count++
     for (const [id, old] of this.#pages) {
       if (this.#pages.size <= pages && this.#bytes <= MAX_BYTES) break
       this.#pages.delete(id)
@@ -233,6 +239,29 @@ export class Recorder {
     }
     for (const listener of this.#listeners) listener(page)
   }
+
+  #hasRoom (): boolean {
+    const now = performance.now()
+    if (now - this.#second > 1000) [this.#second, this.#kept] = [now, 0]
+    return this.#kept++ < this.#settings.rate
+  }
+
+  #drop ({ calls }: PageMessage): void {
+    for (const { requestId = '' } of calls) {
+      this.#open.delete(requestId)
+      this.#impressions.delete(requestId)
+    }
+  }
+}
+
+/** Estimates a record's size, and leaves out what is too large. */
+function weigh (record: RecordedCall | RecordedDecision): number {
+  const request = Math.min(sizeOf(record.request, MAX_BODY), MAX_BODY)
+  const response = sizeOf(record.response, MAX_BODY)
+  record.cut = response === Infinity
+  if (record.cut) record.response = undefined
+  record.size = request + (record.cut ? 0 : response)
+  return record.size
 }
 
 /** Adds to a map, whose oldest entry goes when there are too many. */

@@ -7,7 +7,6 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { channels, type OfferMessage, type PageMessage } from '../diagnostics.ts'
 import type { Displayed } from '../offers/notifications.ts'
 import type { Offer } from '../offers/offer.ts'
-import type { ResponseTokens } from '../schema/index.ts'
 import { LOCATION_HINT_COOKIE, QA_MODE_COOKIE, TARGET_COOKIE } from '../visitor/cookies.ts'
 import { PendingCall, type Outcome } from './call.ts'
 
@@ -52,24 +51,25 @@ export class PageReport {
 
   /** To be called when a handler starts waiting for offers of a call; they are published in its async context. */
   waitsFor (call: PendingCall | Outcome): OfferPublisher {
-    const scope = new AsyncResource('FASTIFY_ADOBE_TARGET_OFFER')
+    const scope = channels.offer.hasSubscribers ? new AsyncResource('FASTIFY_ADOBE_TARGET_OFFER') : undefined
     const since = performance.now()
     return (what, { reason, source, type, responseTokens, error }) => {
+      const tokens = responseTokens as Record<string, unknown>
       const message: OfferMessage = {
         request: this.#request,
         ...typeof what === 'string' ? { mbox: what } : 'view' in what ? { view: what.view } : { pageLoad: true },
         reason,
         source,
         type,
-        activity: named(responseTokens, 'activity'),
-        experience: named(responseTokens, 'experience'),
+        activity: named(tokens['activity.id'], tokens['activity.name']),
+        experience: named(tokens['experience.id'], tokens['experience.name']),
         ...(error !== undefined && { error }),
         asked: since - this.#arrivedAt,
         waited: performance.now() - since,
         requestId: call instanceof PendingCall ? call.requestId : undefined
       }
       this.#offers.push(message)
-      if (channels.offer.hasSubscribers) scope.runInAsyncScope(() => channels.offer.publish(message))
+      if (channels.offer.hasSubscribers) scope?.runInAsyncScope(() => channels.offer.publish(message))
     }
   }
 
@@ -98,10 +98,9 @@ function describeCall ({ requestId, outcome, startedAt, endedAt, plan }: Pending
 }
 
 /** An activity or experience from its response tokens. */
-function named (tokens: ResponseTokens, what: 'activity' | 'experience'): { id?: string, name?: string } | undefined {
-  const { [`${what}.id`]: id, [`${what}.name`]: name } = tokens as Record<string, unknown>
-  if (id === undefined && name === undefined) return undefined
-  return { ...(id !== undefined && { id: String(id) }), ...(name !== undefined && { name: String(name) }) }
+function named (id: unknown, name: unknown): { id?: string, name?: string } | undefined {
+  if (id === undefined) return name === undefined ? undefined : { name: String(name) }
+  return name === undefined ? { id: String(id) } : { id: String(id), name: String(name) }
 }
 
 /** A second client of an app appends its client code to the name. */
