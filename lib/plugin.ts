@@ -13,7 +13,7 @@ import { addHealthRoute } from './request/health-route.ts'
 import { addNotificationsRoute } from './request/notifications-route.ts'
 import { standInOutside } from './request/outside.ts'
 import { Responses } from './request/response.ts'
-import { compileForm, type TargetPlan, type TargetRouteConfig } from './request/route-config.ts'
+import { compileForm, type MisspelledConfig, type TargetPlan, type TargetRouteConfig } from './request/route-config.ts'
 import { Routes } from './request/routes.ts'
 import { schemaCompiler } from './request/schema-compiler.ts'
 import { RequestState } from './request/state.ts'
@@ -30,7 +30,7 @@ declare module 'fastify' {
     /** Target's offers for this request. */
     target: RequestTarget
   }
-  interface FastifyContextConfig {
+  interface FastifyContextConfig extends MisspelledConfig {
     /** The request to Target for this route; `false` for none. */
     target?: TargetRouteConfig
   }

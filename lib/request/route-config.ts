@@ -16,12 +16,26 @@ export type MboxForm = string | MboxRequest
 /** Members of the Delivery API request that a route may fix. */
 type FixedMembers = Pick<DeliveryRequest, 'context' | 'property' | 'environmentId' | 'trace' | 'qaMode' | 'preview' | 'experienceCloud'>
 
-/** A request in full. */
-export interface RequestForm extends Partial<FixedMembers> {
-  /** Decided and counted when Target responds. */
-  execute?: { pageLoad?: NonNullable<ExecuteRequest['pageLoad']>, mboxes?: MboxForm[] }
-  /** Decided now, counted when a display is notified. */
-  prefetch?: { pageLoad?: NonNullable<PrefetchRequest['pageLoad']>, views?: (string | ViewRequest)[], mboxes?: MboxForm[] }
+/**
+ * One of the members at least. TypeScript takes any value for an object whose members are all optional, a string or a list
+ * included, and finds no misspelled member in a route's config, which Fastify lets everybody add to.
+ */
+type AtLeastOne<Form> = { [Name in keyof Form]-?: Form & Required<Pick<Form, Name>> }[keyof Form]
+
+/** An object without members that it must have; not a list, a function or `true`. */
+type Details<Form> = Form & object & { readonly length?: never }
+
+/** Places that are decided and counted when Target responds. */
+export type ExecuteForm = AtLeastOne<{ pageLoad?: Details<NonNullable<ExecuteRequest['pageLoad']>>, mboxes?: MboxForm[] }>
+
+/** Places that are decided now, and counted when a display is notified. */
+export type PrefetchForm = AtLeastOne<{ pageLoad?: Details<NonNullable<PrefetchRequest['pageLoad']>>, views?: (string | Details<ViewRequest>)[], mboxes?: MboxForm[] }>
+
+/** A request in full: at least `execute` or `prefetch`. */
+export type RequestForm = RequestSettings & AtLeastOne<{ execute?: ExecuteForm, prefetch?: PrefetchForm }>
+
+/** What a request may have besides places. */
+export interface RequestSettings extends Partial<FixedMembers> {
   /** ms for which a read may delay the handler. Default: the plugin's. */
   maxWait?: number
   /** ms for the whole call. Default: the plugin's. */
@@ -32,6 +46,20 @@ export interface RequestForm extends Partial<FixedMembers> {
 
 /** What to request: a list of mboxes to execute, or a request in full. */
 export type TargetRequestForm = MboxForm[] | RequestForm
+
+/** Members of a route's config that are misspelled: none of them is meant. A route's config is open, so the compiler would take them. */
+export interface MisspelledConfig {
+  /** Write `target`. */
+  taget?: never
+  /** Write `target`. */
+  targt?: never
+  /** Write `target`. */
+  traget?: never
+  /** Write `target`. */
+  tagret?: never
+  /** Write `target`. */
+  tareget?: never
+}
 
 /** `config.target`: what to request, per request if it is a function; `true` for the default request, `false` for nothing. */
 export type TargetRouteConfig = boolean | TargetRequestForm | ((request: FastifyRequest) => TargetRequestForm)
@@ -134,7 +162,8 @@ export function compileRequest (form: TargetRequestForm, subject: Subject, repor
 
 /** Removes parts of a form that the edge would refuse. A form that is not a request at all is left for the check. */
 function acceptableForm (form: RequestForm, report: ReportLimit): RequestForm {
-  const part = <Part extends RequestForm['execute'] & RequestForm['prefetch']>(given: Part): Part => {
+  interface AnyPart { mboxes?: MboxForm[], views?: (string | ViewRequest)[], pageLoad?: NonNullable<PrefetchRequest['pageLoad']> }
+  const part = (given: AnyPart): AnyPart => {
     if (typeof given !== 'object' || given === null) return given
     const { mboxes, views, pageLoad } = given
     return {
@@ -147,9 +176,9 @@ function acceptableForm (form: RequestForm, report: ReportLimit): RequestForm {
   if (typeof form !== 'object' || form === null) return form
   return {
     ...form,
-    ...(form.execute !== undefined && { execute: part(form.execute) }),
-    ...(form.prefetch !== undefined && { prefetch: part(form.prefetch) })
-  }
+    ...(form.execute !== undefined && { execute: part(form.execute as AnyPart) }),
+    ...(form.prefetch !== undefined && { prefetch: part(form.prefetch as AnyPart) })
+  } as RequestForm
 }
 
 /** Converts mboxes to objects with unique indexes: two with the same index could not be distinguished in the response. */

@@ -1,6 +1,6 @@
 /** Conversions, orders and profile attributes: counted in every decisioning method, never lost, and sent when a function waits. */
 import t from 'tap'
-import { createTargetClient, type Conversion } from '../../lib/index.ts'
+import { createTargetClient, type Conversion, type TargetRouteConfig } from '../../lib/index.ts'
 import { client, cookiesOf, json, optionsFor, organizationId, startApp, startEdge } from '../support/helper.ts'
 import '../support/no-unhandled-rejections.ts'
 import { until } from '../support/wait.ts'
@@ -122,7 +122,7 @@ t.test('an order is not lost where it is decided on-device', async (t) => {
   const edge = await startEdge(t)
   const options = optionsFor(edge.host, { decisioningMethod: 'on-device', artifactLocation: `http://${edge.host}/${client}/production/v1/rules.json` })
   const { app, url, logged } = await startApp(t, edge.host, options, (app) => {
-    const route = (path: string, target: object) => app.get(path, { config: { target } }, async (request) => (await request.target.result()).meta)
+    const route = (path: string, target: object) => app.get(path, { config: { target: target as TargetRouteConfig } }, async (request) => (await request.target.result()).meta)
     route('/impression', { execute: { mboxes: [{ name: 'hero', order: { ...order, id: 'impression' }, parameters: { a: 'b' } }] } })
     route('/none', { execute: { mboxes: [{ name: 'orderConfirm', order: { ...order, id: 'none' }, product: { id: 'p1' } }] } })
     route('/page', { execute: { pageLoad: { order: { ...order, id: 'page' } } } })
