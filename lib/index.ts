@@ -48,7 +48,7 @@ export type { SupplementalDataState, VisitorCustomerIds, VisitorState } from './
 export type { ScriptOptions, ServerState } from './request/at-js.ts'
 export type { WebSdkState } from './request/web-sdk.ts'
 export type { TargetClientOptions } from './client/options.ts'
-export type { FastifyAdobeTargetOptions, RouteForm } from './options.ts'
+export type { FastifyAdobeTargetOptions, OpenFeatureOptions, RouteForm } from './options.ts'
 export type { MboxDefinition, MboxDefinitions, MboxTypes, TargetMboxes } from './offers/mboxes.ts'
 export type { Conversion, OrderForm } from './offers/conversions.ts'
 export type { MboxOffer, Offer, OfferContent, OfferReason, OfferSource, TargetResult, ViewOffer } from './offers/offer.ts'

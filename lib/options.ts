@@ -24,6 +24,18 @@ export interface RouteForm {
   schema?: RouteDocumentation
 }
 
+/** What the option `openFeature` may say; see `TargetProvider` of `fastify-adobe-target/openfeature`. */
+export interface OpenFeatureOptions {
+  /** The domain of OpenFeature that the provider is for. Default: all that have no provider of their own. */
+  domain?: string
+  /** Flag keys that are not `mbox` or `mbox.path`: where each is. */
+  flags?: Record<string, { mbox: string, path?: string }>
+  /** Whether an evaluation of what was prefetched counts as a display. Default `false`. */
+  countEvaluations?: boolean
+  /** Members of `flagMetadata`. Default: all, but no response tokens. */
+  metadata?: readonly string[]
+}
+
 /** Options of the plugin. */
 export interface FastifyAdobeTargetOptions extends TargetClientOptions {
   /** ms, the longest that asking for an offer holds the handler, counted from the asking; not for `result()`. Default: none. */
@@ -75,6 +87,11 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
    * an object as for `notificationsRoute`. For monitors: it names hosts and should not be reachable from outside. Default `false`.
    */
   healthRoute?: boolean | string | RouteForm
+  /**
+   * Registers Target as a provider of OpenFeature, whose flags are answered by the request they are asked in. Needs
+   * `@openfeature/server-sdk`. Default `false`.
+   */
+  openFeature?: boolean | OpenFeatureOptions
   /** Adds the `Server-Timing` header. Default `false`. */
   serverTiming?: boolean
   /** Name on the instance, on the request and in the route's config. Default `target`. */
@@ -118,6 +135,12 @@ export const PluginOptionsSchema = Type.Object({
   qa: Type.Optional(flag),
   notificationsRoute: Type.Optional(routeForm),
   healthRoute: Type.Optional(routeForm),
+  openFeature: Type.Optional(Type.Union([Type.Boolean(), Type.Object({
+    domain: Type.Optional(Type.String({ minLength: 1 })),
+    flags: Type.Optional(Type.Any()),
+    countEvaluations: Type.Optional(flag),
+    metadata: Type.Optional(Type.Array(Type.String()))
+  }, strict)], { expected: 'true, false or an object { domain, flags, countEvaluations, metadata }' })),
   serverTiming: Type.Optional(flag),
   decorator: Type.Optional(text('^[A-Za-z_$][\\w$]*$', 'a JavaScript identifier'))
 }, { ...strict, replaced })
@@ -138,6 +161,8 @@ export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait
   notificationsRoute: RouteSettings | undefined
   /** Likewise. */
   healthRoute: RouteSettings | undefined
+  /** Its options, where it is to be used. */
+  openFeature: OpenFeatureOptions | undefined
   serverTiming: boolean
   decorator: string
 }
@@ -172,6 +197,7 @@ export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: 
     qa: options.qa ?? true,
     notificationsRoute: routeSettings(options.notificationsRoute, '/target/notifications'),
     healthRoute: routeSettings(options.healthRoute, '/target/health'),
+    openFeature: options.openFeature === true ? {} : options.openFeature || undefined,
     serverTiming: options.serverTiming ?? false,
     decorator: options.decorator ?? 'target'
   }

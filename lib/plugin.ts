@@ -7,7 +7,7 @@ import { TargetClient } from './client/client.ts'
 import { failure, isTargetError } from './errors.ts'
 import { attributesExpecter } from './offers/attributes.ts'
 import { contentReporter } from './offers/mboxes.ts'
-import { resolvePluginOptions, type FastifyAdobeTargetOptions } from './options.ts'
+import { resolvePluginOptions, type FastifyAdobeTargetOptions, type OpenFeatureOptions } from './options.ts'
 import { EarlyBody } from './request/early-body.ts'
 import { addHealthRoute } from './request/health-route.ts'
 import { addNotificationsRoute } from './request/notifications-route.ts'
@@ -92,6 +92,8 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
   state.decorate(app)
   standInOutside(app, decorator, logger, (request) => state.outside(request))
 
+  if (options.openFeature !== undefined) await connectOpenFeature(app, client, { ...options.openFeature, decorator })
+
   // Earlier hooks may refuse a request, or throw, before the plugin has seen it.
   app.addHook('onError', (request, reply, _error, done) => {
     state.arrive(request, reply)
@@ -160,6 +162,19 @@ function decorate (app: FastifyInstance, name: string, client: TargetClient, pro
     client.close()
     if (isTargetError(cause) || (cause as { code?: string }).code !== 'FST_ERR_DEC_ALREADY_PRESENT') throw cause
     throw failure('FST_TARGET_DECORATOR_PRESENT', `\`${name}\` is already in use; choose another name with the \`decorator\` option`, { cause })
+  }
+}
+
+/** Loads what needs a package that few apps have. */
+async function connectOpenFeature (app: FastifyInstance, client: TargetClient, options: OpenFeatureOptions & { decorator: string }): Promise<void> {
+  try {
+    const { connectOpenFeature } = await import('./openfeature/connect.ts')
+    connectOpenFeature(app, client, options)
+  } catch (cause) {
+    // The hooks that close it are not there yet.
+    client.close()
+    if ((cause as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') throw cause
+    throw failure('FST_TARGET_INVALID_OPTIONS', 'the option `openFeature` needs the package @openfeature/server-sdk: npm install @openfeature/server-sdk', { cause })
   }
 }
 

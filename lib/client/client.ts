@@ -385,6 +385,16 @@ export class TargetClient {
   }
 
   /**
+   * What decisions are made by, for the parts of this package that explain them.
+   *
+   * @internal
+   */
+  get decisions () {
+    const { decisioningMethod, propertyToken, environmentId, report } = this.#settings
+    return { decisioningMethod, propertyToken, environmentId, report, artifact: this.#onDevice.artifact.current, isClosed: this.#closed }
+  }
+
+  /**
    * Resolves when decisions can be made: immediately if server-side, else when there is a rule artifact.
    *
    * @param options `timeout`: ms. Default: none

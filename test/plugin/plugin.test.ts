@@ -373,7 +373,7 @@ t.test('start() with hook: false, and to add mboxes', async (t) => {
   const { url } = await startApp(t, edge.host, { hook: false }, (app) => {
     app.get('/', { config: { target: ['hero'] } }, async (request) => {
       request.target.start().start({ execute: { mboxes: ['hero', 'banner'], pageLoad: {} } })
-      t.throws(() => request.target.start({ nothing: 1 } as {}), { code: 'FST_TARGET_INVALID_OPTIONS' })
+      t.throws(() => request.target.start({ nothing: 1 } as never), { code: 'FST_TARGET_INVALID_OPTIONS' })
       return [(await request.target.result()).request.execute, (await request.target.pageLoad()).type, await request.target.content('banner')]
     })
     app.get('/idle', { config: { target: ['hero'] } }, async () => 'page')

@@ -238,7 +238,7 @@ t.test('no log line or error contains visitor data, whatever fails', { timeout: 
         return await request.target.result().catch((error) => { errors.push(error) }) ?? 'failed'
       })
       app.get('/device', { config: { target: { execute: { mboxes: ['hero'] }, decisioningMethod: 'on-device' } } }, async (request) => { errors.push((await request.target.offer('hero')).error) })
-      app.get('/form', { config: { target: (request) => [{ name: 'hero', parameters: { key: request.headers['user-agent'], other: 7 as never } }] } }, async (request) => { errors.push((await request.target.offer('hero')).error) })
+      app.get('/form', { config: { target: (request) => [{ name: 'hero', parameters: { key: request.headers['user-agent'] as string, other: 7 as never } }] } }, async (request) => { errors.push((await request.target.offer('hero')).error) })
       app.addHook('onSend', async () => { if (closing) return 'closing' })
     }, { logger: { level, stream: { write: (line: string) => { lines.push(line) } } }, trustProxy: true, disableRequestLogging: true })
     const visit = async (path = '/') => await (await fetch(`${url}${path}?q=${PLANTED.query}`, { headers: HEADERS })).text()
