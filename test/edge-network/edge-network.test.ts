@@ -336,7 +336,7 @@ t.test('what the Edge Network cannot do is refused at registration', async (t) =
     const app = Fastify()
     t.teardown(() => app.close())
     app.register(fastifyAdobeTarget, base)
-    app.register(async (app) => { app.get('/', { config: { target } }, async () => '') })
+    app.register(async (app) => { app.get('/', { config: { target: target as never } }, async () => '') })
     await t.rejects(async () => { await app.ready() }, { code: 'FST_TARGET_INVALID_OPTIONS', message })
   }
   const target = createTargetClient(base)
