@@ -11,13 +11,16 @@ export interface UndiciRequestLike {
 }
 
 /**
- * Whether a request is a call of the Delivery API. As `ignoreRequestHook`, it leaves these calls to `adobe_target.delivery`, and
+ * Whether a request is a call of the Delivery API or of the Edge Network. As `ignoreRequestHook`, it leaves these calls to `adobe_target.delivery`, and
  * sends Adobe no `traceparent` and no `baggage`.
  */
-export const isDeliveryRequest = ({ path }: UndiciRequestLike): boolean => path.startsWith('/rest/v1/delivery')
+export const isDeliveryRequest = ({ path }: UndiciRequestLike): boolean => DELIVERY.test(path)
+
+/** The Delivery API; of the Edge Network, whose base path may be the app's own, the calls that this plugin makes. */
+const DELIVERY = /^\/rest\/v1\/delivery|\/v2\/(?:interact|collect)\?datastreamId=/
 
 /**
- * As `startSpanHook`: attributes in place of those with the query string, for calls of the Delivery API; none for other requests.
+ * As `startSpanHook`: attributes in place of those with the query string, for these calls; none for other requests.
  */
 export function withoutQuery (request: UndiciRequestLike): Attributes {
   if (!isDeliveryRequest(request)) return {}

@@ -236,6 +236,14 @@ t.test('undici\'s instrumentation can leave these calls out', async (t) => {
   t.match(spansNamed('GET').map(({ attributes }) => attributes['url.query']), ['?q=1', ''], 'other requests are as they were')
 })
 
+t.test('which requests of undici\'s are meant', async (t) => {
+  const of = (path: string) => ({ origin: 'https://edge.example', path })
+  for (const path of ['/rest/v1/delivery?client=acme&sessionId=s', '/ee/v2/interact?datastreamId=d&requestId=r', '/ee/irl1/v2/collect?datastreamId=d&requestId=r']) {
+    t.strictSame(withoutQuery(of(path)), { 'url.full': `https://edge.example${path.split('?')[0]}`, 'url.query': '' })
+  }
+  for (const path of ['/', '/api?next=/rest/v1/delivery', '/v2/interact?q=1']) t.strictSame(withoutQuery(of(path)), {}, path)
+})
+
 t.test('an OTLP receiver gets a page with its call', async (t) => {
   const received: any[] = []
   const load = createRequire(import.meta.url)
