@@ -88,6 +88,12 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
    */
   healthRoute?: boolean | string | RouteForm
   /**
+   * Routes of OpenFeature's remote evaluation protocol for the browser, for the declared `mboxes` only: `true` for
+   * `POST /ofrep/v1/evaluate/flags` and one below it for each flag, a path that they are below, or an object as for
+   * `notificationsRoute`. Default `false`.
+   */
+  ofrepRoute?: boolean | string | RouteForm
+  /**
    * Registers Target as a provider of OpenFeature, whose flags are answered by the request they are asked in. Needs
    * `@openfeature/server-sdk`. Default `false`.
    */
@@ -135,6 +141,7 @@ export const PluginOptionsSchema = Type.Object({
   qa: Type.Optional(flag),
   notificationsRoute: Type.Optional(routeForm),
   healthRoute: Type.Optional(routeForm),
+  ofrepRoute: Type.Optional(routeForm),
   openFeature: Type.Optional(Type.Union([Type.Boolean(), Type.Object({
     domain: Type.Optional(Type.String({ minLength: 1 })),
     flags: Type.Optional(Type.Any()),
@@ -161,6 +168,8 @@ export interface PluginSettings extends Pick<FastifyAdobeTargetOptions, 'maxWait
   notificationsRoute: RouteSettings | undefined
   /** Likewise. */
   healthRoute: RouteSettings | undefined
+  /** Likewise; its path is what the protocol's are below. */
+  ofrepRoute: RouteSettings | undefined
   /** Its options, where it is to be used. */
   openFeature: OpenFeatureOptions | undefined
   serverTiming: boolean
@@ -197,6 +206,7 @@ export function resolvePluginOptions (given: FastifyAdobeTargetOptions, logger: 
     qa: options.qa ?? true,
     notificationsRoute: routeSettings(options.notificationsRoute, '/target/notifications'),
     healthRoute: routeSettings(options.healthRoute, '/target/health'),
+    ofrepRoute: routeSettings(options.ofrepRoute, ''),
     openFeature: options.openFeature === true ? {} : options.openFeature || undefined,
     serverTiming: options.serverTiming ?? false,
     decorator: options.decorator ?? 'target'

@@ -11,6 +11,7 @@ import { resolvePluginOptions, type FastifyAdobeTargetOptions, type OpenFeatureO
 import { EarlyBody } from './request/early-body.ts'
 import { addHealthRoute } from './request/health-route.ts'
 import { addNotificationsRoute } from './request/notifications-route.ts'
+import { addOfrepRoute } from './request/ofrep-route.ts'
 import { standInOutside } from './request/outside.ts'
 import { Responses } from './request/response.ts'
 import { compileForm, type MisspelledConfig, type TargetPlan, type TargetRouteConfig } from './request/route-config.ts'
@@ -47,6 +48,7 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
   const { decorator, hook } = options
   const { logger, report, organizationId, targetLocationHint } = options.client
   const request = options.request === undefined ? undefined : compileForm(options.request, { root: 'request' }, report)
+  if (options.ofrepRoute !== undefined && mboxes.size === 0) throw failure('FST_TARGET_INVALID_OPTIONS', 'the option `ofrepRoute` needs `mboxes`: only declared mboxes are answered')
   const client = new TargetClient(options.client)
   const checkPlan = ({ execute, prefetch, members, decisioningMethod }: TargetPlan, name: string) => {
     const problem = client.problemIn({ ...members, ...(execute !== undefined && { execute }), ...(prefetch !== undefined && { prefetch }), decisioningMethod })
@@ -141,6 +143,10 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
     })
   }
   if (options.healthRoute !== undefined) addHealthRoute(app, { ...options.healthRoute, scope, decorator, health: () => client.health() })
+
+  if (options.ofrepRoute !== undefined) {
+    addOfrepRoute(app, { ...options.ofrepRoute, scope, decorator, mboxes: [...mboxes.keys()], target: (request) => state.target(request), artifact: () => client.decisions.artifact })
+  }
 
   app.addHook('preClose', (done) => {
     closing = true

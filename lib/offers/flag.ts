@@ -9,7 +9,8 @@ import { isObject } from '../validation.ts'
 import { assignAttributes } from './attributes.ts'
 import { hasContent, type Offer, type OfferContent } from './offer.ts'
 
-export type FlagType = 'boolean' | 'string' | 'number' | 'object'
+/** `any`: whichever it is. */
+export type FlagType = 'boolean' | 'string' | 'number' | 'object' | 'any'
 
 /** Where a flag's value is: an mbox, and a member of its json offers. */
 export interface FlagPlace {
@@ -125,13 +126,14 @@ function valueAt (content: unknown, path: readonly string[], type: FlagType): { 
     value = (value as Record<string, unknown>)[name]
   }
   // A json offer is an object, so a flag that is a value by itself is the member of that name.
-  if (path.length === 0 && type !== 'object' && isObject(value) && Object.hasOwn(value, 'value')) return { value: value.value }
+  const isWrapped = isObject(value) && Object.hasOwn(value, 'value') && (type !== 'any' || Object.keys(value).length === 1)
+  if (path.length === 0 && type !== 'object' && isWrapped) return { value: (value as { value: unknown }).value }
   return { value }
 }
 
 function isOfType (value: unknown, type: FlagType): boolean {
   const actual: string = typeof value
-  return actual === type && value !== null
+  return value !== null && (actual === type || type === 'any')
 }
 
 const typeName = (value: unknown) => value === null ? 'null' : Array.isArray(value) ? 'a list' : typeof value === 'object' ? 'an object' : `a ${typeof value}`
