@@ -62,7 +62,7 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
   parameters?: (request: FastifyRequest) => Record<string, unknown> | undefined | null | Promise<Record<string, unknown> | undefined | null>
   /** Profile parameters, likewise. */
   profileParameters?: (request: FastifyRequest) => Record<string, unknown> | undefined | null | Promise<Record<string, unknown> | undefined | null>
-  /** Attributes of the cookies, or `false` to write none. Default: `Path=/; SameSite=Lax`, `Secure` on https, no domain, not `HttpOnly`. */
+  /** Attributes of the cookies, or `false` to write none. Default: `Path=/; SameSite=Lax`, `Secure` on https, no domain, not `HttpOnly`; none that says nothing new. */
   cookies?: CookieSettings | false
   /**
    * A first-party id, as of Web SDK: `true` for a cookie `FPID`, or a cookie name. The cookie has a UUIDv4, which is made
@@ -134,8 +134,9 @@ export const PluginOptionsSchema = Type.Object({
     secure: Type.Optional(flag),
     sameSite: Type.Optional(Type.Union(['Strict', 'Lax', 'None', 'strict', 'lax', 'none'].map((value) => Type.Literal(value)), { expected: "'Strict', 'Lax' or 'None'" })),
     httpOnly: Type.Optional(flag),
-    partitioned: Type.Optional(flag)
-  }, strict)], { expected: 'an object { domain, path, secure, sameSite, httpOnly, partitioned }, or false' })),
+    partitioned: Type.Optional(flag),
+    renewAfter: Type.Optional(Type.Integer({ minimum: 0, maximum: 900_000, expected: 'a number of ms, an integer from 0 to 900000' }))
+  }, strict)], { expected: 'an object { domain, path, secure, sameSite, httpOnly, partitioned, renewAfter }, or false' })),
   firstPartyId: Type.Optional(Type.Union([Type.Boolean(), Type.String({ pattern: '^[!#-\'*+\\-.0-9A-Z^-z|~]+$' })], { expected: 'true, false or a cookie name' })),
   clientHints: Type.Optional(flag),
   qa: Type.Optional(flag),

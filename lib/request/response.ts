@@ -7,8 +7,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Warnings } from '../client/warnings.ts'
 import type { Log } from '../diagnostics.ts'
-import { cookieSerializer, QA_MODE_COOKIE, type CookieSettings, type WrittenCookie } from '../visitor/cookies.ts'
+import { cookieSerializer, QA_MODE_COOKIE, RENEW_AFTER, type CookieSettings, type WrittenCookie } from '../visitor/cookies.ts'
 import { mayBeQaLink, readQaVisit, type QaVisit } from '../visitor/qa-mode.ts'
+import type { Visitor } from '../visitor/visitor.ts'
 import type { RequestCalls } from './calls.ts'
 import { beforeHead, RawHead, ReplyHead, type Head } from './head.ts'
 import { CDN_HEADERS, isSharedCacheable, NGINX_HEADER } from './shared-cache.ts'
@@ -67,7 +68,8 @@ export class Responses {
 
   /** Logs that a response was sent without the hooks, and so without cookies. */
   bypassed (request: FastifyRequest): void {
-    if (this.#serialize === undefined || this.#state.visitor(request).written) return
+    const { visitor, written } = this.#state.visitor(request)
+    if (written || this.#newCookies(visitor).length === 0) return
     this.#settings.logger.warnOnce(`the response of ${nameOf(request)} bypassed Fastify (reply.raw), so the visitor's cookies were not written. ` +
       `From now on they are added as its head is written; to have them on the first response too, call \`request.${this.#settings.decorator}.writeCookies()\` before`)
   }
@@ -113,10 +115,15 @@ export class Responses {
     if (!shared.written) {
       this.#settings.warnings.cookiesWritten(shared.visitor.cameBack)
       const https = request.protocol === 'https'
-      for (const cookie of shared.visitor.cookies) lines.push(this.#serialize(cookie, https))
+      for (const cookie of this.#newCookies(shared.visitor)) lines.push(this.#serialize(cookie, https))
     }
     shared.written = true
     head.addCookies(lines)
+  }
+
+  #newCookies (visitor: Visitor): WrittenCookie[] {
+    const { cookies } = this.#settings
+    return cookies === false ? [] : visitor.newCookies(cookies.renewAfter ?? RENEW_AFTER)
   }
 
   /** Removes cookies that `writeCookies()` or another instance of the plugin has already added. */

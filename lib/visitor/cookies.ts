@@ -27,6 +27,9 @@ export const DEVICE_MAX_AGE = 63_244_800
 /** Lifetime of the location hint, seconds. */
 export const LOCATION_HINT_MAX_AGE = 1860
 
+/** Default of {@link CookieSettings.renewAfter}, ms. */
+export const RENEW_AFTER = 60_000
+
 /** A cookie to be written, in the Node SDK's shape. */
 export interface TargetCookie {
   name: string
@@ -189,6 +192,22 @@ export function createTargetCookie (sessionId: string, tntId: string | undefined
   return { name: TARGET_COOKIE, value, maxAge: DEVICE_MAX_AGE }
 }
 
+/**
+ * Whether a received `mbox` cookie says what would be written now, but for expiries that are less than some seconds off.
+ *
+ * @param received its value
+ * @param written the value of {@link createTargetCookie}
+ */
+export function saysTheSame (received: string, written: string, seconds: number): boolean {
+  const before = received.split(/[|#]/)
+  const after = written.split(/[|#]/)
+  return before.length === after.length && after.every((text, index) => {
+    const known = before[index]!
+    // Name, id, expiry, and again.
+    return text === known || (index % 3 === 2 && EXPIRY.test(known) && Math.abs(Number(text) - Number(known)) < seconds)
+  })
+}
+
 /** Makes the `mboxEdgeCluster` cookie. */
 export function createLocationHintCookie (locationHint: string): TargetCookie {
   return { name: LOCATION_HINT_COOKIE, value: locationHint, maxAge: LOCATION_HINT_MAX_AGE }
@@ -208,6 +227,11 @@ export interface CookieSettings {
   httpOnly?: boolean
   /** Default `false`. */
   partitioned?: boolean
+  /**
+   * ms: a browser that has the same cookies already, and whose expiry would move by less, gets none. A session then ends up to
+   * that much early. 0: every response has them. Default 60000.
+   */
+  renewAfter?: number
 }
 
 /**

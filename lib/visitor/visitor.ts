@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
 import {
   clusterOf, createLocationHintCookie, createTargetCookie, getVisitorCookieName, isLocationHint, LOCATION_HINT_COOKIE, locationHintOf,
-  parseTargetCookie, readCookieHeader, TARGET_COOKIE, type CookieNames, type WrittenCookie
+  parseTargetCookie, readCookieHeader, saysTheSame, TARGET_COOKIE, type CookieNames, type RawCookies, type WrittenCookie
 } from './cookies.ts'
 import { CNAME_COOKIE, ecidOfCname, ecidOfFirstPartyId, ecidOfWebSdk, FIRST_PARTY_ID_MAX_AGE, isFirstPartyId, webSdkCookieName } from './ecid.ts'
 import { consentOf, edgeStatePrefix, encodeCookieValue, isEdgeLocation, withStored, type EdgeState, type StoredEntry } from './edge-state.ts'
@@ -80,6 +80,7 @@ export class Visitor {
   /** Raw value of the cookie that holds QA mode. */
   readonly qaCookie: string | undefined
   readonly #settings: VisitorSettings
+  readonly #received: RawCookies
   readonly #experienceCloud: ExperienceCloudVisitor
   /** Whether the cookies identify a visitor. A session alone does not. */
   readonly #came: boolean
@@ -101,6 +102,7 @@ export class Visitor {
   constructor (settings: VisitorSettings, cookieHeader: string | undefined) {
     this.#settings = settings
     const cookies = readCookieHeader(cookieHeader, settings.cookieNames)
+    this.#received = cookies
     const parts = parseTargetCookie(cookies.target)
     this.sessionId = parts.sessionId ?? randomUUID()
     this.cameBack = parts.sessionId !== undefined || parts.tntId !== undefined || cookies.edgeState.length > 0
@@ -239,5 +241,20 @@ export class Visitor {
     if (cluster !== undefined) cookies.push({ ...createLocationHintCookie(cluster), name: cookieNames.locationHint })
     if (this.#firstPartyId !== undefined) cookies.push({ name: cookieNames.firstPartyId!, value: this.#firstPartyId, maxAge: FIRST_PARTY_ID_MAX_AGE })
     return cookies
+  }
+
+  /** The cookies that tell the browser something new: none if it has the same, with expiries that are less than some ms off. */
+  newCookies (renewAfter: number): WrittenCookie[] {
+    const { cookies } = this
+    // Those of the Edge Network do not say when they were written.
+    if (renewAfter === 0 || this.#edgeState !== undefined) return cookies
+    const { cookieNames } = this.#settings
+    const { target, locationHint, firstPartyId } = this.#received
+    const isKnown = ({ name, value }: WrittenCookie) => {
+      // Of several, it is not known which one the browser would keep.
+      if (name === cookieNames.target) return target.length === 1 && saysTheSame(target[0]!, value, renewAfter / 1000)
+      return value === (name === cookieNames.locationHint ? locationHint : firstPartyId)
+    }
+    return cookies.every(isKnown) ? [] : cookies
   }
 }

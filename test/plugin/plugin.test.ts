@@ -43,12 +43,45 @@ t.test('a returning visitor keeps session, tntId and variant', async (t) => {
   const hero = await first.text()
   let cookie = cookiesOf(first)
   for (let visit = 0; visit < 5; visit++) {
-    const again = await fetch(url, { headers: { cookie } })
+    // Two minutes later.
+    const again = await fetch(url, { headers: { cookie: aged(cookie, 120) } })
     t.equal(await again.text(), hero)
     t.same(targetCookieOf(again), targetCookieOf(first))
     cookie = cookiesOf(again)
   }
   t.equal(new Set(edge.requests.map(({ query }) => query.sessionId)).size, 1)
+})
+
+/** Cookies as they would be if they had been written some seconds earlier. */
+const aged = (cookie: string, seconds: number) => cookie.replace(/#(\d{10,})(?=[|;]|$)/g, (_, expiry) => `#${Number(expiry) - seconds}`)
+
+t.test('a visitor whose cookies say the same already gets none', async (t) => {
+  const edge = await startEdge(t)
+  const pages = (options: object = {}) => startApp(t, edge.host, options, (app) => {
+    app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))
+    app.get('/raw', { config: { target: ['hero'] } }, async (request, reply) => {
+      await request.target.content('hero')
+      reply.hijack()
+      reply.raw.end('')
+    })
+  })
+  const { url, logged } = await pages()
+  const first = cookiesOf(await fetch(url))
+  t.match(first, /^mbox=session#.+#\d+\|PC#.+#\d+/)
+  const written = async (cookie: string, to = url) => (await fetch(to, { headers: { cookie } })).headers.getSetCookie().length
+  t.equal(await written(first), 0)
+  t.equal(await written(aged(first, 50)), 0)
+  t.not(await written(aged(first, 61)), 0, 'its expiry would move by more than a minute')
+  t.not(await written(aged(first, -120)), 0, 'no cookie lasts longer than it should')
+  t.not(await written(`${first}; mbox=${first.slice(5).replace('session#', 'session#x')}`), 0, 'two cookies of one name')
+  t.not(await written(first.replace(/session#[^#]+/, 'session#x').replace(/\|PC.*/, '')), 0, 'another device id')
+  t.not(await written(`${first.split('; ')[0]}; mboxEdgeCluster=99`), 0, 'another location hint')
+  t.equal((await fetch(`${url}/raw`, { headers: { cookie: first } })).status, 200)
+  t.equal(logged.length, 0, 'nothing is missing from a response that bypasses Fastify')
+
+  t.not(await written(first, (await pages({ cookies: { renewAfter: 0 } })).url), 0)
+  t.not(await written(aged(first, 6), (await pages({ cookies: { renewAfter: 5000 } })).url), 0)
+  await t.rejects(pages({ cookies: { renewAfter: -1 } }), { code: 'FST_TARGET_INVALID_OPTIONS', message: /`cookies\.renewAfter` must be a number of ms/ })
 })
 
 t.test('200 visitors at once: nobody gets another\'s offer or cookie', async (t) => {
