@@ -20,7 +20,7 @@ import { checkOptions, MillisecondsOrZero, strict } from '../validation.ts'
 import { Expectations } from './expectations.ts'
 import { asTargetError, failure, type TargetError } from '../errors.ts'
 import type { Log } from '../diagnostics.ts'
-import { emitterOf, type TargetEvents } from './events.ts'
+import { emitterOf, failedNotification, type TargetEvents } from './events.ts'
 import { createHealth, type TargetHealth } from './health.ts'
 import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
 import { completeNotification, type NotificationForm } from '../offers/notifications.ts'
@@ -90,7 +90,7 @@ export class TargetClient {
     this.#outbox = new Outbox(settings.notifications, (sender, notifications) => this.#sendQueued(sender, notifications), {
       client: settings.client,
       logger: settings.logger,
-      onFailed: (notification, error) => emit('sendNotificationError', { notification, error })
+      onFailed: (notification, error) => emit('sendNotificationError', { notification: failedNotification(notification), error })
     })
     this.#onDevice = new OnDevice(settings, (url, options) => this.#delivery.get(url, options), emit, (sender, notifications) => this.notify(sender, notifications))
     if (settings.decisioningMethod === 'server-side') setImmediate(emit, 'clientReady', {})

@@ -12,7 +12,15 @@ export interface TargetEventDetails {
   /** The location of this server, or of a visitor's IP address. */
   geoLocationUpdated: { geoContext: Geo }
   /** A notification was given up: refused, out of retries, or dropped (OVERLOAD, CLOSED). */
-  sendNotificationError: { notification: Notification, error: TargetError }
+  sendNotificationError: { notification: FailedNotification, error: TargetError }
+}
+
+/** A notification that was given up. Its `request`, which is not enumerable, is for code that was written for the Node SDK. */
+export type FailedNotification = Notification & { readonly request: { readonly notifications: readonly [Notification] } }
+
+/** The detail of `sendNotificationError`. */
+export function failedNotification (notification: Notification): FailedNotification {
+  return Object.defineProperty({ ...notification }, 'request', { value: { notifications: [notification] } }) as FailedNotification
 }
 
 /** Callbacks by event. One that throws is logged and changes nothing. */

@@ -193,6 +193,16 @@ const PROMISES: Record<string, (t: Test, recipe: Recipe, tunnels?: () => number)
     t.equal(await to('https://shop.example/sale'), 'https://shop.example/sale')
     t.equal(await to('https://evil.example/'), undefined)
   },
+  'Redirects and Analytics': async (t, { app, edge }) => {
+    edge.offer('campaign', '/sale?a=1', { type: 'redirect' })
+    const { headers } = await app.inject({ url: '/campaign', headers: { host: 'www.shop.example', referer: 'https://search.example/?q=parka' } })
+    const { pathname, searchParams } = new URL(headers.location!)
+    t.equal(pathname, '/sale')
+    const { supplementalDataId } = edge.requests[0]!.body.experienceCloud.analytics
+    t.match(searchParams.get('adobe_mc_sdid'), new RegExp(`^SDID=${supplementalDataId}\\|MCORGID=1234567890@AdobeOrg\\|TS=\\d{10}$`))
+    t.equal(searchParams.get('adobe_mc_ref'), 'https://search.example/?q=parka')
+    t.equal(searchParams.get('a'), '1')
+  },
   'QA links': async (t, { app, edge }) => {
     for (const [experienceIndex, hero] of [[1, 'hero--a'], [2, 'hero--b']] as const) {
       const { pathname, search } = new URL(edge.qaLink('http://127.0.0.1/', { activities: [410001], previewIndexes: [{ activityIndex: 1, experienceIndex }] }))
@@ -263,8 +273,8 @@ t.test('all other routes of the docs keep their pages when Target fails', async 
   // docs/migration.md is run by its own test.
   const others = documents.filter((name) => name !== 'docs/migration.md').flatMap(blocksOf)
     .filter((block) => isCode(block) && /\.(?:get|post)\([^\n]*config:/.test(block.code) && !(blocks.some(({ place }) => place === block.place) && block.file === undefined))
-    // Run below, with the command line of Fastify.
-    .filter(({ file }) => file !== 'routes/root.js')
+    // Run below, with the command line of Fastify; and tests, which have an edge of their own.
+    .filter(({ file }) => file !== 'routes/root.js' && file?.startsWith('test/') !== true)
   t.ok(others.length >= 7, `${others.length} blocks`)
   for (const [number, block] of others.entries()) {
     await t.test(block.place, async (t) => {

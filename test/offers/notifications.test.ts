@@ -126,7 +126,11 @@ t.test('events: clientReady, sendNotificationError', async (t) => {
     secure: false,
     events: {
       clientReady: (event) => { seen.push(event); throw new Error('no luck') },
-      sendNotificationError: ({ type, notification, error }) => { seen.push([type, notification.id, error.code]) }
+      sendNotificationError: ({ type, notification, error }) => {
+        seen.push([type, notification.id, error.code])
+        t.equal(notification.request.notifications[0].id, notification.id, 'as in code for the SDK')
+        t.notMatch(JSON.stringify(notification), 'request')
+      }
     }
   })
   t.teardown(() => target.close())
