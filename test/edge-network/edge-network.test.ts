@@ -243,6 +243,7 @@ t.test('displays are sent until they arrive, once each', async (t) => {
   edge.fault('status:503', { times: 1 })
   await until(() => edge.displays('hero') === 1)
   t.equal(edge.displays('banner'), 1)
+  await until(() => app.target.health().outbox.pending === 0)
   t.match(app.target.health().outbox, { accepted: 2, sent: 2, failed: 0, dropped: 0 })
   app.target.notify({ key: 'k', request: { context: { channel: 'web' } }, sessionId: 's', locationHint: undefined }, [{ id: 'n1', type: 'click', timestamp: 1, tokens: ['forged'] }])
   await until(() => app.target.health().outbox.failed === 1)
