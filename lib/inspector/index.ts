@@ -64,6 +64,7 @@ async function inspector (app: FastifyInstance, given: TargetInspectorOptions): 
     inspect (request) {
       const overrides = overridesOf(request as FastifyRequest)
       const token = traceToken !== undefined && access.admits(request as FastifyRequest) === 'admitted' ? traceToken : undefined
+      if (overrides !== undefined || (secret !== undefined && access.admits(request as FastifyRequest) === 'admitted')) recorder.attend()
       if (overrides === undefined && token === undefined) return undefined
       const inspection = { overrides, traceToken: token }
       inspected.set(request, inspection)

@@ -20,6 +20,9 @@ const MAX_BYTES = 32 * 1024 * 1024
 /** Calls and notifications that belong to no page yet. */
 const MAX_OPEN = 2000
 
+/** ms for which nothing is left out after somebody has looked. */
+const ATTENTION = 10_000
+
 /** Artifacts that pages refer to; an explanation needs the rules that decided. */
 const MAX_ARTIFACTS = 3
 
@@ -69,6 +72,9 @@ export class Recorder {
   /** Pages kept since the second began. */
   #kept = 0
   #second = 0
+  /** Runs while nothing is heard. */
+  #pause: NodeJS.Timeout | undefined
+  #attendedAt = -Infinity
 
   constructor (settings: RecorderSettings) {
     this.#settings = settings
@@ -89,6 +95,8 @@ export class Recorder {
 
   /** Ends the recording and forgets everything. */
   close (): void {
+    clearTimeout(this.#pause)
+    this.#pause = undefined
     for (const [name, listener] of this.#subscriptions) unsubscribe(name, listener)
     for (const kept of [this.#pages, this.#open, this.#records, this.#notifications, this.#impressions, this.#listeners]) kept.clear()
     this.#bytes = 0
@@ -197,7 +205,11 @@ export class Recorder {
     const { client, decorator, pages, overridesOf } = this.#settings
     if ((request.server as unknown as Record<string, unknown>)[decorator] !== client) return
     this.#count++
-    if (!this.#hasRoom() && !this.#settings.isWanted(request)) return this.#drop(message)
+    if (!this.#hasRoom() && !this.#settings.isWanted(request)) {
+      this.#drop(message)
+      if (this.#kept > 3 * this.#settings.rate) this.#suspend()
+      return
+    }
     const { headers, method, originalUrl } = request
     const ids = [...message.notifications]
     const calls: RecordedPage['calls'] = message.calls.map(({ error, ...call }) => {
@@ -244,6 +256,27 @@ export class Recorder {
     const now = performance.now()
     if (now - this.#second > 1000) [this.#second, this.#kept] = [now, 0]
     return this.#kept++ < this.#settings.rate
+  }
+
+  /** Somebody looks at a page that begins: it is heard, however many others there are. */
+  attend (): void {
+    this.#attendedAt = performance.now()
+    this.#resume()
+  }
+
+  /** Hears nothing for the rest of the second, so that messages are not even built. */
+  #suspend (): void {
+    const now = performance.now()
+    if (this.#pause !== undefined || now - this.#attendedAt < ATTENTION) return
+    for (const [name, listener] of this.#subscriptions) if (name !== channels.outbox.name) unsubscribe(name, listener)
+    this.#pause = setTimeout(() => this.#resume(), Math.max(1, 1000 - (now - this.#second))).unref()
+  }
+
+  #resume (): void {
+    if (this.#pause === undefined) return
+    clearTimeout(this.#pause)
+    this.#pause = undefined
+    for (const [name, listener] of this.#subscriptions) if (name !== channels.outbox.name) subscribe(name, listener)
   }
 
   #drop ({ calls }: PageMessage): void {
