@@ -21,6 +21,13 @@ export function asCurl (page: RecordedPage, { client, organizationId }: ClientDe
 /** JavaScript of a value, safe in any source text. */
 const literal = (value: unknown): string => JSON.stringify(value, null, 2).replace(/[\u2028\u2029<]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
+const IMPORTS = [
+  "import assert from 'node:assert/strict'",
+  "import { test } from 'node:test'",
+  "import { createEdge } from 'fastify-adobe-target/edge'",
+  "import { buildApp } from '../app.js'"
+].join('\n')
+
 /** A test with the testing kit: the page with the offers that it got. */
 export function asTest (page: RecordedPage, { client }: ClientDetails, redaction: Redaction): string {
   const url = redaction.url(page.url)
@@ -32,10 +39,7 @@ export function asTest (page: RecordedPage, { client }: ClientDetails, redaction
   const fault = failed === undefined ? undefined : failed.code === 'FST_TARGET_TIMEOUT' ? '  edge.fault(\'hang\')' : '  edge.fault(\'status:500\')'
   const experiences = page.offers.flatMap((offer) => offer.experience?.name === undefined ? [] : [`${nameOf(offer)}: ${offer.experience.name}`])
   const title = `${page.method} ${page.route ?? url}${experiences.length > 0 ? ` with ${experiences.join(', ')}` : ''}`
-  return `import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import { createEdge } from 'fastify-adobe-target/edge'
-import { buildApp } from '../app.js'
+  return `${IMPORTS}
 
 test(${literal(title)}, async (t) => {
   const edge = createEdge({ client: ${literal(client)} })
