@@ -12,6 +12,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { startBrowser, withoutBrowser } from '../support/chromium.ts'
+import { FULL } from '../support/full.ts'
 import { builtPackage } from '../support/project.ts'
 import { withoutRedis } from '../support/redis-server.ts'
 import { sleep, until } from '../support/wait.ts'
@@ -396,7 +397,7 @@ t.test('--once reports and ends', async (t) => {
   t.notMatch(stderr, 'Off:')
 })
 
-t.test('a fleet whose servers are killed loses no impression', { skip: withoutRedis, timeout: 120_000 }, async (t) => {
+t.test('a fleet whose servers are killed loses no impression', { skip: FULL ? withoutRedis : 'only in npm run test:full', timeout: 120_000 }, async (t) => {
   const { stdout } = await run(process.execPath, [example('fleet.js'), '--seconds', '2', '--rate', '50'])
   const count = (row: string) => Number(new RegExp(`^${row} +(\\d+)$`, 'm').exec(stdout)?.[1])
   t.ok(count('servers killed') >= 1)

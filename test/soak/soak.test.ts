@@ -4,8 +4,9 @@ import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { FULL } from '../support/full.ts'
 
-t.test('some seconds of load: nothing grows, the outbox balances, no rejection is unhandled', async (t) => {
+t.test('some seconds of load: nothing grows, the outbox balances, no rejection is unhandled', { skip: !FULL && 'only in npm run test:full' }, async (t) => {
   const script = fileURLToPath(new URL('soak.ts', import.meta.url))
   const child = spawn(process.execPath, [...process.execArgv, '--expose-gc', '--unhandled-rejections=strict', script, '0.1'])
   t.teardown(() => child.kill())

@@ -12,7 +12,7 @@ const require = createRequire(import.meta.url)
 const folder = fileURLToPath(new URL('../../.build/transpiled/', import.meta.url))
 mkdirSync(folder, { recursive: true })
 // ModuleKind.ESNext and ModuleResolutionKind.Bundler: a module alone does not say what its package is.
-const compilerOptions = { target: 'es2023', module: 99, moduleResolution: 100, verbatimModuleSyntax: true, inlineSourceMap: true, inlineSources: true }
+const compilerOptions = { target: 'es2023', module: 99, moduleResolution: 100, verbatimModuleSyntax: true, inlineSourceMap: true }
 const seed = JSON.stringify([require('typescript/package.json').version, compilerOptions])
 
 export async function load (url, context, nextLoad) {
