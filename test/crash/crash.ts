@@ -18,8 +18,10 @@ interface Place {
   address: string
   /** After each kill of a process. */
   killed? (count: number): Promise<void>
-  /** Whether nothing is left in it. */
+  /** Whether nothing is left in it, once its last process has closed. */
   isEmpty (): Promise<boolean>
+  /** Whether a process may still find something in it: records that were stored, but not confirmed before the kill. */
+  hasMore? (): Promise<boolean>
   close? (): Promise<void>
 }
 
@@ -43,6 +45,8 @@ const places: Record<string, (directory: string) => Promise<Place>> = {
 
   async redis () {
     const server = await new RedisServer('--appendonly', 'yes', '--appendfsync', 'always').start()
+    const client = server.ioredis()
+    const length = async () => await client.xlen('fastify-adobe-target:outbox')
     return {
       address: server.socket,
       async killed (count) {
@@ -50,7 +54,8 @@ const places: Record<string, (directory: string) => Promise<Place>> = {
         await server.kill()
         await server.start()
       },
-      isEmpty: async () => await server.ioredis().xlen('fastify-adobe-target:outbox') === 0,
+      isEmpty: async () => await length() === 0,
+      hasMore: async () => await length() > 0,
       close: () => server.close()
     }
   }
@@ -109,7 +114,7 @@ async function run (store: string): Promise<void> {
       return journaled.filter((id) => !seen.has(id)).length
     }
     const until = performance.now() + PATIENCE
-    while ((missing() > 0 || (await ask(last, {})).pending > 0) && performance.now() < until) await sleep(200)
+    while ((missing() > 0 || (await ask(last, {})).pending > 0 || await place.hasMore?.() === true) && performance.now() < until) await sleep(200)
     const outbox = await ask(last, 'close')
     const counted = edge.displays('hero')
     console.log(`${store}: ${kills} processes were killed. Confirmed by the store: ${journaled.length}, arrived at the edge: ${seen.size}, counted: ${counted}, recovered by the last process: ${outbox.recovered}, lost: ${missing()}`)
