@@ -3,8 +3,9 @@
  */
 import type { AnySchema, ContentOf } from './any-schema.ts'
 import { kindOfSchema, prepareSchema, type Checked, type MaybePromise } from './content-schema.ts'
-import { after, isPromise, type CompileSchema } from './foreign-schema.ts'
+import { after, type CompileSchema } from './foreign-schema.ts'
 import type { DeliveryResponse } from '../schema/index.ts'
+import { isThenable } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { isObject } from '../validation.ts'
 import type { TargetResult } from './offer.ts'
@@ -124,7 +125,7 @@ function readBy (schema: unknown, compile: CompileSchema): AttributesReading {
     throw failure('FST_TARGET_INVALID_OPTIONS', `attributes(): the defaults of the schema do not satisfy it: ${problem}; give every required property a default`)
   })
   // Whoever reads gets the error.
-  if (isPromise(filled)) filled.catch(() => {})
+  if (isThenable(filled)) Promise.resolve(filled).catch(() => {})
   // A copy: a page's changes to its attributes must not affect other pages.
   const instead = (problem?: string) => after(filled, (content): ReadAttributes => ({ attributes: structuredClone(content), problem }))
   return {

@@ -2,6 +2,7 @@
  * Schemas that are not checked by this package's own TypeBox: a Standard Schema checks itself, a JSON Schema (also of TypeBox 1) is
  * compiled by the app's own Fastify. Either may take time.
  */
+import { isThenable } from '../diagnostics.ts'
 import { isObject, pathOf } from '../validation.ts'
 import type { Checked, ContentSchema, MaybePromise } from './content-schema.ts'
 
@@ -16,12 +17,9 @@ export interface Validator {
 
 /** Goes on now, or when a promise is there. */
 export function after<Value, Result> (value: MaybePromise<Value>, next: (value: Value) => MaybePromise<Result>): MaybePromise<Result> {
-  return isPromise(value) ? value.then(next) : next(value)
+  // A validator's own promise may have no more than `then`.
+  return isThenable(value) ? Promise.resolve(value).then(next) : next(value)
 }
-
-/** Whether a value is a promise, of whatever class. */
-export const isPromise = <Value>(value: Value | PromiseLike<Value>): value is Promise<Value> =>
-  typeof value === 'object' && value !== null && typeof (value as PromiseLike<Value>).then === 'function'
 
 /** Content that a schema may write to: the response stays as it came. */
 export const copyOf = (content: unknown): unknown => typeof content === 'object' ? structuredClone(content) : content
@@ -95,7 +93,7 @@ function guarded (check: () => MaybePromise<Checked>): MaybePromise<Checked> {
   const failed = (thrown: unknown): Checked => ({ problem: thrown instanceof RangeError ? 'it is nested too deeply' : 'it cannot be checked' })
   try {
     const checked = check()
-    return isPromise(checked) ? checked.catch(failed) : checked
+    return isThenable(checked) ? checked.catch(failed) : checked
   } catch (thrown) {
     return failed(thrown)
   }

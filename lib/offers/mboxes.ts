@@ -7,9 +7,9 @@ import { isDeepStrictEqual } from 'node:util'
 import type { AnySchema, ContentOf, OtherwiseOf } from './any-schema.ts'
 import { assignAttributes, attributesOf, type AttributesReading, type ExpectAttributes } from './attributes.ts'
 import { prepareSchema, type Checked, type ContentSchema, type MaybePromise } from './content-schema.ts'
-import { after, isPromise, type CompileSchema } from './foreign-schema.ts'
+import { after, type CompileSchema } from './foreign-schema.ts'
 import type { DeliveryResponse } from '../schema/index.ts'
-import type { Log } from '../diagnostics.ts'
+import { isThenable, type Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { check as checkOption, isObject, passing, strict } from '../validation.ts'
 import { fallbackOffer, hasContent, mboxEntries, type Offer, type OfferContent } from './offer.ts'
@@ -109,7 +109,7 @@ export type DeclaredMboxes = ReadonlyMap<string, DeclaredMbox>
 export function declareMboxes (definitions: unknown = {}, compile: CompileSchema): MaybePromise<DeclaredMboxes> {
   checkOption(Definitions, definitions, { root: 'mboxes' })
   const declared = Object.entries(definitions).filter(([, definition]) => definition !== undefined).map(([name, definition]) => [name, declare(name, definition, compile)] as const)
-  if (!declared.some(([, definition]) => isPromise(definition))) return new Map(declared as [string, DeclaredMbox][])
+  if (!declared.some(([, definition]) => isThenable(definition))) return new Map(declared as [string, DeclaredMbox][])
   return Promise.all(declared.map(async ([name, definition]) => [name, await definition] as const)).then((entries) => new Map(entries))
 }
 
@@ -282,7 +282,7 @@ export class PageMboxes {
     return {
       prepare (response) {
         started = start(response)
-        return isPromise(started) ? started.then(() => {}, () => {}) : undefined
+        return isThenable(started) ? started.then(() => {}, () => {}) : undefined
       },
       // Without a response now, although there was one: it took too long.
       read: (response) => after(response === undefined || started === undefined ? start(response) : started, finish)
@@ -315,7 +315,7 @@ export class PageMboxes {
     if (declared.schema === undefined) return { content }
     this.#begin(checks, mbox, declared, content)
     const checked = checks.get(mbox)!
-    return isPromise(checked) ? { problem: 'its check has not ended' } : checked
+    return isThenable(checked) ? { problem: 'its check has not ended' } : checked
   }
 
   /** Begins a check, once. */
@@ -328,9 +328,9 @@ export class PageMboxes {
     let checked = checks.get(mbox)
     if (checked === undefined) {
       checked = after(schema!.check(content), keep)
-      if (isPromise(checked)) checks.set(mbox, checked)
+      if (isThenable(checked)) checks.set(mbox, checked)
     }
-    return isPromise(checked) ? checked : undefined
+    return isThenable(checked) ? checked : undefined
   }
 }
 

@@ -2,6 +2,7 @@
 import { Type } from '@sinclair/typebox'
 import { type } from 'arktype'
 import Fastify from 'fastify'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
 import t from 'tap'
 import { Type as Type1 } from 'typebox'
 import * as v from 'valibot'
@@ -27,6 +28,15 @@ const options = (name: string) => {
   return content === undefined ? [] : [{ type: typeof content === 'string' ? 'html' : 'json', content, eventToken: `token-${name}` }]
 }
 
+/** A Standard Schema that gives what query builders and old libraries call a promise. */
+const lazily = (schema: z.ZodType) => ({
+  '~standard': {
+    version: 1,
+    vendor: 'test',
+    validate: (content: unknown) => ({ then (resolve: (result: unknown) => void) { setTimeout(() => resolve(schema['~standard'].validate(content)), 1) } })
+  }
+}) as unknown as StandardSchemaV1<{ express?: boolean, limit?: number }, { express: boolean, limit: number }>
+
 const schemas = {
   'TypeBox 0.34': Type.Object({ express: Type.Boolean({ default: false }), limit: Type.Number({ default: 10 }) }),
   'TypeBox 1': Type1.Object({ express: Type1.Boolean({ default: false }), limit: Type1.Number({ default: 10 }) }),
@@ -34,7 +44,8 @@ const schemas = {
   Valibot: v.object({ express: v.optional(v.boolean(), false), limit: v.optional(v.number(), 10) }),
   ArkType: type({ express: 'boolean = false', limit: 'number = 10' }),
   'JSON Schema': { type: 'object', properties: { express: { type: 'boolean', default: false }, limit: { type: 'number', default: 10 } } },
-  'asynchronous Zod': z.object({ express: z.boolean().default(false), limit: z.number().default(10) }).refine(async () => { await sleep(5); return true })
+  'asynchronous Zod': z.object({ express: z.boolean().default(false), limit: z.number().default(10) }).refine(async () => { await sleep(5); return true }),
+  'a promise with no more than `then`': lazily(z.object({ express: z.boolean().default(false), limit: z.number().default(10) }))
 } as const
 const untyped = (target: RequestTarget) => target as unknown as { attributes: (mbox: string, schema?: unknown) => Promise<unknown> }
 const complete = { express: true, limit: 10 }
