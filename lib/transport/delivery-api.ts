@@ -10,7 +10,7 @@ import { emptyResponse } from '../offers/offer.ts'
 import type { DeliveryRequest } from '../schema/index.ts'
 import { MAX_MBOXES, MAX_NOTIFICATIONS } from '../schema/limits.ts'
 import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
-import type { Reply, Transport, TransportCall } from './transport.ts'
+import { deliveryCallOf, replying, type Reply, type Transport, type TransportCall } from './transport.ts'
 
 /** What the Delivery API needs of the client's settings. */
 export interface DeliveryApiSettings extends EdgeAddressSettings {
@@ -46,24 +46,14 @@ export class DeliveryApi implements Transport {
       if (hint !== call.locationHint) reply.hintIsDead = true
       return reply
     }
-    const { onLate } = call
     const delivery: DeliveryCall = {
+      ...deliveryCallOf(call, this.#settings.timeout, toReply),
       origin: this.#address.origin(hint),
       path: this.#address.path(call.sessionId),
       body,
-      request,
-      decisioningMethod: call.decisioningMethod,
-      requestId: request.requestId ?? '',
-      kind: call.kind,
-      background: call.background,
-      timeout: call.timeout,
-      breakerTimeout: this.#settings.timeout,
-      grace: call.grace,
-      retryable: true,
-      signal: call.signal,
-      onLate: onLate === undefined ? undefined : (late) => onLate(toReply(late))
+      request
     }
-    const ended: Settled<DeliveryAnswer> = (answer, error) => answer === undefined ? settled(undefined, error) : settled(toReply(answer), undefined)
+    const ended = replying(settled, toReply)
     return hint === undefined || !this.#address.usesHints
       ? this.#delivery.send(delivery, ended)
       : this.#sendToCluster(hint, delivery, ended, (answer) => settled({ ...toReply(answer), hintIsDead: true }, undefined))

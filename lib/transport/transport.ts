@@ -3,7 +3,7 @@
  * knows which one it is.
  */
 import type { Abortable } from '../delivery/abort-listeners.ts'
-import type { Settled } from '../delivery/delivery.ts'
+import type { DeliveryAnswer, DeliveryCall, Settled } from '../delivery/delivery.ts'
 import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, Notification } from '../schema/index.ts'
 import type { Answer } from '../offers/offer.ts'
 import type { EdgeState } from '../visitor/edge-state.ts'
@@ -62,11 +62,33 @@ export interface Transport {
   /**
    * Sends a call, within its deadline. Never throws.
    *
-   * @param settled told once how it ended, maybe before this returns
+   * @param settled called exactly once, possibly synchronously
    */
   ask (call: TransportCall, settled: Settled<Reply>): Abortable
-  /** What of a route's request this way cannot do, as a sentence; undefined if nothing is. */
+  /** A sentence that names the part of a route's request that this way cannot do; undefined if it can do all. */
   problemIn? (request: Partial<DeliveryRequest>): string | undefined
   /** Ends what it does by itself, beside its calls. */
   close? (): void
 }
+
+/** The parts of a call on the network that are the same for every transport. */
+export function deliveryCallOf (call: TransportCall, breakerTimeout: number, toReply: (answer: DeliveryAnswer) => Reply): Omit<DeliveryCall, 'origin' | 'path' | 'body'> {
+  const { request, decisioningMethod, kind, background, timeout, grace, signal, onLate } = call
+  return {
+    request,
+    decisioningMethod,
+    requestId: request.requestId ?? '',
+    kind,
+    background,
+    timeout,
+    breakerTimeout,
+    grace,
+    retryable: true,
+    signal,
+    onLate: onLate && ((late) => onLate(toReply(late)))
+  }
+}
+
+/** Passes an answer of the network on as a reply. */
+export const replying = (settled: Settled<Reply>, toReply: (answer: DeliveryAnswer) => Reply): Settled<DeliveryAnswer> =>
+  (answer, error) => answer === undefined ? settled(undefined, error) : settled(toReply(answer), undefined)

@@ -12,7 +12,7 @@ import { displayNotifications } from '../../offers/notifications.ts'
 import type { ClientHints, Context, DeliveryRequest, DeliveryResponse, Notification } from '../../schema/index.ts'
 import { MAX_NOTIFICATIONS, type ReportLimit } from '../../schema/limits.ts'
 import { acceptableState, edgeStatePrefix, isEdgeLocation } from '../../visitor/edge-state.ts'
-import type { Reply, Transport, TransportCall } from '../transport.ts'
+import { deliveryCallOf, replying, type Reply, type Transport, type TransportCall } from '../transport.ts'
 import { AccessToken, type EdgeCredentials } from './access-token.ts'
 import { handOverOf, toResponse } from './answer.ts'
 import { EDGE_NETWORK } from './dialect.ts'
@@ -110,26 +110,15 @@ export class EdgeNetwork implements Transport {
     }
     const location = isEdgeLocation(call.locationHint) ? `/${call.locationHint}` : ''
     const toReply = (answer: DeliveryAnswer): Reply => this.#toReply(call, answer)
-    const { onLate } = call
     const delivery: DeliveryCall = {
+      ...deliveryCallOf(call, this.#settings.timeout, toReply),
       origin: this.#origin,
       path: `${this.#base}${location}/v2/${notifications === undefined ? 'interact' : 'collect'}${this.#query}${encodeURIComponent(request.requestId ?? randomUUID())}`,
       body,
       headers: headersOf(request.context),
-      dialect: EDGE_NETWORK,
-      request,
-      decisioningMethod: call.decisioningMethod,
-      requestId: request.requestId ?? '',
-      kind: call.kind,
-      background: call.background,
-      timeout: call.timeout,
-      breakerTimeout: this.#settings.timeout,
-      grace: call.grace,
-      retryable: true,
-      signal: call.signal,
-      onLate: onLate === undefined ? undefined : (late) => onLate(toReply(late))
+      dialect: EDGE_NETWORK
     }
-    const ended: Settled<DeliveryAnswer> = (answer, error) => answer === undefined ? settled(undefined, error) : settled(toReply(answer), undefined)
+    const ended = replying(settled, toReply)
     return this.#token === undefined ? this.#delivery.send(delivery, ended) : this.#sendAuthenticated(this.#token, delivery, ended)
   }
 
