@@ -17,9 +17,9 @@ import { cluster, visitorId } from './visitor-id.ts'
 
 const edgeHost = `mboxedge${cluster}.tt.omtrdc.net`
 
-export interface DeliveryRouteOptions {
+/** What the routes that decide have in common: this one and those of the Edge Network. */
+export interface DecidingRouteOptions {
   client: string
-  callers: Callers
   /** The artifact to decide with for a visitor. */
   artifactFor: (id: VisitorId) => Promise<CompiledArtifact>
   /** The response tokens that the artifact lists. */
@@ -31,6 +31,10 @@ export interface DeliveryRouteOptions {
   faults: Faults
   /** Waits for the configured latency. */
   delay: () => Promise<void>
+}
+
+export interface DeliveryRouteOptions extends DecidingRouteOptions {
+  callers: Callers
 }
 
 export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptions) {

@@ -7,36 +7,21 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { CompiledArtifact } from '../../decisioning/compile.ts'
 import { decide } from '../../decisioning/decide.ts'
-import type { DeliveryRequest, VisitorId } from '../../schema/index.ts'
+import type { DeliveryRequest } from '../../schema/index.ts'
 import { isObject } from '../../validation.ts'
 import { completeAnswer } from '../answer.ts'
-import type { Qa } from '../qa.ts'
-import type { Faults } from '../testing/faults.ts'
+import type { DecidingRouteOptions } from '../delivery-route.ts'
 import { notifiedLocation } from '../testing/place.ts'
-import type { Recorder } from '../testing/recorder.ts'
-import type { Watch } from '../testing/waits.ts'
-import type { EventTokens } from '../tokens.ts'
 import { cluster, visitorId } from '../visitor-id.ts'
 import { tokenFor, tokenRefusal } from './authorization.ts'
 import { ecidOf, ecidOfDevice, identityCookie, newEcid } from './identity.ts'
 import { at, contextOf, detailsOf, eventsOf, identityOf, pageScope, qaModeOf, stateOf, textAt, wantsEcid, type EdgeEvent } from './payload.ts'
 import { notificationsOf, propositionsOf } from './propositions.ts'
 
-export interface EdgeNetworkOptions {
-  client: string
+export interface EdgeNetworkOptions extends DecidingRouteOptions {
   /** Default: that of the visitor's state entries or of the caller's headers. */
   organizationId: string | undefined
-  artifactFor: (id: VisitorId) => Promise<CompiledArtifact>
-  responseTokens: () => ReadonlySet<string>
-  tokens: EventTokens
-  qa: Qa
-  recorder: Recorder
-  watch: Watch
-  faults: Faults
-  /** Waits for the configured latency. */
-  delay: () => Promise<void>
 }
 
 interface Query { configId?: string, datastreamId?: string, dataStreamId?: string, requestId?: string, silent?: string }
