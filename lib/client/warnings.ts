@@ -8,7 +8,7 @@ import type { CompiledArtifact } from '../decisioning/compile.ts'
 /** Warnings of one kind that are kept, and shown. */
 const MAX_OF_A_KIND = 20
 
-/** Pages after which older ones count half, so that what has been mended, or one visitor's odd header, does not count for ever. */
+/** Pages after which older ones count half, so that a fixed mistake, or one visitor's odd header, is forgotten. */
 const PAGES_REMEMBERED = 1000
 
 /** Pages in a row whose cookies were new: of the first ones, and on a site where cookies have come back. */

@@ -1,6 +1,6 @@
 /**
- * Who may see the inspector: this machine alone unless told otherwise, and with a `secret` only who has entered it. A proxy
- * on the same machine makes everybody local, so what has come through one is not.
+ * Access to the inspector: by default from this machine only, and with a `secret` only after it was entered. Behind a proxy on
+ * the same machine every request looks local, so requests that came through a proxy do not count as local.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isSameOrigin } from '../request/own-route.ts'
