@@ -11,7 +11,7 @@ import { hostname } from 'node:os'
 import type { OutboxStore, StoredRecord } from '../outbox/store.ts'
 import { checkOptions, integer, MAX_MILLISECONDS, strict } from '../validation.ts'
 import { key, lentClient, senderOf, type RedisClient, type RedisSend } from './client.ts'
-import { ADOPT, APPEND, CLOSED, LAST_ID, LEAVE } from './scripts.ts'
+import { ADOPT, APPEND, CLOSED, LAST_ID, LEAVE, SETTLE } from './scripts.ts'
 
 /** Options of {@link redisStore}. */
 export interface RedisStoreOptions {
@@ -116,11 +116,7 @@ class RedisStore implements OutboxStore {
   }
 
   async #remove (ids: readonly string[]): Promise<void> {
-    const { stream } = this.#settings
-    for (let start = 0; start < ids.length; start += MAX_SETTLE) {
-      const some = ids.slice(start, start + MAX_SETTLE)
-      await Promise.all([this.#send(stream, 'XACK', stream, GROUP, ...some), this.#send(stream, 'XDEL', stream, ...some)])
-    }
+    for (let start = 0; start < ids.length; start += MAX_SETTLE) await this.#run(SETTLE, ...ids.slice(start, start + MAX_SETTLE))
   }
 
   /** Takes over some records. */

@@ -46,6 +46,14 @@ redis.call(unpack(claim))
 return ids
 `
 
+/** group, consumer, ids. Atomic: a record that is acknowledged but not deleted would have no owner, and stay for good. */
+export const SETTLE = `
+local ids = { unpack(ARGV, 3) }
+if #ids == 0 then return 0 end
+redis.call('XACK', KEYS[1], ARGV[1], unpack(ids))
+return redis.call('XDEL', KEYS[1], unpack(ids))
+`
+
 /**
  * group, consumer, claimAfter, count → entries that the consumer now owns: first unowned ones, then those of instances that
  * were closed or gave no sign of life for `claimAfter` ms by the server's clock. Empty if there are none.

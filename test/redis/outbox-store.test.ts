@@ -98,6 +98,29 @@ t.test('an instance that was paused and taken over from gets nothing of its own 
   t.match(consumer, /:\d+:/)
 })
 
+t.test('an instance that dies while it settles leaves nothing that nobody owns', { skip: withoutRedis }, async (t) => {
+  const server = await startRedis(t)
+  const look = server.ioredis()
+  const client = server.ioredis()
+  let left = Infinity
+  // Its process is killed when this many commands have reached Redis.
+  const dying = { call: async (command: string, ...args: string[]) => left-- > 0 ? await client.call(command, ...args) : await new Promise<never>(() => {}) }
+  for (const commands of [0, 1, 2]) {
+    left = Infinity
+    const store = redisStore({ client: dying, claimAfter: 1000 })
+    const ids = await store.append(records(3))
+    left = commands
+    store.settle(ids).catch(() => {})
+    await sleep(1100)
+    const { store: other } = await startStore(server)
+    const again = []
+    for await (const { id } of other.recover()) again.push(id)
+    await other.settle(again)
+    t.equal(await look.xlen(STREAM), 0, `after ${commands} commands`)
+    t.equal((await look.xpending(STREAM, GROUP))[0], 0)
+  }
+})
+
 t.test('FLUSHALL, a kill, a pause and a lack of room', { skip: withoutRedis }, async (t: Test) => {
   const server = await startRedis(t)
   const look = server.ioredis()
