@@ -14,6 +14,7 @@ import type { CompiledArtifact, CompiledRule } from '../decisioning/compile.ts'
 import { compileCondition } from '../decisioning/conditions.ts'
 import type { QAMode } from '../schema/index.ts'
 import { failure } from '../errors.ts'
+import { copyCondition, isAllocation } from './condition-tree.ts'
 
 /** The contents of a QA link. */
 export interface QaLink {
@@ -149,13 +150,9 @@ class QaView {
 }
 
 /** A condition in which every comparison with the allocation holds. */
-function withoutAllocation (condition: unknown): unknown {
-  if (typeof condition !== 'object' || condition === null) return condition
-  if (Array.isArray(condition)) return condition.map(withoutAllocation)
-  return Object.entries(condition).some(([operator, operands]) => comparisons.includes(operator) && Array.isArray(operands) && operands.some(isAllocation))
-    ? true
-    : Object.fromEntries(Object.entries(condition).map(([operator, operands]) => [operator, withoutAllocation(operands)]))
-}
+const withoutAllocation = (condition: unknown): unknown => copyCondition(condition, (operation) => {
+  const compares = Object.entries(operation).some(([name, operands]) => comparisons.includes(name) && Array.isArray(operands) && operands.some(isAllocation))
+  return compares ? true : undefined
+})
 
 const comparisons = ['<', '<=', '>', '>=', '==', '===', '!=', '!==']
-const isAllocation = (operand: unknown) => typeof operand === 'object' && operand !== null && 'var' in operand && String(operand.var) === 'allocation'

@@ -7,6 +7,7 @@ import { allocate } from '../../decisioning/allocation.ts'
 import { compileCondition } from '../../decisioning/conditions.ts'
 import { failure } from '../../errors.ts'
 import { alternatives, show } from '../../validation.ts'
+import { copyCondition, isAllocation } from '../condition-tree.ts'
 
 /** An experience of an activity, each by its name or id. */
 export interface Variant {
@@ -75,20 +76,11 @@ function unknownName (part: 'activity' | 'experience', wanted: unknown, rules: R
 /** Whether visitors with this share get the wanted experience, provided they are in its audience. */
 function wins (rules: Rule[], isWanted: (rule: Rule) => boolean, share: number): boolean {
   for (const rule of rules) {
-    const truth = judge(withShare(rule.condition, share))
+    const truth = judge(copyCondition(rule.condition, (operation) => isAllocation(operation) ? share : undefined))
     if (isWanted(rule) && truth !== false) return true
     if (truth === true) return false
   }
   return false
-}
-
-function withShare (logic: unknown, share: number): unknown {
-  if (typeof logic !== 'object' || logic === null) return logic
-  if (Array.isArray(logic)) return logic.map((part) => withShare(part, share))
-  const entries = Object.entries(logic)
-  const [name, path] = entries[0] ?? []
-  if (entries.length === 1 && name === 'var' && (Array.isArray(path) ? path[0] : path) === 'allocation') return share
-  return Object.fromEntries(entries.map(([key, part]) => [key, withShare(part, share)]))
 }
 
 /** Whether a condition holds; undefined if that depends on the request. */
