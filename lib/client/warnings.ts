@@ -3,7 +3,7 @@
  *
  * Pages pay two counters for them. Names are kept only for what is wrong, and of those a bounded number.
  */
-import type { CompiledArtifact } from '../decisioning/compile.ts'
+import { knowsMbox, type CompiledArtifact } from '../decisioning/compile.ts'
 
 /** Warnings of one kind that are kept, and shown. */
 const MAX_OF_A_KIND = 20
@@ -51,7 +51,7 @@ export class Warnings {
   /** Mboxes that an artifact does not decide: those that it does not know either are in no activity. */
   undecided (mboxes: readonly string[], artifact: CompiledArtifact): void {
     for (const mbox of mboxes) {
-      if (!isKnown(mbox, artifact) && this.#unknown.size < MAX_OF_A_KIND) this.#unknown.add(mbox)
+      if (!knowsMbox(artifact, mbox) && this.#unknown.size < MAX_OF_A_KIND) this.#unknown.add(mbox)
     }
   }
 
@@ -65,12 +65,10 @@ export class Warnings {
       warnings.push(`the last ${this.#newVisitors} pages that set the visitor's cookies came without them, so visitors change variant from page to page; check \`cookies.domain\`, \`cookies.secure\` and what a CDN does to cookies`)
     }
     if (artifact !== undefined) {
-      const unknown = [...this.#unknown].filter((mbox) => !isKnown(mbox, artifact))
+      const unknown = [...this.#unknown].filter((mbox) => !knowsMbox(artifact, mbox))
       for (const mbox of unknown) warnings.push(`mbox '${mbox}' is in no activity of the rule artifact ${artifact.version}; check its name, the environment and whether the activity is live and decided on-device`)
     }
     warnings.push(...this.#late.values())
     return warnings
   }
 }
-
-const isKnown = (mbox: string, { mboxes, local, remote }: CompiledArtifact): boolean => local.mboxes.has(mbox) || remote.mboxes.has(mbox) || mboxes.has(mbox)

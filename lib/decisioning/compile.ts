@@ -52,6 +52,10 @@ export interface CompiledArtifact {
   readonly remote: { readonly mboxes: ReadonlyMap<string, number>, readonly views: ReadonlyMap<string, number> }
 }
 
+/** Whether an artifact names an mbox at all: with rules, or as one that only the edge decides. */
+export const knowsMbox = ({ mboxes, local, remote }: CompiledArtifact, mbox: string): boolean =>
+  mboxes.has(mbox) || local.mboxes.has(mbox) || remote.mboxes.has(mbox)
+
 const GEO_TOKENS = [
   ['geo.city', 'city'],
   ['geo.country', 'country'],

@@ -3,7 +3,7 @@
  *
  * @see https://openfeature.dev/specification/types
  */
-import type { CompiledArtifact, CompiledRule } from '../decisioning/compile.ts'
+import { knowsMbox, type CompiledArtifact, type CompiledRule } from '../decisioning/compile.ts'
 import type { Option } from '../schema/index.ts'
 import { isObject } from '../validation.ts'
 import { assignAttributes } from './attributes.ts'
@@ -103,8 +103,6 @@ export function mergedContent (options: readonly Option[]): Record<string, unkno
 }
 
 const error = (errorCode: Extract<FlagReading, { kind: 'error' }>['errorCode'], errorMessage: string): FlagReading => ({ kind: 'error', errorCode, errorMessage })
-
-const knowsMbox = ({ mboxes, local, remote }: CompiledArtifact, mbox: string): boolean => mboxes.has(mbox) || local.mboxes.has(mbox) || remote.mboxes.has(mbox)
 
 /** What was declared of the mbox stands before the default in the code. */
 function fallback (declared: unknown, { path }: FlagPlace, type: FlagType): FlagReading {
