@@ -258,7 +258,7 @@ export class TargetClient {
   }
 
   /**
-   * What of a route's request the way to Target cannot do, as a sentence; undefined if nothing is.
+   * A sentence that names the part of a route's request that the transport cannot do; undefined if it can do all.
    *
    * @internal
    */
@@ -317,7 +317,7 @@ export class TargetClient {
     let form: NotificationForm | undefined
     let problem = 'nothing to send'
     try {
-      form = make((told) => { problem = told; report(told) })
+      form = make((sentence) => { problem = sentence; report(sentence) })
       if (form !== undefined) {
         form = acceptableNotification(form, report)
         JSON.stringify(form)
@@ -340,7 +340,7 @@ export class TargetClient {
    * @throws (rejects) FST_TARGET_INVALID_OPTIONS
    */
   async flush (options: { timeout?: number } = {}): Promise<{ left: number }> {
-    const { timeout = this.#settings.notifications.closeTimeout } = checkOptions<{ timeout?: number }>(FlushOptions, options, { call: 'flush()' })
+    const { timeout = this.#settings.notifications.closeTimeout } = checkOptions<{ timeout?: number }>(WaitOptions, options, { call: 'flush()' })
     const started = performance.now()
     const toCome = await this.#expectations.ended(timeout)
     const left = await this.#outbox.flush(Math.max(0, timeout - (performance.now() - started)))
@@ -385,7 +385,7 @@ export class TargetClient {
   }
 
   /**
-   * What decisions are made by, for the parts of this package that explain them.
+   * Settings and artifact of decisions, for the parts of this package that explain them.
    *
    * @internal
    */
@@ -401,7 +401,7 @@ export class TargetClient {
    * @throws (rejects) FST_TARGET_NOT_READY at the timeout, or if the client is closed first; FST_TARGET_INVALID_OPTIONS
    */
   async ready (options: { timeout?: number } = {}): Promise<void> {
-    checkOptions(ReadyOptions, options, { call: 'ready()' })
+    checkOptions(WaitOptions, options, { call: 'ready()' })
     if (this.#settings.decisioningMethod !== 'server-side') await this.#onDevice.artifact.ready(options)
   }
 
@@ -434,7 +434,7 @@ export class TargetClient {
   }
 
   /**
-   * What the inspector shows of a client beside its health.
+   * Facts about the client that the inspector shows beside its health.
    *
    * @internal
    */
@@ -466,9 +466,8 @@ export class TargetClient {
   }
 }
 
-const FlushOptions = Type.Object({ timeout: Type.Optional(MillisecondsOrZero) }, strict)
-
-const ReadyOptions = Type.Object({ timeout: Type.Optional(MillisecondsOrZero) }, strict)
+/** Options of `ready()` and `flush()`. */
+const WaitOptions = Type.Object({ timeout: Type.Optional(MillisecondsOrZero) }, strict)
 
 const NOTHING_REMOTE = { remoteMboxes: [], remoteViews: [] }
 

@@ -45,8 +45,8 @@ export function reasonsOf (page: RecordedPage, { client, artifact: current }: Ru
       const now = page.at - page.elapsed
       for (const { kind, name, details } of placesOf(one.request, artifact)) {
         const request: DeliveryRequest | undefined = one.request && { ...one.request, ...isDecision && { context: one.context } }
-        const isRequestPart = reasons.some((reason) => reason.kind === kind && reason.name === name)
-        if (isRequestPart) continue
+        const isKnown = reasons.some((reason) => reason.kind === kind && reason.name === name)
+        if (isKnown) continue
         reasons.push({
           kind,
           name,
