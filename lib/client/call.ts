@@ -5,12 +5,13 @@
 import { Type } from '@sinclair/typebox'
 import { randomUUID } from 'node:crypto'
 import { isLocationHint, locationHintOf, parseTargetCookie } from '../visitor/cookies.ts'
+import type { EdgeCookies, EdgeVisitors } from './edge-cookies.ts'
 import { createDeliveryRequest, type OffersRequest } from './sdk-request.ts'
 import type { Context, DecisioningMethod, VisitorId } from '../schema/index.ts'
 import { idText, SESSION_ID, type ReportLimit } from '../schema/limits.ts'
 import type { Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
-import { check, Milliseconds, oneOf, passing, withMethods } from '../validation.ts'
+import { check, isObject, Milliseconds, oneOf, passing, withMethods } from '../validation.ts'
 import { ExperienceCloudVisitor, type CustomerIds, type VisitorLike } from '../visitor/experience-cloud.ts'
 import type { NotificationSender, TargetCall } from '../transport/transport.ts'
 
@@ -24,6 +25,11 @@ export interface GetOffersOptions {
   targetCookie?: string
   /** Value of the `mboxEdgeCluster` cookie; ignored unless it is 1 to 4 digits. */
   targetLocationHint?: string
+  /**
+   * With `edgeNetwork`, in place of both: the request's cookies, as the `Cookie` header or decoded by name. Only those of Web SDK
+   * for this organization (`kndctr_…`) are read. Without them the visitor is a new one, who has not chosen about consent.
+   */
+  edgeCookies?: EdgeCookies
   /** Consumer of the supplemental data id, if several calls are made for one page with one `visitor`. */
   consumerId?: string
   /** In the Visitor API form or in the Delivery API form. */
@@ -45,7 +51,8 @@ const CallOptions = Type.Object({
   timeout: Type.Optional(Milliseconds),
   signal: Type.Optional(passing((signal) => signal instanceof AbortSignal, 'an AbortSignal')),
   visitor: Type.Optional(withMethods(['getVisitorValues', 'getState', 'getSupplementalDataID'], 'an object with the methods getVisitorValues, getState and getSupplementalDataID')),
-  decisioningMethod: Type.Optional(oneOf('server-side', 'on-device', 'hybrid'))
+  decisioningMethod: Type.Optional(oneOf('server-side', 'on-device', 'hybrid')),
+  edgeCookies: Type.Optional(passing((cookies) => typeof cookies === 'string' || isObject(cookies), 'a Cookie header, or an object of cookies by name'))
 })
 
 /**
@@ -74,6 +81,8 @@ export interface CallDefaults {
   propertyToken?: string
   environmentId?: number
   targetLocationHint?: string
+  /** Where the Edge Network is used. */
+  edgeVisitors?: EdgeVisitors | undefined
   /** ms */
   timeout: number
   /** ms */
@@ -83,11 +92,11 @@ export interface CallDefaults {
   report: ReportLimit
 }
 
-/** Makes a call and its visitor from checked options. */
+/** Makes a call and its visitor from checked options; `isOptedOut` if that visitor's consent does not allow to send it. */
 export function createCall (
   options: GetOffersOptions, defaults: CallDefaults, kind: TargetCall['kind'], decisioningMethod: DecisioningMethod
-): { call: TargetCall, visitor: VisitorLike } {
-  const { organizationId, environmentId, propertyToken, logger, report } = defaults
+): { call: TargetCall, visitor: VisitorLike, isOptedOut: boolean } {
+  const { organizationId, environmentId, propertyToken, edgeVisitors, logger, report } = defaults
   const visitor = options.visitor ?? new ExperienceCloudVisitor(organizationId, options.visitorCookie)
   let { request } = options
   if (Array.isArray(options.customerIds)) {
@@ -95,11 +104,19 @@ export function createCall (
   } else if (options.customerIds !== undefined) {
     visitor.setCustomerIDs?.(options.customerIds)
   }
+  const edge = edgeVisitors?.read(options.edgeCookies, idText(request.id?.marketingCloudVisitorId))
+  if (edge !== undefined) {
+    if (request.id?.tntId) report('`request.id.tntId` was not used: the Edge Network knows visitors by `edgeCookies` or `marketingCloudVisitorId`')
+    if (edge.ecid !== undefined && request.id?.marketingCloudVisitorId === undefined) request = { ...request, id: { ...request.id, marketingCloudVisitorId: edge.ecid } }
+  }
   const { tntId, sessionId } = parseTargetCookie(typeof options.targetCookie === 'string' ? [options.targetCookie] : [])
   const call: TargetCall = {
     request: createDeliveryRequest(request, { visitor, tntId, consumerId: options.consumerId, environmentId, propertyToken, logger, report }),
     sessionId: sessionId ?? givenSessionId(options.sessionId, report) ?? randomUUID(),
-    locationHint: locationHintOf(tntId) ?? (isLocationHint(options.targetLocationHint) ? options.targetLocationHint : defaults.targetLocationHint),
+    locationHint: edge === undefined
+      ? locationHintOf(tntId) ?? (isLocationHint(options.targetLocationHint) ? options.targetLocationHint : defaults.targetLocationHint)
+      : edge.location,
+    ...(edge !== undefined && { edgeState: edge.state }),
     decisioningMethod,
     kind,
     timeout: options.timeout ?? defaults.timeout,
@@ -107,7 +124,7 @@ export function createCall (
     grace: options.signal === undefined ? defaults.grace : 0,
     signal: options.signal
   }
-  return { call, visitor }
+  return { call, visitor, isOptedOut: edge?.isOptedOut === true }
 }
 
 const acceptedSessionId = new RegExp(SESSION_ID)
@@ -125,19 +142,22 @@ export interface KnownVisitor extends Pick<VisitorId, 'tntId' | 'thirdPartyId' |
   targetCookie?: string
   /** Value of the `AMCV_<organizationId>` cookie. */
   visitorCookie?: string
+  /** With `edgeNetwork`: the cookies of Web SDK, as for `getOffers()`. */
+  edgeCookies?: EdgeCookies
   /** Default: that of `targetCookie`, else a new one. */
   sessionId?: string
   /** Default: a web page's. */
   context?: Context
 }
 
-/** The sender of a visitor's notifications; undefined if nothing identifies the visitor. */
-export function senderOf (visitor: KnownVisitor, defaults: CallDefaults): NotificationSender | undefined {
+/** The sender of a visitor's notifications; undefined if nothing identifies the visitor, `opted-out` if nothing may be sent. */
+export function senderOf (visitor: KnownVisitor, defaults: CallDefaults): NotificationSender | 'opted-out' | undefined {
   if (typeof visitor !== 'object' || visitor === null) return undefined
-  const { targetCookie, visitorCookie, sessionId, context, tntId, thirdPartyId, marketingCloudVisitorId, customerIds } = visitor
+  const { targetCookie, visitorCookie, edgeCookies, sessionId, context, tntId, thirdPartyId, marketingCloudVisitorId, customerIds } = visitor
   const id = { tntId, thirdPartyId, marketingCloudVisitorId, customerIds }
-  const { call } = createCall({ request: { id, context }, targetCookie, visitorCookie, sessionId }, defaults, 'notification', 'server-side')
+  const { call, isOptedOut } = createCall({ request: { id, context }, targetCookie, visitorCookie, edgeCookies, sessionId }, defaults, 'notification', 'server-side')
+  if (isOptedOut) return 'opted-out'
   const { requestId, ...request } = call.request
-  if (request.id === undefined) return undefined
-  return { key: call.sessionId, request, sessionId: call.sessionId, locationHint: call.locationHint }
+  if (request.id === undefined || defaults.edgeVisitors?.knows(request.id) === false) return undefined
+  return { key: call.sessionId, request, sessionId: call.sessionId, locationHint: call.locationHint, edgeState: call.edgeState }
 }

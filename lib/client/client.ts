@@ -25,7 +25,7 @@ import { createHealth, type TargetHealth } from './health.ts'
 import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
 import { completeNotification, type NotificationForm } from '../offers/notifications.ts'
 import type { Inspector } from '../offers/inspection.ts'
-import { createResult, type Answer, type TargetResult } from '../offers/offer.ts'
+import { createResult, emptyResponse, type Answer, type TargetResult } from '../offers/offer.ts'
 import { OnDevice, type OnDeviceSettings } from './on-device.ts'
 import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split-call.ts'
 import { resolveClientOptions, type TargetClientOptions } from './options.ts'
@@ -163,8 +163,15 @@ export class TargetClient {
     if (this.#settings.edgeNetwork !== undefined && decisioningMethod !== 'server-side') {
       throw failure('FST_TARGET_INVALID_OPTIONS', this.problemIn({ decisioningMethod })!)
     }
-    const { call, visitor } = createCall(options, this.#settings, kind, decisioningMethod)
-    const answer = await this.#answer(call)
+    const { call, visitor, isOptedOut } = createCall(options, this.#settings, kind, decisioningMethod)
+    const { edgeVisitors } = this.#settings
+    // Known from the first call on, so that its parts, or a retry, are one visitor's.
+    if (edgeVisitors !== undefined && !call.request.id?.marketingCloudVisitorId) {
+      call.request.id = { ...call.request.id, marketingCloudVisitorId: edgeVisitors.newEcid() }
+    }
+    const answer: Answer = isOptedOut
+      ? { request: call.request, response: emptyResponse(), source: 'edge', remoteMboxes: [], remoteViews: [], edgeState: [] }
+      : await this.#answer(call)
     return createResult(answer, call.sessionId, call.locationHint, visitor.getState())
   }
 
@@ -327,7 +334,12 @@ export class TargetClient {
     }
     if (form === undefined) return refuse(problem)
     const sender = senderOf(visitor, this.#settings)
-    if (sender === undefined) return refuse('the visitor must have a tntId, thirdPartyId, marketingCloudVisitorId or customerIds, or the value of a targetCookie or visitorCookie with one')
+    if (sender === 'opted-out') return
+    if (sender === undefined) {
+      return refuse(this.#settings.edgeVisitors === undefined
+        ? 'the visitor must have a tntId, thirdPartyId, marketingCloudVisitorId or customerIds, or the value of a targetCookie or visitorCookie with one'
+        : 'the visitor must have `edgeCookies` or a `visitorCookie` with an ECID, a marketingCloudVisitorId or customerIds, or a thirdPartyId with `edgeNetwork.thirdPartyIdNamespace`')
+    }
     this.notify(sender, [completeNotification(form, form.impressionId!)])
   }
 

@@ -8,6 +8,7 @@ import { Log, type TargetLogger } from '../diagnostics.ts'
 import type { DecisioningMethod } from '../schema/index.ts'
 import { callback, checkOptions, flag, integer, isObject, MAX_MILLISECONDS, Milliseconds, MillisecondsOrZero, oneOf, passing, strict, text, withMethods } from '../validation.ts'
 import type { ClientSettings } from './client.ts'
+import { EdgeVisitors } from './edge-cookies.ts'
 import { failure } from '../errors.ts'
 import type { EdgeNetworkSettings } from '../transport/edge-network/edge-network.ts'
 import { REFUSED_OPTIONS } from '../transport/edge-network/unsupported.ts'
@@ -242,6 +243,7 @@ export function clientSettings (options: TargetClientOptions): ClientSettings {
     version: options.version,
     telemetryEnabled: options.telemetryEnabled ?? false,
     edgeNetwork: options.edgeNetwork,
+    edgeVisitors: options.edgeNetwork && new EdgeVisitors(withOrganizationDomain(options.organizationId), options.edgeNetwork),
     pool: {
       connections: 128, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: false, maxResponseSize: 8 * 1024 * 1024, maxQueue: 1024, ...pool
     },

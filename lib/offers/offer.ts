@@ -1,14 +1,15 @@
 /**
  * Converts a Delivery API response to what pages use: offers with their reason, and the Node SDK's result.
  */
-import { clusterOf, createLocationHintCookie, createTargetCookie, type TargetCookie } from '../visitor/cookies.ts'
+import { clusterOf, createLocationHintCookie, createTargetCookie, type TargetCookie, type WrittenCookie } from '../visitor/cookies.ts'
 import type {
   AnalyticsResponse, DecisioningMethod, DeliveryRequest, DeliveryResponse, MboxResponse, Metric, Option, OptionType,
   PageLoadResponse, ResponseTokens, TraceResponse, View
 } from '../schema/index.ts'
 import type { TargetError, TargetErrorCode } from '../errors.ts'
-import type { StoredEntry } from '../visitor/edge-state.ts'
+import { cookieOf, type StoredEntry } from '../visitor/edge-state.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
+import { webSdkStateWith, type Handles, type WebSdkState } from './web-sdk-state.ts'
 
 /** Content of an option: a string for html, a URL for redirect and dynamic, an object for json, a list for actions. */
 export type OfferContent = string | Record<string, unknown> | unknown[]
@@ -68,7 +69,7 @@ export interface Answer {
   /** What the Edge Network wants the visitor to keep. */
   edgeState?: readonly StoredEntry[]
   /** What Web SDK takes over in the page, as handles of the Edge Network; undefined if neither page load nor views were asked for. */
-  webSdk?: readonly { type: string, payload: unknown[] }[]
+  webSdk?: Handles
 }
 
 type Entry = MboxResponse | PageLoadResponse | View
@@ -138,6 +139,13 @@ export interface TargetResult {
   targetCookie: TargetCookie
   /** The `mboxEdgeCluster` cookie to write. */
   targetLocationHintCookie?: TargetCookie
+  /**
+   * With `edgeNetwork`: Web SDK's cookies to write in place of both, with the values encoded already. Without a `maxAge` (seconds)
+   * a cookie is for the browser's session.
+   */
+  edgeCookies?: WrittenCookie[]
+  /** With `edgeNetwork`, where page load or views were asked for: the options of Web SDK's command `applyResponse`. */
+  webSdkState?: WebSdkState
   /** Analytics payloads of all entries, with `client_side` logging. */
   analyticsDetails?: AnalyticsResponse[]
   /** Response tokens of all options. */
@@ -159,7 +167,8 @@ export interface TargetResult {
  */
 export function createResult (answer: Answer, sessionId: string, cluster: string | undefined, visitorState: VisitorState): TargetResult {
   const { request, response } = answer
-  const hint = (answer.hintIsDead === true ? undefined : cluster) ?? clusterOf(response.edgeHost)
+  const isEdgeNetwork = answer.edgeState !== undefined
+  const hint = isEdgeNetwork ? undefined : (answer.hintIsDead === true ? undefined : cluster) ?? clusterOf(response.edgeHost)
   // A 204 has no visitor ids, so it must not remove the known `tntId` from the cookie.
   const tntId = response.status === 204 ? request.id?.tntId : response.id?.tntId
   const result: TargetResult = {
@@ -174,6 +183,8 @@ export function createResult (answer: Answer, sessionId: string, cluster: string
     response
   }
   if (hint !== undefined) result.targetLocationHintCookie = createLocationHintCookie(hint)
+  if (isEdgeNetwork) result.edgeCookies = answer.edgeState!.map(cookieOf)
+  if (answer.webSdk !== undefined) result.webSdkState = webSdkStateWith(answer.webSdk, request.execute?.pageLoad !== undefined)
   const { execute, prefetch } = response
   // In the SDK's order.
   gather(result, execute?.pageLoad)

@@ -9,7 +9,7 @@ import type { TargetClient } from '../client/client.ts'
 import { failure } from '../errors.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
 import { checkNonce, createScript, serverStateOf, type ScriptOptions, type ServerState } from './at-js.ts'
-import { createWebSdkScript, webSdkStateOf, type WebSdkState } from './web-sdk.ts'
+import { createWebSdkScript, webSdkStateOf } from './web-sdk.ts'
 import { PageMboxes, type AttributesName, type MboxContent, type MboxName, type MboxOtherwise, type MboxSettings } from '../offers/mboxes.ts'
 import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
 import { forcedOffer } from '../offers/inspection.ts'
@@ -18,6 +18,7 @@ import {
   createResult, failedOffer, fallbackOffer, mboxEntries, offerOf, pageLoadEntries,
   type MboxOffer, type Offer, type OfferContent, type TargetResult, type ViewOffer
 } from '../offers/offer.ts'
+import type { WebSdkState } from '../offers/web-sdk-state.ts'
 import { PendingCall, type Outcome, type Waited } from './call.ts'
 import type { RequestCalls, TargetTiming } from './calls.ts'
 import { compileRequest, type TargetRequestForm } from './route-config.ts'

@@ -4,20 +4,11 @@
  * Web SDK gets the page load and the views as the Edge Network answered them, and renders them. It reports what it renders only
  * where the server has not: an executed page load is reported by the server. The visitor's state is left out where the server
  * writes it as cookies, which Web SDK would overwrite.
- *
- * Sources: Adobe, Web SDK, `applyResponse`, hybrid personalization; `@adobe/alloy` 2.33, which refuses members it does not know.
  */
 import type { PendingCall } from './call.ts'
 import { callFor, scriptElement, type ScriptOptions } from './at-js.ts'
 import { failure } from '../errors.ts'
-
-/** Options of Web SDK's command `applyResponse`. The offers in it are those of the answer, not copies. */
-export interface WebSdkState {
-  renderDecisions: true
-  responseHeaders: Record<string, string>
-  responseBody: { handle: readonly { type: string, payload: unknown[] }[] }
-  personalization: { sendDisplayEvent: boolean }
-}
+import { webSdkStateWith, type WebSdkState } from '../offers/web-sdk-state.ts'
 
 /** Nothing decided, said in Web SDK's words, so that it does not ask. */
 const NOTHING = [{ type: 'personalization:decisions', payload: [] }]
@@ -33,17 +24,14 @@ export function webSdkStateOf (calls: readonly PendingCall[], writesCookies: boo
   if (call === undefined) return undefined
   const { outcome, plan, maxWaitPassed } = call
   const isReported = plan.execute?.pageLoad !== undefined
-  if (outcome === undefined) return maxWaitPassed && isReported ? stateWith(NOTHING, isReported) : undefined
+  if (outcome === undefined) return maxWaitPassed && isReported ? webSdkStateWith(NOTHING, isReported) : undefined
   if (outcome.kind !== 'answered' || outcome.answer.webSdk === undefined) return undefined
   const { webSdk, edgeState = [] } = outcome.answer
   const store = writesCookies || edgeState.length === 0
     ? []
     : [{ type: 'state:store', payload: edgeState.map(({ key, value, maxAge }) => ({ key, value, ...(maxAge !== undefined && { maxAge }) })) }]
-  return stateWith([...webSdk, ...store], isReported)
+  return webSdkStateWith([...webSdk, ...store], isReported)
 }
-
-const stateWith = (handle: WebSdkState['responseBody']['handle'], isReported: boolean): WebSdkState =>
-  ({ renderDecisions: true, responseHeaders: {}, responseBody: { handle }, personalization: { sendDisplayEvent: !isReported } })
 
 /**
  * The script element; empty where there is nothing to hand over.

@@ -59,11 +59,26 @@ export function acceptableState (payload: readonly unknown[], prefix: string): S
   return stored
 }
 
-/** A value as a cookie has it. */
-export const encodeCookieValue = (value: string): string => value.replace(ENCODED, encodeURIComponent)
+/** A part of a reply's state as a cookie to be written. */
+export const cookieOf = ({ key, value, maxAge }: StoredEntry) => ({ name: key, value: value.replace(ENCODED, encodeURIComponent), maxAge })
+
+const valueOf = (entries: readonly StateEntry[], key: string): string | undefined => entries.find((entry) => entry.key === key)?.value
+
+/** The Edge Network's location that knows the visitor; undefined if the cookie has none of the known ones. */
+export function locationIn (entries: readonly StateEntry[], prefix: string): string | undefined {
+  const location = valueOf(entries, `${prefix}cluster`)
+  return isEdgeLocation(location) ? location : undefined
+}
+
+/** Value of Web SDK's identity cookie. */
+export const identityIn = (entries: readonly StateEntry[], prefix: string): string | undefined => valueOf(entries, `${prefix}identity`)
+
+/** Whether the visitor's choice, or the lack of one, forbids to ask Target. */
+export const isOptedOut = (entries: readonly StateEntry[], prefix: string, defaultConsent: 'in' | 'pending' | 'out'): boolean =>
+  (consentOf(valueOf(entries, `${prefix}consent`)) ?? defaultConsent) !== 'in'
 
 /** The visitor's choice in the consent cookie: `general=in`, `general=out`. */
-export function consentOf (cookie: string | undefined): 'in' | 'out' | undefined {
+function consentOf (cookie: string | undefined): 'in' | 'out' | undefined {
   const choice = cookie?.split(';').find((pair) => pair.startsWith('general='))?.slice('general='.length)
   return choice === 'in' || choice === 'out' ? choice : undefined
 }

@@ -9,7 +9,7 @@ import {
   parseTargetCookie, readCookieHeader, saysTheSame, TARGET_COOKIE, type CookieNames, type RawCookies, type WrittenCookie
 } from './cookies.ts'
 import { CNAME_COOKIE, ecidOfCname, ecidOfFirstPartyId, ecidOfWebSdk, FIRST_PARTY_ID_MAX_AGE, isFirstPartyId, webSdkCookieName } from './ecid.ts'
-import { consentOf, edgeStatePrefix, encodeCookieValue, isEdgeLocation, withStored, type EdgeState, type StoredEntry } from './edge-state.ts'
+import { cookieOf, edgeStatePrefix, identityIn, isOptedOut, locationIn, withStored, type EdgeState, type StoredEntry } from './edge-state.ts'
 import type { DeliveryResponse, ExperienceCloud, VisitorId } from '../schema/index.ts'
 import { alternatives, problemIn, strict } from '../validation.ts'
 import { acceptableCustomerIds, acceptableIds, MAX_ID, type ReportLimit } from '../schema/limits.ts'
@@ -113,14 +113,13 @@ export class Visitor {
         (isLocationHint(cookies.locationHint) ? cookies.locationHint : settings.targetLocationHint)
     } else {
       this.#edgeState = { entries: cookies.edgeState }
-      const location = cookies.edgeState.find(({ key }) => key === `${prefix}cluster`)?.value
-      if (isEdgeLocation(location)) this.locationHint = location
+      this.locationHint = locationIn(cookies.edgeState, prefix)
     }
     this.#experienceCloud = new ExperienceCloudVisitor(settings.organizationId, cookies.visitor)
     const ecid = this.#experienceCloud.getVisitorValues().MCMID
     const ofVisitorApi = ecid !== undefined && ecid.length <= MAX_ID ? ecid : undefined
     // Where Web SDK is in the page, its own id is the visitor's.
-    const webSdk = prefix === undefined ? cookies.webSdk : cookies.edgeState.find(({ key }) => key === settings.cookieNames.webSdk)?.value
+    const webSdk = prefix === undefined ? cookies.webSdk : identityIn(cookies.edgeState, prefix)
     this.#ecid = (prefix === undefined ? ofVisitorApi : undefined) ?? ecidOfWebSdk(webSdk) ?? ofVisitorApi ?? ecidOfCname(cookies.cname)
     if (settings.cookieNames.firstPartyId !== undefined) this.#firstPartyId = isFirstPartyId(cookies.firstPartyId) ? cookies.firstPartyId : randomUUID()
     this.qaCookie = cookies.qaMode
@@ -197,7 +196,7 @@ export class Visitor {
   get isOptedOut (): boolean {
     const { defaultConsent, cookieNames } = this.#settings
     if (defaultConsent === undefined || this.#edgeState === undefined) return false
-    return (consentOf(this.#edgeState.entries.find(({ key }) => key === `${cookieNames.edgeState}consent`)?.value) ?? defaultConsent) !== 'in'
+    return isOptedOut(this.#edgeState.entries, cookieNames.edgeState!, defaultConsent)
   }
 
   /** For a visitor without an ECID yet: Adobe will derive the same one. */
@@ -236,7 +235,7 @@ export class Visitor {
     const { cookieNames } = this.#settings
     const cookies: WrittenCookie[] = this.#edgeState === undefined
       ? [{ ...createTargetCookie(this.sessionId, this.#tntId), name: cookieNames.target }]
-      : [...this.#stored.values()].map(({ key, value, maxAge }) => ({ name: key, value: encodeCookieValue(value), maxAge }))
+      : [...this.#stored.values()].map(cookieOf)
     const cluster = this.#edgeState === undefined ? this.locationHint ?? this.#edgeCluster : undefined
     if (cluster !== undefined) cookies.push({ ...createLocationHintCookie(cluster), name: cookieNames.locationHint })
     if (this.#firstPartyId !== undefined) cookies.push({ name: cookieNames.firstPartyId!, value: this.#firstPartyId, maxAge: FIRST_PARTY_ID_MAX_AGE })

@@ -330,8 +330,7 @@ t.test('what the Edge Network cannot do is refused at registration', async (t) =
     [{ execute: { mboxes: ['a'] }, trace: { authorizationToken: 'x' } }, /config\.target of GET \/: `trace` cannot be used with `edgeNetwork`/],
     [{ execute: { mboxes: ['a'] }, environmentId: 1 }, /`environmentId` cannot be used/],
     [{ execute: { mboxes: ['a'] }, decisioningMethod: 'hybrid' }, /`decisioningMethod` must be 'server-side'/],
-    [{ execute: { mboxes: [{ name: 'a', parameters: { x: '1' } }, { name: 'b', parameters: { x: '2' } }] } }, /the parameter "x" cannot have two values/],
-    [{ execute: { mboxes: Array.from({ length: 30 }, (_, index) => `m${index}`) } }, /there are 30 mboxes, but `edgeNetwork` takes at most 29/]
+    [{ execute: { mboxes: [{ name: 'a', parameters: { x: '1' } }, { name: 'b', parameters: { x: '2' } }] } }, /the parameter "x" cannot have two values/]
   ]
   for (const [target, message] of routes) {
     const app = Fastify()
@@ -355,6 +354,110 @@ t.test('the client: getOffers() and sendNotifications()', async (t) => {
   const result = await target.sendNotifications({ request: { id: response.id, notifications: [{ id: 'n', type: 'display', timestamp: Date.now(), mbox: { name: 'hero' }, tokens: [mbox!.options![0]!.eventToken!] }] } })
   t.same(result.response.notifications, [{ id: 'n' }])
   t.equal(edge.displays('hero'), 1)
+})
+
+/** Web SDK's identity cookie of an ECID, its protobuf written by hand. */
+const identityOf = (ecid: string) => Buffer.from(`\n${String.fromCharCode(ecid.length)}${ecid}`).toString('base64url')
+
+t.test('the client: Web SDK\'s cookies in and out, without Fastify', async (t) => {
+  const edge = await startEdge(t)
+  const target = createTargetClient({ client, organizationId, secure: false, edgeNetwork: { datastreamId, edgeDomain: edge.host, defaultConsent: 'pending', thirdPartyIdNamespace: 'Crm' } })
+  t.teardown(() => target.close())
+  const request = { execute: { mboxes: [{ name: 'hero' }], pageLoad: {} } }
+  const given = `${prefix}consent=general%3Din`
+  const asked = () => edge.requests.findLast(({ path }) => path.endsWith('interact')) as any
+
+  const pending = await target.getOffers({ request })
+  t.match(pending, { response: { status: 204 }, edgeCookies: [] }, 'without consent nothing is sent')
+  await target.sendNotifications({ request: { notifications: [{ id: 'n', type: 'display', timestamp: 1, mbox: { name: 'hero' } }] }, edgeCookies: { [`${prefix}consent`]: 'general=out' } })
+  target.converted('confirm', { order: { id: 'o1' } }, { marketingCloudVisitorId: '7'.repeat(38), edgeCookies: `${prefix}consent=general=out` })
+  t.same([edge.requests, target.health().outbox.pending], [[], 0])
+
+  const first = await target.getOffers({ request, edgeCookies: given })
+  t.equal(first.response.execute!.mboxes![0]!.options!.length, 1)
+  const { id: ecid } = asked().body.event.xdm.identityMap.ECID[0]
+  t.match(ecid, /^\d{38}$/, 'a new visitor is known from the first call on')
+  t.same(first.edgeCookies, [{ name: `${prefix}identity`, value: identityOf(ecid), maxAge: 34_128_000 }, { name: `${prefix}cluster`, value: 'or2', maxAge: 1800 }])
+  t.equal(first.targetLocationHintCookie, undefined, 'a location of the Edge Network is not a cluster of Target')
+  t.match(first.webSdkState, { renderDecisions: true, personalization: { sendDisplayEvent: false }, responseBody: { handle: [{ type: 'identity:result' }, { type: 'personalization:decisions' }] } })
+  await edge.until(() => edge.displays('hero') === 1 && edge.displays({ pageLoad: true }) === 1)
+
+  const cookies = Object.fromEntries(first.edgeCookies!.map(({ name, value }) => [name, decodeURIComponent(value)]))
+  const header = `session=x; ${given}; ${Object.entries(cookies).map((pair) => pair.join('=')).join('; ')}`
+  for (const edgeCookies of [header, { ...cookies, [`${prefix}consent`]: 'general=in', session: 'x', kndctr_OTHER_identity: 'y' }]) {
+    await target.getAttributes(['flag'], { edgeCookies })
+    const { path, body } = asked()
+    t.equal(path, '/ee/or2/v2/interact', 'to where the visitor is known')
+    t.equal(body.event.xdm.identityMap.ECID[0].id, ecid)
+    t.same(body.meta.state.entries.map(({ key }: any) => key.slice(prefix.length)).sort(), ['cluster', 'consent', 'identity'], 'and nothing else')
+  }
+  await target.getOffers({ request: { ...request, id: { marketingCloudVisitorId: '8'.repeat(38) } }, edgeCookies: header })
+  t.notMatch(JSON.stringify(asked().body), identityOf(ecid), 'the caller\'s own id wins, and the cookie does not say otherwise')
+  await target.getOffers({ request, edgeCookies: given, visitorCookie: `MCMID|${'9'.repeat(38)}` })
+  t.equal(asked().body.event.xdm.identityMap.ECID[0].id, '9'.repeat(38), 'who comes from at.js keeps the id')
+  for (const [name, value] of [['identity', 'CiY'], ['identity', 'x'.repeat(5000)], ['cluster', 'evil.example/'], ['cluster', 'or2\r\nhost: x'], ['__proto__', '1']] as const) {
+    await target.getOffers({ request, edgeCookies: { [`${prefix}consent`]: 'general=in', [prefix + name]: value } })
+    t.match(asked(), { path: '/ee/v2/interact', body: { event: { xdm: { identityMap: { ECID: [{ id: /^\d{38}$/ }] } } } } }, `${name}: ${value.slice(0, 20)}`)
+  }
+  await t.rejects(target.getOffers({ request, edgeCookies: 7 as never }), { code: 'FST_TARGET_INVALID_OPTIONS', message: /`edgeCookies` must be a Cookie header, or an object of cookies by name/ })
+
+  target.converted('confirm', { order: { id: 'o2', total: 3 } }, { edgeCookies: header })
+  target.profile({ level: 'gold' }, { edgeCookies: given, thirdPartyId: 'crm-1' })
+  t.throws(() => target.converted('confirm', {}, { edgeCookies: given, tntId: 'a.35_0' }), { code: 'FST_TARGET_INVALID_REQUEST', message: /the visitor must have `edgeCookies` or a `visitorCookie` with an ECID/ })
+  t.same(await target.flush(), { left: 0 })
+  t.match(edge.orders('confirm'), [{ id: 'o2', total: 3 }])
+  const told = edge.requests.filter(({ path }) => path.endsWith('collect')).flatMap(({ body }) => body.events)
+  t.equal(told.find(({ data }) => data?.__adobe.target.orderId === 'o2').xdm.identityMap.ECID[0].id, ecid)
+  const profile = told.find(({ data }) => data?.__adobe.target['profile.level'] === 'gold')
+  t.same(profile.xdm.identityMap, { Crm: [{ id: 'crm-1', authenticatedState: 'authenticated', primary: true }] }, 'an event has a primary identity')
+  t.match(profile.xdm._experience.decisioning, { propositions: [{ scope: 'profile-update' }], propositionEventType: { display: 1 } })
+})
+
+t.test('more than 29 mboxes are several calls of one visitor', async (t) => {
+  const edge = await startEdge(t)
+  const names = Array.from({ length: 59 }, (_, index) => `m${index}`)
+  for (const name of names) edge.offer(name, name)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(fastifyAdobeTarget, { client, organizationId, secure: false, edgeNetwork: { datastreamId, edgeDomain: edge.host } })
+  app.get('/many', { config: { target: { execute: { pageLoad: {}, mboxes: names } } } }, async ({ target }) => {
+    const offers = await Promise.all(names.map((name) => target.content(name, 'fallback')))
+    return { offers, state: target.webSdkState() }
+  })
+  const first = await app.inject('/many')
+  t.same(first.json().offers, names)
+  t.ok(first.json().state.responseBody.handle[1].payload.length > 0, 'Web SDK gets the page load')
+  const asked = () => edge.requests.filter(({ path }) => path.endsWith('interact'))
+  t.same(asked().map(({ body }) => body.query.personalization.decisionScopes.length).sort(), [1, 29, 30])
+  t.equal(new Set(asked().map(({ body }) => body.event.xdm.identityMap.ECID[0].id)).size, 1, 'a new visitor is one')
+  t.equal(first.cookies.filter(({ name }) => name.endsWith('_identity')).length, 1)
+  await edge.until(() => names.every((name) => edge.displays(name) === 1) && edge.displays({ pageLoad: true }) === 1)
+  t.equal(edge.impressions(), 60, 'each is counted once')
+
+  edge.reset()
+  for (const name of names) edge.offer(name, name)
+  edge.fault('status:503', { times: 1 })
+  const partly = (await app.inject('/many')).json().offers.filter((offer: string) => offer === 'fallback')
+  t.ok([1, 29].includes(partly.length), `a part that fails has fallbacks, and the others their offers: ${partly.length}`)
+})
+
+t.test('clicks and displays are sent until they arrive, as Web SDK would tell them', async (t) => {
+  const edge = await startEdge(t)
+  const { url, app } = await startShop(t, edge)
+  edge.fault('slow:1', { times: 1 })
+  await fetch(`${url}/prefetch`)
+  edge.fault('status:503', { times: 2 })
+  await fetch(`${url}/thanks`)
+  await until(() => app.target.health().outbox.pending === 0)
+  t.match(app.target.health().outbox, { failed: 0, dropped: 0 })
+  t.same([edge.displays('hero'), edge.displays({ view: 'product' }), edge.clicks('hero'), edge.orders('confirm').length], [1, 1, 1, 1], 'each once')
+  const events = eventsOf(edge).filter(({ path }) => path.endsWith('collect'))
+  const ofType = (type: string) => events.filter(({ xdm }) => xdm.eventType === `decisioning.${type}`)
+  const [click] = ofType('propositionInteract')
+  t.match(click.xdm._experience.decisioning, { propositionEventType: { interact: 1 }, propositions: [{ id: /^AT:/, scope: 'hero', scopeDetails: { decisionProvider: 'TGT', characteristics: { eventTokens: { click: String } } } }] })
+  t.equal(new Set(ofType('propositionInteract').map(({ xdm }) => xdm._id)).size, 1, 'a retry has the same id')
+  const view = ofType('propositionDisplay').find(({ xdm }) => xdm.web.webPageDetails.viewName === 'product')
+  t.match(view.xdm._experience.decisioning.propositions, [{ scope: 'product', scopeDetails: { characteristics: { scopeType: 'view' } } }])
 })
 
 t.test('Adobe\'s own sample of an answer', (t) => {

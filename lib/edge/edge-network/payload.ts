@@ -81,6 +81,10 @@ export function identityOf (body: unknown, event: EdgeEvent | undefined, namespa
   }
 }
 
+/** Whether an event names a primary identity, of any namespace. */
+export const hasPrimaryIdentity = ({ xdm }: EdgeEvent): boolean =>
+  Object.values(objectAt(xdm, 'identityMap')).some((identities) => list(identities).some((identity) => at(identity, 'primary') === true))
+
 /** Mbox and profile parameters: those of `data.__adobe.target`, and everything in the XDM in dot notation. */
 export function detailsOf ({ xdm, data }: EdgeEvent): RequestDetails {
   const parameters: Record<string, string> = {}

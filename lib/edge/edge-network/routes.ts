@@ -16,7 +16,7 @@ import { notifiedLocation } from '../testing/place.ts'
 import { cluster, visitorId } from '../visitor-id.ts'
 import { tokenFor, tokenRefusal } from './authorization.ts'
 import { ecidOf, ecidOfDevice, identityCookie, newEcid } from './identity.ts'
-import { at, contextOf, detailsOf, eventsOf, identityOf, pageScope, qaModeOf, stateOf, textAt, wantsEcid, type EdgeEvent } from './payload.ts'
+import { at, contextOf, detailsOf, eventsOf, hasPrimaryIdentity, identityOf, pageScope, qaModeOf, stateOf, textAt, wantsEcid, type EdgeEvent } from './payload.ts'
 import { notificationsOf, propositionsOf } from './propositions.ts'
 
 export interface EdgeNetworkOptions extends DecidingRouteOptions {
@@ -111,7 +111,7 @@ async function respond ({ body, headers, ...request }: FastifyRequest, reply: Fa
   const ecid = identityOf(body, first, 'ECID') ?? ecidOf(state.get(key('identity'))) ??
     (device === undefined ? undefined : ecidOfDevice(organization.replace(/_(?=AdobeOrg$)/, '@'), device))
   // Adobe: without a primary identity an authenticated call is refused.
-  if (ecid === undefined && headers.authorization !== undefined) return refuse(reply, 'EXEG-0306-400', 'No primary identity set in request (event)')
+  if (ecid === undefined && headers.authorization !== undefined && (first === undefined || !hasPrimaryIdentity(first))) return refuse(reply, 'EXEG-0306-400', 'No primary identity set in request (event)')
   return await answer({ body, headers, query, requestId, state, key, ecid: ecid ?? newEcid(), options }, reply)
 }
 

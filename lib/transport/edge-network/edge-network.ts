@@ -17,7 +17,7 @@ import { AccessToken, type EdgeCredentials } from './access-token.ts'
 import { handOverOf, toResponse } from './answer.ts'
 import { EDGE_NETWORK } from './dialect.ts'
 import { collectBody, interactBody, scopesOf, type EventSettings } from './event.ts'
-import { MAX_SCOPES, problemIn, routeProblemIn } from './unsupported.ts'
+import { problemIn } from './unsupported.ts'
 import { handlesOf, payloadsOf } from './wire.ts'
 
 /** The option `edgeNetwork`. */
@@ -49,12 +49,14 @@ export interface EdgeNetworkClientSettings {
   report: ReportLimit
 }
 
+/** Mboxes of a call: it takes 30 scopes (Edge Network API, personalization), one of which is for the page load and the views. */
+const MAX_MBOXES = 29
 /** Bytes of a token's answer. */
 const MAX_TOKEN_ANSWER = 64 * 1024
 
 /** Calls of the Edge Network. */
 export class EdgeNetwork implements Transport {
-  readonly limits = { mboxes: MAX_SCOPES, notifications: MAX_NOTIFICATIONS }
+  readonly limits = { mboxes: MAX_MBOXES, notifications: MAX_NOTIFICATIONS }
   readonly #settings: EdgeNetworkClientSettings
   readonly #delivery: Delivery
   readonly #origin: string
@@ -82,7 +84,7 @@ export class EdgeNetwork implements Transport {
   }
 
   problemIn (request: Partial<DeliveryRequest>): string | undefined {
-    return routeProblemIn(request)
+    return problemIn(request)
   }
 
   close (): void {
@@ -161,7 +163,7 @@ export class EdgeNetwork implements Transport {
     const { notifications } = request
     if (notifications !== undefined) {
       const response: DeliveryResponse = { status: 200, client: this.#settings.client, notifications: notifications.map(({ id }) => ({ id })) }
-      return { request, response, elapsed }
+      return { request, response, elapsed, edgeState: [] }
     }
     const handles = handlesOf(body)
     const response = toResponse(request, handles, this.#settings.client)

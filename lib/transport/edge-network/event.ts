@@ -95,7 +95,7 @@ function reportedBy ({ tokens = [], mbox, view, pageLoad }: Notification): Repor
 /** The parts of the event that tell who and where. */
 function xdmOf ({ id = {}, context }: DeliveryRequest, state: EdgeState | undefined, { thirdPartyIdNamespace, report }: EventSettings) {
   const { address, geo } = context
-  const identityMap: Record<string, object[]> = {}
+  const identityMap: Record<string, { id: string, authenticatedState: string, primary: boolean }[]> = {}
   const { firstPartyId } = state ?? {}
   if (firstPartyId !== undefined) identityMap['FPID'] = [{ id: firstPartyId, authenticatedState: 'ambiguous', primary: true }]
   else if (id.marketingCloudVisitorId) identityMap['ECID'] = [{ id: id.marketingCloudVisitorId, authenticatedState: 'ambiguous', primary: true }]
@@ -107,6 +107,9 @@ function xdmOf ({ id = {}, context }: DeliveryRequest, state: EdgeState | undefi
     const state = { unknown: 'ambiguous', authenticated: 'authenticated', logged_out: 'loggedOut' }[authenticatedState]
     ;(identityMap[integrationCode] ??= []).push({ id: customerId, authenticatedState: state ?? 'ambiguous', primary: false })
   }
+  // An event has one primary identity; authenticated ones are refused without.
+  const [[first] = []] = Object.values(identityMap)
+  if (first !== undefined) first.primary = true
   const place = {
     ...(geo?.countryCode !== undefined && { countryCode: geo.countryCode }),
     ...(geo?.stateCode !== undefined && { stateProvince: geo.stateCode }),

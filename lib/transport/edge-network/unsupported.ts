@@ -4,9 +4,6 @@
 import type { DeliveryRequest } from '../../schema/index.ts'
 import { detailsOf, targetData } from './event.ts'
 
-/** Scopes of one call are at most 30 (Edge Network API, personalization); one is for the page load and the views. */
-export const MAX_SCOPES = 29
-
 const BY_DATASTREAM = 'the Edge Network has it from the datastream'
 
 /** Members of a request, and why they cannot be sent. */
@@ -26,13 +23,6 @@ export function problemIn (request: Partial<DeliveryRequest>): string | undefine
   }
   const { conflict } = targetData(detailsOf(request))
   if (conflict !== undefined) return `the parameter "${conflict}" cannot have two values with \`edgeNetwork\`: a call has one set of parameters, for all its mboxes`
-}
-
-/** The same for a route, which is refused before its first request. */
-export function routeProblemIn (request: Partial<DeliveryRequest>): string | undefined {
-  const mboxes = new Set([...request.execute?.mboxes ?? [], ...request.prefetch?.mboxes ?? []].map(({ name }) => name))
-  if (mboxes.size > MAX_SCOPES) return `there are ${mboxes.size} mboxes, but \`edgeNetwork\` takes at most ${MAX_SCOPES} in a call`
-  return problemIn(request)
 }
 
 /** Options of the client that mean nothing here, and what to do instead. */
