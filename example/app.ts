@@ -8,7 +8,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import fastifyAdobeTarget from 'fastify-adobe-target'
 import targetInspector from 'fastify-adobe-target/inspector'
-import { client, organizationId } from './account.ts'
+import { client, datastreams, organizationId } from './account.ts'
 import { browserRoutes } from './browser.ts'
 import { CheckoutFlagsSchema } from './checkout-flags.ts'
 import { renderPage } from './page.ts'
@@ -16,6 +16,7 @@ import { fetchProducts } from './products.ts'
 import { sampleRoutes } from './sample-routes.ts'
 import { clearTargetCookies, setTargetCookies, visitorOptions } from './target-cookies.ts'
 import type { TargetState } from './target-states.ts'
+import { webSdkRoutes } from './web-sdk.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -25,24 +26,27 @@ declare module 'fastify' {
 }
 
 export interface AppOptions {
-  /** Host and port of the edge. For a real account, remove `serverDomain` and `secure` below. */
+  /** Host and port of the edge. For a real account, remove `serverDomain`, `edgeDomain` and `secure` below. */
   edge: string
   /** Address of the product service. */
   productService: string
   /** Makes the edge as it is to be from now on. Only a local edge can be made slow. */
   setEdge?: (state: TargetState) => void
+  /** Asks Target by the Edge Network, for pages with Adobe's Web SDK. Default: by the Delivery API, for pages with at.js. */
+  webSdk?: boolean
   /** Default `false`. */
   logger?: FastifyServerOptions['logger']
 }
 
 const PageQuery = Type.Object({ member: Type.Optional(Type.String()) })
-const ClickBody = Type.Object({ token: Type.String({ minLength: 1, maxLength: 500 }) })
+// A token of the Edge Network is longer than one of the Delivery API.
+const ClickBody = Type.Object({ token: Type.String({ minLength: 1, maxLength: 8192 }) })
 const StateBody = Type.Object({ state: Type.Union([Type.Literal('fine'), Type.Literal('slow'), Type.Literal('broken'), Type.Literal('gone')]) })
 
 /** Milliseconds, for the `Server-Timing` header. */
 const duration = (name: string, milliseconds: number) => `${name};dur=${milliseconds.toFixed(1)}`
 
-export async function createApp ({ edge, productService, setEdge, logger = false }: AppOptions): Promise<FastifyInstance> {
+export async function createApp ({ edge, productService, setEdge, webSdk = false, logger = false }: AppOptions): Promise<FastifyInstance> {
   // Browsers keep connections open; without this, closing would wait for them.
   const app = Fastify({ logger, forceCloseConnections: true })
 
@@ -55,15 +59,16 @@ export async function createApp ({ edge, productService, setEdge, logger = false
   await app.register(fastifyAdobeTarget, {
     client,
     organizationId,
-    serverDomain: edge,
+    ...webSdk
+      ? { edgeNetwork: { datastreamId: datastreams.server, edgeDomain: edge } }
+      : { serverDomain: edge, artifactLocation: `http://${edge}/${client}/production/v1/rules.json` }, // for the inspector, which explains by it
     secure: false,
     serverTiming: true,
-    artifactLocation: `http://${edge}/${client}/production/v1/rules.json`, // for the inspector, which explains by it
     notificationsRoute: true // the page's script reports clicks and displays there
   })
-  await app.register(targetInspector, { artifact: true, enabled: process.env.NODE_ENV !== 'production' })
+  await app.register(targetInspector, { artifact: !webSdk, enabled: process.env.NODE_ENV !== 'production' })
   await app.register(sampleRoutes)
-  await app.register(browserRoutes, { edge, productService })
+  await app.register(webSdk ? webSdkRoutes : browserRoutes, { edge, productService })
 
   // Clicks by event token, so one count for each variant. Only tokens that Target accepted.
   const clicks = new Map<string, number>()
@@ -93,6 +98,7 @@ export async function createApp ({ edge, productService, setEdge, logger = false
       nonce,
       state: setEdge === undefined ? undefined : state,
       toolbar: target.toolbar({ nonce }),
+      webSdk,
       products,
       hero,
       banner,
@@ -146,7 +152,7 @@ export async function createApp ({ edge, productService, setEdge, logger = false
   app.post<{ Querystring: Static<typeof PageQuery> }>('/new-visitor', {
     schema: { querystring: PageQuery }
   }, async (request, reply) => {
-    clearTargetCookies(reply)
+    clearTargetCookies(request, reply)
     return reply.redirect(pageFor(request.query), 303)
   })
 

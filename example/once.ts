@@ -15,8 +15,8 @@ const people = [
 
 interface Visit {
   status: number
-  /** The visitor's id in the `mbox` cookie. */
-  tntId: string | undefined
+  /** The visitor's id in the `mbox` cookie, or in Web SDK's. */
+  id: string | undefined
   /** Experience by mbox; absent if the page shows its own default. */
   experiences: Map<string, string>
   /** Milliseconds by name: the `Server-Timing` header. */
@@ -43,7 +43,7 @@ async function visit (url: string, agent: string): Promise<Visit> {
   const timing = response.headers.get('server-timing') ?? ''
   return {
     status: response.status,
-    tntId: /\|PC#([^#]+)#/.exec(response.headers.getSetCookie().join())?.[1],
+    id: /(?:\|PC#|_identity=)([^#;]+)/.exec(response.headers.getSetCookie().join())?.[1],
     experiences: new Map(pairs(page, /data-mbox="([^"]+)" data-experience="([^"]+)"/g)),
     timing: new Map(pairs(timing, /([\w-]+);dur=([\d.]+)/g).map(([name, milliseconds]) => [name, Number(milliseconds)]))
   }
@@ -60,7 +60,7 @@ function problemsOf (visits: Visit[]): string[] {
     const missing = count(({ experiences }) => !experiences.has(mbox))
     if (missing > 0) problems.push(`${missing} of ${visitors} visitors got no offer for ${mbox}`)
   }
-  const known = new Set(visits.map(({ tntId }) => tntId).filter((tntId) => tntId !== undefined)).size
+  const known = new Set(visits.map(({ id }) => id).filter((id) => id !== undefined)).size
   if (known !== visitors) problems.push(`Target saw ${known} visitors instead of ${visitors}`)
   return problems
 }

@@ -13,6 +13,8 @@ export interface PageModel {
   nonce: string
   /** What was made of Target; undefined where that cannot be done. */
   state: TargetState | undefined
+  /** Whether Target is asked by the Edge Network. */
+  webSdk: boolean
   /** The inspector's badge. */
   toolbar: string
   products: Product[]
@@ -74,6 +76,7 @@ ${place('hero', click?.token, markup(hero, defaultHero))}
     <p class="behind__eyebrow">Behind this page</p>
     <h2 id="behind-title">Target delayed this page by ${timeline.target.waited.toFixed(1)} ms</h2>
     <p class="behind__text">The call to Target started when the request arrived, and ran while the shop waited for its product service. ${inTurn(timeline)}</p>
+    ${model.webSdk && html`<p class="behind__text">It went to the Edge Network, as Web SDK's own calls do. Products are pages with Web SDK: <a href="/product">one of them</a>.</p>`}
     <div class="behind__timeline">${timelineSvg(timeline)}${compactTimelineSvg(timeline)}</div>
     <div class="behind__tables">
       <table>
@@ -90,7 +93,7 @@ ${place('hero', click?.token, markup(hero, defaultHero))}
           <button class="quiet">New visitor</button>
           <span>deletes the cookies, and with them the variant</span>
         </form>
-        <p class="behind__why"><a href="/_target">Why this hero?</a> The inspector shows every rule, and forces another hero for this browser alone.</p>
+        <p class="behind__why"><a href="/_target">Why this hero?</a> ${model.webSdk ? 'The inspector shows the calls and offers of the last pages.' : 'The inspector shows every rule, and forces another hero for this browser alone.'}</p>
       </div>
     </div>
     ${state && html`<div class="behind__faults">

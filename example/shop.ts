@@ -1,17 +1,22 @@
 /**
- * `npm start` opens the shop until Ctrl-C. `npm start -- --once` makes fifty visits and prints a report.
+ * `npm start` opens the shop until Ctrl-C. `npm start -- --once` makes fifty visits and prints a report. With `--web-sdk` it is a shop with
+ * Adobe's Web SDK, which asks Target by the Edge Network.
  * The address is http://127.0.0.1:3000; `PORT` sets another port. If that is taken, the next free one is used.
  */
 import { parseArgs } from 'node:util'
 import { reportOnce } from './once.ts'
 import { startShop } from './start-shop.ts'
+import { webSdkJs } from './web-sdk.ts'
 
-const { once } = parseArgs({ options: { once: { type: 'boolean', default: false } } }).values
+const { once, 'web-sdk': webSdk } = parseArgs({ options: { once: { type: 'boolean', default: false }, 'web-sdk': { type: 'boolean', default: false } } }).values
 
-const logger = { level: 'error' }
+const options = { logger: { level: 'error' }, webSdk }
 
-if (once) {
-  const shop = await startShop(0, logger)
+if (webSdk && webSdkJs === undefined) {
+  console.error('--web-sdk serves Adobe\'s Web SDK from node_modules, and it is not there. It is a development dependency of this repository: run `npm ci`, without --omit=dev, and start again.')
+  process.exitCode = 1
+} else if (once) {
+  const shop = await startShop(0, options)
   try {
     const { report, problems } = await reportOnce(shop.address)
     console.log(report)
@@ -21,7 +26,7 @@ if (once) {
     await shop.close()
   }
 } else {
-  const shop = await startShop(Number(process.env.PORT ?? 3000), logger)
+  const shop = await startShop(Number(process.env.PORT ?? 3000), options)
   console.log(`
   The shop is open at ${shop.address}
 
@@ -35,8 +40,8 @@ if (once) {
   The products take 80 ms and Target 60 ms: the end of the page shows how much time Target added.
   "Make Target slow", "Break it", "Drop it": the page stays on time.
   Why this hero? The inspector: ${shop.address}/_target
-  Another hero for this browser alone: ${shop.address}/?target_override=hero:B
-  Decided on the server, applied by at.js: ${shop.address}/product
+  ${webSdk ? 'Target is asked by the Edge Network.' : `Another hero for this browser alone: ${shop.address}/?target_override=hero:B`}
+  Decided on the server, applied by ${webSdk ? 'Web SDK' : 'at.js'}: ${shop.address}/product
   As JSON: ${shop.address}/executeMbox?mbox=hero,banner
   Ctrl-C closes the shop.
 `)

@@ -21,9 +21,9 @@ const latency = 60
 
 /**
  * @param port of the shop; if it is taken, the next free one. 0: any free port
- * @param logger of the shop. Default: none
+ * @param options the shop's logger (default: none), and whether it is one with Web SDK
  */
-export async function startShop (port: number, logger?: FastifyServerOptions['logger']): Promise<RunningShop> {
+export async function startShop (port: number, { logger, webSdk }: { logger?: FastifyServerOptions['logger'], webSdk?: boolean } = {}): Promise<RunningShop> {
   const edge = createEdge({ client, organizationId, latency })
   const productService = createProductService()
   const edgeAddress = await edge.listen({ host, port: 0 })
@@ -31,6 +31,7 @@ export async function startShop (port: number, logger?: FastifyServerOptions['lo
     edge: new URL(edgeAddress).host,
     productService: await productService.listen({ host, port: 0 }),
     setEdge: (state) => setEdge(edge, state),
+    webSdk,
     logger
   })
   await warmUp(app)
@@ -53,6 +54,7 @@ export async function startShop (port: number, logger?: FastifyServerOptions['lo
 async function warmUp (app: FastifyInstance): Promise<void> {
   await app.ready()
   for (let visit = 0; visit < 3; visit++) for (const url of ['/', '/product']) await app.inject(url)
+  await app.target.flush()
 }
 
 async function listenFrom (app: FastifyInstance, port: number): Promise<string> {

@@ -8,9 +8,10 @@ import { organizationId } from './account.ts'
 
 const visitorCookie = getVisitorCookieName(organizationId)
 
-/** Options of `getOffers` and `sendNotifications` that say who asks. */
+/** Options of `getOffers` and `sendNotifications` that say who asks: by at.js's cookies, and by Web SDK's. */
 export function visitorOptions ({ cookies }: FastifyRequest): Omit<GetOffersOptions, 'request'> {
   return {
+    edgeCookies: cookies,
     targetCookie: cookies[TARGET_COOKIE],
     targetLocationHint: cookies[LOCATION_HINT_COOKIE],
     // VisitorAPI.js percent-encodes the name of its cookie.
@@ -19,8 +20,8 @@ export function visitorOptions ({ cookies }: FastifyRequest): Omit<GetOffersOpti
 }
 
 /** Writes the cookies of a result. Their values are encoded already, part by part. */
-export function setTargetCookies (reply: FastifyReply, { targetCookie, targetLocationHintCookie }: TargetResult): void {
-  for (const cookie of [targetCookie, targetLocationHintCookie]) {
+export function setTargetCookies (reply: FastifyReply, { targetCookie, targetLocationHintCookie, edgeCookies }: TargetResult): void {
+  for (const cookie of edgeCookies ?? [targetCookie, targetLocationHintCookie]) {
     if (cookie === undefined) continue
     const { name, value, maxAge } = cookie
     reply.setCookie(name, value, { maxAge, path: '/', sameSite: 'lax', encode: String })
@@ -28,6 +29,6 @@ export function setTargetCookies (reply: FastifyReply, { targetCookie, targetLoc
 }
 
 /** Makes the visitor a new one. */
-export function clearTargetCookies (reply: FastifyReply): void {
-  for (const name of [TARGET_COOKIE, LOCATION_HINT_COOKIE]) reply.clearCookie(name, { path: '/' })
+export function clearTargetCookies ({ cookies }: FastifyRequest, reply: FastifyReply): void {
+  for (const name of [TARGET_COOKIE, LOCATION_HINT_COOKIE, ...Object.keys(cookies).filter((name) => name.startsWith('kndctr_'))]) reply.clearCookie(name, { path: '/' })
 }

@@ -139,6 +139,7 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
       ...options.notificationsRoute,
       scope,
       decorator,
+      transport: options.client.edgeNetwork === undefined ? 'deliveryApi' : 'edgeNetwork',
       notify: (request, notifications) => state.calls(request).notifyIfKnown(notifications)
     })
   }

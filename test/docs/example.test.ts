@@ -383,6 +383,37 @@ t.test('GET /product: decided on the server, applied in the browser', { skip: wi
   t.match(edge.notifications[1], { type: 'click' })
   t.equal(edge.requests.filter(({ body }) => body.execute !== undefined).length, 1, 'the browser asks for nothing')
   t.same(problems, [])
+
+  await t.test('--web-sdk: by the Edge Network, with the real Web SDK', { skip: !FULL && 'only in npm run test:full' }, async (t) => {
+    const { edge, address, close } = await startShop(0, { webSdk: true })
+    t.teardown(close)
+    await page.goto(`${address}/product`)
+    await page.waitForSelector('#sizes + .advice')
+    t.equal(await page.textContent('#promise'), 'Ordered by noon, sent today')
+    t.match(await page.textContent('aside'), 'Hello, Chrome')
+    await page.click('#promise')
+    await edge.until(() => edge.clicks({ pageLoad: true }) === 1)
+    const calls = edge.requests.map(({ path, body }) => `${path} ${body.query?.personalization?.decisionScopes ?? body.events?.[0].xdm.eventType}`)
+    t.same(calls.sort(), [
+      '/ee/or2/v1/collect decisioning.propositionInteract',
+      '/ee/or2/v1/interact web.webpagedetails.pageViews',
+      '/ee/v2/collect decisioning.propositionDisplay',
+      '/ee/v2/interact __view__,banner'
+    ], 'the browser asks for no page load')
+    t.same([edge.displays('banner'), edge.displays({ pageLoad: true }), edge.displays({ view: 'product' }), edge.impressions()], [1, 1, 1, 3])
+    await page.goto(address)
+    await page.click('[data-click]')
+    await page.waitForFunction("document.querySelector('#click output').textContent.startsWith('1 click')")
+    t.equal(edge.clicks('hero'), 1)
+    await edge.until(() => edge.displays('hero') === 1 && edge.displays('banner') === 2)
+    t.equal(new Set(edge.requests.flatMap(({ body }) => [body.event, ...body.events ?? []].flatMap((event) => event?.xdm.identityMap?.ECID?.[0].id ?? []))).size, 1, 'one visitor')
+    t.same(problems, [])
+    t.same((await reportOnce(address)).problems, [])
+    const { execute } = await (await fetch(`${address}/executeMbox?mbox=hero`)).json() as any
+    t.match(execute.mboxes, [{ name: 'hero', options: [{ type: 'html' }] }])
+    await page.click('form[action^="/new-visitor"] button')
+    await page.waitForSelector('.shelf')
+  })
 })
 
 t.test('--once reports and ends', async (t) => {

@@ -443,19 +443,29 @@ t.test('more than 29 mboxes are several calls of one visitor', async (t) => {
 
 t.test('clicks and displays are sent until they arrive, as Web SDK would tell them', async (t) => {
   const edge = await startEdge(t)
-  const { url, app } = await startShop(t, edge)
-  edge.fault('slow:1', { times: 1 })
-  await fetch(`${url}/prefetch`)
+  const { url, app } = await startShop(t, edge, { notificationsRoute: true })
+  const offer = await json(await fetch(`${url}/prefetch`))
+  const report = async (token: string) => (await fetch(`${url}/target/notifications`, {
+    method: 'POST',
+    headers: { origin: url, cookie: `${prefix}identity=${identityOf('1'.repeat(38))}` },
+    body: JSON.stringify({ notifications: [{ type: 'click', mbox: { name: 'hero' }, tokens: [token] }] })
+  })).status
+  const { eventToken } = offer.offer.options[0]
+  const { scopeDetails, ...proposition } = JSON.parse(Buffer.from(eventToken, 'base64url').toString())
+  const long = Buffer.from(JSON.stringify({ ...proposition, scopeDetails: { ...scopeDetails, more: 'x'.repeat(5000) } })).toString('base64url')
+  t.same([await report(long), await report('x'.repeat(8193))], [204, 400], 'the page may report a proposition, which is longer than a token of the Delivery API')
+  await edge.until(() => edge.clicks('hero') === 2)
   edge.fault('status:503', { times: 2 })
   await fetch(`${url}/thanks`)
   await until(() => app.target.health().outbox.pending === 0)
   t.match(app.target.health().outbox, { failed: 0, dropped: 0 })
-  t.same([edge.displays('hero'), edge.displays({ view: 'product' }), edge.clicks('hero'), edge.orders('confirm').length], [1, 1, 1, 1], 'each once')
+  t.same([edge.displays('hero'), edge.displays({ view: 'product' }), edge.clicks('hero'), edge.orders('confirm').length], [1, 1, 2, 1], 'each once')
   const events = eventsOf(edge).filter(({ path }) => path.endsWith('collect'))
   const ofType = (type: string) => events.filter(({ xdm }) => xdm.eventType === `decisioning.${type}`)
   const [click] = ofType('propositionInteract')
   t.match(click.xdm._experience.decisioning, { propositionEventType: { interact: 1 }, propositions: [{ id: /^AT:/, scope: 'hero', scopeDetails: { decisionProvider: 'TGT', characteristics: { eventTokens: { click: String } } } }] })
-  t.equal(new Set(ofType('propositionInteract').map(({ xdm }) => xdm._id)).size, 1, 'a retry has the same id')
+  t.ok(events.length > 5, 'some were sent again')
+  t.equal(new Set(events.map(({ xdm }) => xdm._id)).size, 5, 'with the same ids')
   const view = ofType('propositionDisplay').find(({ xdm }) => xdm.web.webPageDetails.viewName === 'product')
   t.match(view.xdm._experience.decisioning.propositions, [{ scope: 'product', scopeDetails: { characteristics: { scopeType: 'view' } } }])
 })
