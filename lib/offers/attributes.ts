@@ -4,7 +4,7 @@
 import type { AnySchema, ContentOf } from './any-schema.ts'
 import { kindOfSchema, prepareSchema, type Checked, type MaybePromise } from './content-schema.ts'
 import { after, type CompileSchema } from './foreign-schema.ts'
-import type { DeliveryResponse } from '../schema/index.ts'
+import type { DeliveryResponse, MboxResponse } from '../schema/index.ts'
 import { isThenable } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { isObject } from '../validation.ts'
@@ -30,27 +30,31 @@ export function assignAttributes (target: Record<string, unknown>, source: objec
   return target
 }
 
-/** Attributes by mbox name: prefetched first, so that executed ones win. */
-function attributesByMbox (response: DeliveryResponse): Map<string, Record<string, unknown>> {
-  const byMbox = new Map<string, Record<string, unknown>>()
-  for (const { name, options } of [...response.prefetch?.mboxes ?? [], ...response.execute?.mboxes ?? []]) {
-    if (typeof name !== 'string') continue
-    for (const { type, content } of options ?? []) {
-      if (type !== 'json' || !isObject(content)) continue
-      byMbox.set(name, assignAttributes(byMbox.get(name) ?? {}, content))
-    }
+/** The mboxes of an answer: prefetched first, so that executed ones win. */
+const mboxesOf = ({ prefetch, execute }: DeliveryResponse): MboxResponse[] => [...prefetch?.mboxes ?? [], ...execute?.mboxes ?? []]
+
+/** Adds the json offers of an mbox to the attributes so far; undefined while there are none. */
+function merge (attributes: Record<string, unknown> | undefined, { options }: MboxResponse): Record<string, unknown> | undefined {
+  for (const { type, content } of options ?? []) {
+    if (type === 'json' && isObject(content)) attributes = assignAttributes(attributes ?? {}, content)
   }
-  return byMbox
+  return attributes
 }
 
 /** The merged json offers of one mbox; undefined if there are none. A new object each time, but not a deep copy. */
 export function attributesOf (response: DeliveryResponse, mbox: string): Record<string, unknown> | undefined {
-  return attributesByMbox(response).get(mbox)
+  let attributes: Record<string, unknown> | undefined
+  for (const one of mboxesOf(response)) if (one.name === mbox) attributes = merge(attributes, one)
+  return attributes
 }
 
 /** Makes the SDK's attributes provider. */
 export function createAttributesProvider (result: TargetResult): AttributesProvider {
-  const byMbox = attributesByMbox(result.response)
+  const byMbox = new Map<string, Record<string, unknown>>()
+  for (const mbox of mboxesOf(result.response)) {
+    const attributes = merge(byMbox.get(mbox.name!), mbox)
+    if (typeof mbox.name === 'string' && attributes !== undefined) byMbox.set(mbox.name, attributes)
+  }
   const toJSON = () => Object.fromEntries([...byMbox].map(([name, attributes]) => [name, { ...attributes }]))
   return {
     getValue (mboxName, key, fallback) {

@@ -1,4 +1,5 @@
 /** What an app declares of its mboxes: the option `mboxes`. */
+import { json as readJson } from 'node:stream/consumers'
 import { FormatRegistry, Kind, Type } from '@sinclair/typebox'
 import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
@@ -229,9 +230,9 @@ t.test('mboxes: hostile content', async (t) => {
 
 t.test('mboxes: arbitrary names fill neither log nor memory', async (t) => {
   const names = Array.from({ length: 1200 }, (_, index) => `mbox-${index}`)
-  const host = await startServer(t, (request, response) => {
-    const mboxes = names.map((name, index) => ({ index, name, options: [data({ express: 'no' })] }))
-    request.resume().on('end', () => response.end(JSON.stringify({ status: 200, execute: { mboxes } })))
+  const host = await startServer(t, async (request, response) => {
+    const { execute } = await readJson(request) as { execute: { mboxes: { index: number, name: string }[] } }
+    response.end(JSON.stringify({ status: 200, execute: { mboxes: execute.mboxes.map((mbox) => ({ ...mbox, options: [data({ express: 'no' })] })) } }))
   })
   const { url, logged } = await startApp(t, host, {}, (app) => {
     app.get('/', { config: { target: names } }, async (request) => {
