@@ -10,6 +10,7 @@ import { withBench, withSummary } from './bench/performance.js'
 import { withDifferences } from './differences.js'
 import { problemsOf, serviceFor } from './docs/documents.ts'
 import { root, startProject } from './support/project.ts'
+import { FULL } from './support/full.ts'
 
 const lib = join(root, 'lib')
 const read = (...path: string[]) => readFileSync(join(root, ...path), 'utf8')
@@ -100,7 +101,7 @@ await app.close()
 await edge.close()
 `
 
-t.test('apps outside the repository', async (t) => {
+t.test('apps outside the repository', { skip: !FULL && 'only in npm run test:full' }, async (t) => {
   const { folder, run } = await startProject(t)
   const check = ({ code, output, stdout }: Awaited<ReturnType<typeof run>>, name: string) => {
     t.equal(code, 0, `${name}: ${output}`)

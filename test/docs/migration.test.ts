@@ -8,6 +8,7 @@ import { blocksOf, complete, readDocument, serviceFor, type Block } from './docu
 import { organizationId, startEdge } from '../support/helper.ts'
 import { startProject } from '../support/project.ts'
 import { sleep } from '../support/wait.ts'
+import { FULL } from '../support/full.ts'
 
 const project = await startProject(t)
 const guide = readDocument('docs/migration.md')
@@ -23,7 +24,7 @@ t.test('the examples that Adobe documents are there, before and after', async (t
   }
 })
 
-t.test('an editor completes the fields of a request', async (t) => {
+t.test('an editor completes the fields of a request', { skip: !FULL && 'only in npm run test:full' }, async (t) => {
   const code = 'import { createTargetClient } from \'fastify-adobe-target\'\nawait createTargetClient({ client: \'a\', organizationId: \'b\' }).getOffers({ request: {  } })\n'
   const file = project.write('completion', 'completion.ts', code)
   const position = code.indexOf('request: {') + 'request: {'.length + 1

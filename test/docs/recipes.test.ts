@@ -244,6 +244,8 @@ async function keepsItsPages (t: Test, app: FastifyInstance, edge: TargetEdge, {
       t.ok(statusCode < 300, `${fault}: ${method} ${prefix}${url}: ${statusCode}`)
     }
   }
+  // close() waits for what is queued.
+  edge.reset()
 }
 
 t.test('the recipes run, and keep their pages when Target fails', async (t) => {

@@ -5,6 +5,7 @@ import { redisStore, type RedisClient, type RedisStoreOptions } from '../../lib/
 import '../support/no-unhandled-rejections.ts'
 import { startRedis, withoutRedis, type RedisServer } from '../support/redis-server.ts'
 import { sleep, until } from '../support/wait.ts'
+import { FULL } from '../support/full.ts'
 
 const STREAM = 'fastify-adobe-target:outbox'
 const GROUP = 'fastify-adobe-target'
@@ -167,7 +168,7 @@ t.test('restarted with its own persistence, Redis has what was appended', { skip
   t.same(await recovered(b.store), records(10))
 })
 
-t.test('100,000 records, in bounded steps', { skip: withoutRedis }, async (t) => {
+t.test('100,000 records, in bounded steps', { skip: FULL ? withoutRedis : 'only in npm run test:full' }, async (t) => {
   const server = await startRedis(t)
   const [a, b] = [await startStore(server), await startStore(server)]
   const payload = 'x'.repeat(1000)
