@@ -8,7 +8,7 @@ import { clientProperties, clientSettings, replaced, type TargetClientOptions } 
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import type { CompileSchema } from './offers/foreign-schema.ts'
-import { declareMboxes, type DeclaredMboxes, type MboxDefinitions } from './offers/mboxes.ts'
+import { declareMboxes, type DeclaredMboxes, type MboxDefinitions } from './offers/page-mboxes.ts'
 import type { ContextAdditions } from './request/context.ts'
 import type { RouteDocumentation, RouteSettings } from './request/own-route.ts'
 import type { TargetRequestForm } from './request/route-config.ts'

@@ -6,7 +6,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RegisterOptions } f
 import { TargetClient } from './client/client.ts'
 import { failure, isTargetError } from './errors.ts'
 import { attributesExpecter } from './offers/attributes.ts'
-import { contentReporter } from './offers/mboxes.ts'
+import { contentReporter } from './offers/page-mboxes.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions, type OpenFeatureOptions } from './options.ts'
 import { EarlyBody } from './request/early-body.ts'
 import { addHealthRoute } from './request/health-route.ts'
