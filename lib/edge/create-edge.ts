@@ -3,8 +3,10 @@
  * tests.
  */
 import { Type } from '@sinclair/typebox'
+import { isIPv6, type AddressInfo } from 'node:net'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
+import { failure } from '../errors.ts'
 import type { Notification, VisitorId } from '../schema/index.ts'
 import { checkOptions, isObject, MAX_MILLISECONDS, MillisecondsOrZero, passing, strict } from '../validation.ts'
 import { artifactRoutes } from './artifact-route.ts'
@@ -13,8 +15,6 @@ import { deliveryRoute } from './delivery-route.ts'
 import { edgeNetworkRoutes } from './edge-network/routes.ts'
 import { Faults, type FaultKind, type FaultOptions } from './testing/faults.ts'
 import type { FixedContent, FixedOfferOptions } from './testing/offer-input.ts'
-import { hostOf } from './host.ts'
-import { Pauses } from './testing/pauses.ts'
 import { locationOf, type Place } from './testing/place.ts'
 import { Qa, type QaLink } from './qa.ts'
 import { Recorder, type RecordedOrder, type RecordedRequest } from './testing/recorder.ts'
@@ -22,7 +22,7 @@ import { Rules } from './testing/rule-set.ts'
 import { sampleArtifact } from './sample-artifact.ts'
 import { EventTokens } from './tokens.ts'
 import { visitorFor, type Variant, type VariantVisitor } from './testing/visitor-for.ts'
-import { Watch } from './testing/waits.ts'
+import { Pauses, Watch } from './testing/waits.ts'
 
 export interface EdgeOptions {
   /**
@@ -198,4 +198,20 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   })
   // Not enumerable: printing or comparing an edge must not read it, since it may throw.
   return Object.defineProperty(edge, 'host', { get: () => hostOf(app.addresses()) }) as typeof edge & { readonly host: string }
+}
+
+const anywhere = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])
+
+/**
+ * Host and port of a server, as in a URL; IPv4 before IPv6.
+ *
+ * @param addresses that it listens on; a string is a socket's path
+ * @throws FST_TARGET_NOT_READY if there is none: otherwise a client would call the real edge
+ */
+function hostOf (addresses: ReadonlyArray<AddressInfo | string>): string {
+  const listening = addresses.filter((address) => typeof address === 'object')
+  const first = listening.find(({ address }) => !isIPv6(address)) ?? listening[0]
+  if (first === undefined) throw failure('FST_TARGET_NOT_READY', 'edge.host is available once the edge listens on a port')
+  const address = anywhere.get(first.address) ?? first.address
+  return `${isIPv6(address) ? `[${address}]` : address}:${first.port}`
 }

@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { alternatives, check, checkOptions, oneOf, passing, strict } from '../../validation.ts'
-import type { Pauses } from './pauses.ts'
+import type { Pauses } from './waits.ts'
 
 /**
  * | kind | what the client sees |

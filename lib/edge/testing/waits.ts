@@ -1,10 +1,11 @@
-/** Waits until something has happened at the edge, without polling. */
+/** Two ways to wait that end when the edge is closed: for something to happen at it, and for a time. */
 import { failure } from '../../errors.ts'
 import { callback, check, MillisecondsOrZero } from '../../validation.ts'
 
 /** ms */
 const patience = 5000
 
+/** Waits until something has happened at the edge, without polling. */
 export class Watch {
   readonly #checks = new Set<() => void>()
   readonly #ends = new Set<(error: Error) => void>()
@@ -51,5 +52,33 @@ export class Watch {
   /** Ends every wait. */
   end () {
     for (const end of this.#ends) end(failure('FST_TARGET_CLOSED', 'edge.until(): the edge was closed'))
+  }
+}
+
+/** Pauses. They end when the edge is closed, so that `close()` is immediate and leaves no timer. */
+export class Pauses {
+  readonly #pending = new Map<NodeJS.Timeout, () => void>()
+  #ended = false
+
+  /** Resolves after `ms` milliseconds, or when the edge is closed. */
+  wait (ms: number): Promise<void> {
+    if (ms <= 0 || this.#ended) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#pending.delete(timer)
+        resolve()
+      }, ms)
+      this.#pending.set(timer, resolve)
+    })
+  }
+
+  /** Ends all current and future pauses. */
+  end () {
+    this.#ended = true
+    for (const [timer, resolve] of this.#pending) {
+      clearTimeout(timer)
+      resolve()
+    }
+    this.#pending.clear()
   }
 }
