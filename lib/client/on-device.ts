@@ -13,7 +13,7 @@ import type { DeliveryRequest, Notification, RequestDetails } from '../schema/in
 import { channels, type Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import type { Emit, TargetEventDetails } from './events.ts'
-import type { Answer } from '../offers/offer.ts'
+import type { Answer } from '../offers/result.ts'
 import type { NotificationSender, TargetCall } from '../transport/transport.ts'
 
 /** Settings of the artifact, named as in the Node SDK. */

@@ -8,8 +8,9 @@ import type {
   Notification, PrefetchRequest, VisitorId
 } from '../schema/index.ts'
 import {
-  acceptableContext, acceptableCustomerIds, acceptableDetails, acceptableIds, acceptableMboxes, acceptableNotification, idText, type ReportLimit
-} from '../schema/limits.ts'
+  acceptableContext, acceptableCustomerIds, acceptableDetails, acceptableIds, acceptableMboxes, acceptableNotification,
+  idText, type ReportLimit
+} from '../schema/acceptable.ts'
 import { counted, type Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { isObject } from '../validation.ts'

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import type { DeliveryRequest, DeliveryResponse, MboxRequest } from '../schema/index.ts'
 import type { TargetError } from '../errors.ts'
-import type { Answer } from '../offers/offer.ts'
+import type { Answer } from '../offers/result.ts'
 import type { Transport } from '../transport/transport.ts'
 
 type Limits = Transport['limits']

@@ -6,7 +6,7 @@
 import { isIP } from 'node:net'
 import { LruMap } from 'toad-cache'
 import type { Context, Geo } from '../schema/index.ts'
-import { acceptablePlace, UNKNOWN_IP_ADDRESS } from '../schema/limits.ts'
+import { acceptablePlace, UNKNOWN_IP_ADDRESS } from '../schema/acceptable.ts'
 import { CDN, type ArtifactFetch } from './artifact-fetch.ts'
 import type { CompiledArtifact } from './compile.ts'
 import { decodePlaceName } from './place-name.ts'

@@ -8,7 +8,7 @@ import type { DeliveryResponse, MboxResponse } from '../schema/index.ts'
 import { isThenable } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { isObject } from '../validation.ts'
-import type { TargetResult } from './offer.ts'
+import type { TargetResult } from './result.ts'
 
 /** The result of `getAttributes`: the Node SDK's provider. */
 export interface AttributesProvider {

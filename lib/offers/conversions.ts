@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { Order, Product } from '../schema/index.ts'
-import { acceptsConversionMbox, type ReportLimit } from '../schema/limits.ts'
+import { acceptsConversionMbox, type ReportLimit } from '../schema/acceptable.ts'
 import { isObject, mostSimilar } from '../validation.ts'
 import type { NotificationForm } from './notifications.ts'
 

@@ -3,7 +3,7 @@
  */
 import type { EvaluationContext, EvaluationContextValue } from '@openfeature/server-sdk'
 import type { Parameters, VisitorId } from '../schema/index.ts'
-import { acceptableIds, acceptableParameters, type ReportLimit } from '../schema/limits.ts'
+import { acceptableIds, acceptableParameters, type ReportLimit } from '../schema/acceptable.ts'
 
 /** The parts of a Delivery request that come from an evaluation context. */
 export interface ContextParts {

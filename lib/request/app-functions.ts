@@ -6,7 +6,7 @@
 import type { FastifyRequest } from 'fastify'
 import { isThenable } from '../diagnostics.ts'
 import type { Parameters } from '../schema/index.ts'
-import { acceptableParameters, type ReportLimit } from '../schema/limits.ts'
+import { acceptableParameters, type ReportLimit } from '../schema/acceptable.ts'
 import type { Visitor, VisitorDetails } from '../visitor/visitor.ts'
 import type { ContextAdditions } from './context.ts'
 import type { EarlyBody } from './early-body.ts'

@@ -11,7 +11,7 @@
 import type { DeliveryRequest, DeliveryResponse, PageLoadResponse, View } from '../schema/index.ts'
 import { failure } from '../errors.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
-import type { Answer } from '../offers/offer.ts'
+import type { Answer } from '../offers/result.ts'
 import type { PendingCall } from './call.ts'
 import type { TargetPlan } from './route-config.ts'
 

@@ -3,7 +3,7 @@
  */
 import type { Abortable } from '../delivery/abort-listeners.ts'
 import { failure, type TargetError } from '../errors.ts'
-import type { Answer } from '../offers/offer.ts'
+import type { Answer } from '../offers/result.ts'
 import type { TargetPlan } from './route-config.ts'
 
 /** The outcome of a call, or why there was none. */

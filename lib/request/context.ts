@@ -9,7 +9,8 @@ import type { FastifyRequest } from 'fastify'
 import { decodePlaceName } from '../decisioning/place-name.ts'
 import { ipOf } from './ip-address.ts'
 import type { ClientHints, Context, Geo } from '../schema/index.ts'
-import { acceptablePlace, cut, MAX_ADDRESS } from '../schema/limits.ts'
+import { MAX_ADDRESS } from '../schema/limits.ts'
+import { acceptablePlace, cut } from '../schema/acceptable.ts'
 import { isObject } from '../validation.ts'
 
 /** Additions of the app: any part of the Delivery API's context; `null` removes a part. */

@@ -6,7 +6,8 @@ import { Type } from '@sinclair/typebox'
 import {
   DecisioningMethod, DeliveryRequest, ExecuteRequest, MboxRequest, PrefetchRequest, ViewRequest
 } from '../schema/index.ts'
-import { acceptableDetails, acceptableMboxes, MAX_MBOX_NAME, MAX_VIEW_NAME, type ReportLimit } from '../schema/limits.ts'
+import { MAX_MBOX_NAME, MAX_VIEW_NAME } from '../schema/limits.ts'
+import { acceptableDetails, acceptableMboxes, type ReportLimit } from '../schema/acceptable.ts'
 import { failure } from '../errors.ts'
 import { check, invalid, Milliseconds, strict, subjectName, type Subject } from '../validation.ts'
 

@@ -4,7 +4,7 @@
  */
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import type { Log } from '../diagnostics.ts'
-import type { ReportLimit } from '../schema/limits.ts'
+import type { ReportLimit } from '../schema/acceptable.ts'
 import { mostSimilar } from '../validation.ts'
 import { bySymbol } from './fastify-internals.ts'
 import { compileRoute, OFF, ON_DEMAND, type RoutePlan } from './route-config.ts'

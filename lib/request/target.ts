@@ -3,21 +3,23 @@
  */
 import type { AttributesExpectation, AttributesFor } from '../offers/attributes.ts'
 import type { DeliveryResponse, MboxResponse, PageLoadResponse, QAMode, View } from '../schema/index.ts'
-import { acceptableNotification, type ReportLimit } from '../schema/limits.ts'
+import { acceptableNotification, type ReportLimit } from '../schema/acceptable.ts'
 import { counted, type Log } from '../diagnostics.ts'
 import type { TargetClient } from '../client/client.ts'
 import { failure } from '../errors.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
 import { checkNonce, createScript, serverStateOf, type ScriptOptions, type ServerState } from './at-js.ts'
 import { createWebSdkScript, webSdkStateOf } from './web-sdk.ts'
-import { PageMboxes, type AttributesName, type MboxContent, type MboxName, type MboxOtherwise, type MboxSettings } from '../offers/page-mboxes.ts'
+import { PageMboxes, type MboxSettings } from '../offers/page-mboxes.ts'
+import type { AttributesName, MboxContent, MboxName, MboxOtherwise } from '../offers/mbox-types.ts'
 import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
 import { forcedOffer } from '../offers/inspection.ts'
 import { clickNotifications, displayNotifications, isNotificationForm, type Displayed, type NotificationForm } from '../offers/notifications.ts'
 import {
-  createResult, failedOffer, fallbackOffer, mboxEntries, offerOf, pageLoadEntries,
-  type MboxOffer, type Offer, type OfferContent, type TargetResult, type ViewOffer
+  failedOffer, fallbackOffer, mboxEntries, offerOf, pageLoadEntries, type MboxOffer, type Offer, type OfferContent,
+  type ViewOffer
 } from '../offers/offer.ts'
+import { createResult, type TargetResult } from '../offers/result.ts'
 import type { WebSdkState } from '../offers/web-sdk-state.ts'
 import { PendingCall, type Outcome, type Waited } from './call.ts'
 import type { RequestCalls, TargetTiming } from './calls.ts'

@@ -3,7 +3,7 @@
  * which a display or a click could be reported: no tokens, no metrics, no Analytics payload.
  */
 import type { PageOverrides } from '../offers/inspection.ts'
-import type { Answer } from '../offers/offer.ts'
+import type { Answer } from '../offers/result.ts'
 import type { DeliveryRequest, DeliveryResponse, MboxRequest, MboxResponse, PageLoadResponse, RequestDetails, View } from '../schema/index.ts'
 
 /** A call that counts nothing, and its answer as the page expects it. */

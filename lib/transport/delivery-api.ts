@@ -6,7 +6,7 @@ import { NOTHING_TO_ABORT, type Abortable } from '../delivery/abort-listeners.ts
 import type { Delivery, DeliveryAnswer, DeliveryCall, Settled } from '../delivery/delivery.ts'
 import { isUnknownHost } from '../delivery/network-error.ts'
 import { failure } from '../errors.ts'
-import { emptyResponse } from '../offers/offer.ts'
+import { emptyResponse } from '../offers/result.ts'
 import type { DeliveryRequest } from '../schema/index.ts'
 import { MAX_MBOXES, MAX_NOTIFICATIONS } from '../schema/limits.ts'
 import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'

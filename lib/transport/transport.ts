@@ -5,7 +5,7 @@
 import type { Abortable } from '../delivery/abort-listeners.ts'
 import type { DeliveryAnswer, DeliveryCall, Settled } from '../delivery/delivery.ts'
 import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, Notification } from '../schema/index.ts'
-import type { Answer } from '../offers/offer.ts'
+import type { Answer } from '../offers/result.ts'
 import type { EdgeState } from '../visitor/edge-state.ts'
 
 /** A complete call. */

@@ -6,7 +6,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { AudienceManager, AuthenticatedState, CustomerId } from '../schema/index.ts'
-import { idText } from '../schema/limits.ts'
+import { idText } from '../schema/acceptable.ts'
 
 /** Authentication states of a customer id in the Visitor API form, as in the Node SDK's `TargetClient.AuthState`. */
 export const AuthState = Object.freeze({ UNKNOWN: 0, AUTHENTICATED: 1, LOGGED_OUT: 2 } as const)

@@ -12,7 +12,8 @@ import { CNAME_COOKIE, ecidOfCname, ecidOfFirstPartyId, ecidOfWebSdk, FIRST_PART
 import { cookieOf, edgeStatePrefix, identityIn, isOptedOut, locationIn, withStored, type EdgeState, type StoredEntry } from './edge-state.ts'
 import type { DeliveryResponse, ExperienceCloud, VisitorId } from '../schema/index.ts'
 import { alternatives, problemIn, strict } from '../validation.ts'
-import { acceptableCustomerIds, acceptableIds, MAX_ID, type ReportLimit } from '../schema/limits.ts'
+import { MAX_ID } from '../schema/limits.ts'
+import { acceptableCustomerIds, acceptableIds, type ReportLimit } from '../schema/acceptable.ts'
 import { createAudienceManager, DEFAULT_CONSUMER_ID, ExperienceCloudVisitor, toDeliveryCustomerIds, type CustomerIds } from './experience-cloud.ts'
 
 /** Details that an app may know about its visitor, e.g. from the session. */

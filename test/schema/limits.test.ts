@@ -2,7 +2,7 @@
 import t from 'tap'
 import { createTargetClient } from '../../lib/client/client.ts'
 import type { RequestDetails } from '../../lib/schema/index.ts'
-import { acceptableCustomerIds, acceptableDetails, cut, idText } from '../../lib/schema/limits.ts'
+import { acceptableCustomerIds, acceptableDetails, cut, idText } from '../../lib/schema/acceptable.ts'
 import { client, cookiesOf, json, organizationId, startApp, startEdge } from '../support/helper.ts'
 
 const text = (length: number) => 'x'.repeat(length)

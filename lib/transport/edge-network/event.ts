@@ -7,7 +7,7 @@
  */
 import { failure } from '../../errors.ts'
 import type { DeliveryRequest, Notification, RequestDetails } from '../../schema/index.ts'
-import type { ReportLimit } from '../../schema/limits.ts'
+import type { ReportLimit } from '../../schema/acceptable.ts'
 import type { EdgeState } from '../../visitor/edge-state.ts'
 import { PAGE_SCOPE, reportedIn, SCHEMA, type Reported } from './wire.ts'
 
