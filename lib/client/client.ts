@@ -10,10 +10,9 @@ import {
   type CallDefaults, type GetOffersOptions, type KnownVisitor
 } from './call.ts'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
-import { remoteDependencies } from '../decisioning/remote.ts'
+import { CallExecutor } from './call-executor.ts'
 import { checkNotificationsRequest, checkOffersRequest } from './sdk-request.ts'
-import { NOTHING_TO_ABORT, type Abortable } from '../delivery/abort-listeners.ts'
-import { Delivery, type DeliverySettings, type Settled } from '../delivery/delivery.ts'
+import { Delivery, type DeliverySettings } from '../delivery/delivery.ts'
 import type { DecisioningMethod, DeliveryRequest, Notification } from '../schema/index.ts'
 import { acceptableNotification, type ReportLimit } from '../schema/acceptable.ts'
 import { checkOptions, MillisecondsOrZero, strict } from '../validation.ts'
@@ -27,13 +26,11 @@ import { completeNotification, type NotificationForm } from '../offers/notificat
 import type { Inspector } from '../offers/inspection.ts'
 import { createResult, emptyResponse, type Answer, type TargetResult } from '../offers/result.ts'
 import { OnDevice, type OnDeviceSettings } from './on-device.ts'
-import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split-call.ts'
 import { resolveClientOptions, type TargetClientOptions } from './options.ts'
 import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
 import { DeliveryApi, type DeliveryApiSettings } from '../transport/delivery-api.ts'
 import { EdgeNetwork, type EdgeNetworkSettings } from '../transport/edge-network/edge-network.ts'
-import type { NotificationSender, Reply, TargetCall, Transport } from '../transport/transport.ts'
-import { withStored } from '../visitor/edge-state.ts'
+import type { NotificationSender, TargetCall, Transport } from '../transport/transport.ts'
 import { TelemetryStore } from './telemetry.ts'
 import { Warnings } from './warnings.ts'
 
@@ -62,7 +59,6 @@ export class TargetClient {
   readonly #settings: ClientSettings
   readonly #delivery: Delivery
   readonly #transport: Transport
-  readonly #telemetry: TelemetryStore | undefined
   readonly #outbox: Outbox<NotificationSender>
   readonly #expectations = new Expectations()
   readonly #onDevice: OnDevice
@@ -72,7 +68,12 @@ export class TargetClient {
    * @internal
    */
   readonly warnings = new Warnings()
-  #artifactWanted = false
+  /**
+   * Makes the calls of requests and of this client's own methods.
+   *
+   * @internal
+   */
+  readonly executor: CallExecutor
   #closed = false
   /**
    * Set by the inspector, and by nothing else.
@@ -85,7 +86,6 @@ export class TargetClient {
     this.#settings = settings
     this.#delivery = new Delivery(settings)
     this.#transport = settings.edgeNetwork === undefined ? new DeliveryApi(settings, this.#delivery) : new EdgeNetwork(settings.edgeNetwork, settings, this.#delivery)
-    if (settings.telemetryEnabled) this.#telemetry = new TelemetryStore()
     const emit = emitterOf(settings.events, settings.logger)
     this.#outbox = new Outbox(settings.notifications, (sender, notifications) => this.#sendQueued(sender, notifications), {
       client: settings.client,
@@ -93,6 +93,14 @@ export class TargetClient {
       onFailed: (notification, error) => emit('sendNotificationError', { notification: failedNotification(notification), error })
     })
     this.#onDevice = new OnDevice(settings, (url, options) => this.#delivery.get(url, options), emit, (sender, notifications) => this.notify(sender, notifications))
+    this.executor = new CallExecutor({
+      transport: this.#transport,
+      onDevice: this.#onDevice,
+      telemetry: settings.telemetryEnabled ? new TelemetryStore() : undefined,
+      warnings: this.warnings,
+      notify: (sender, notifications) => this.notify(sender, notifications),
+      expectNotifications: () => this.expectNotifications()
+    })
     if (settings.decisioningMethod === 'server-side') setImmediate(emit, 'clientReady', {})
     else this.loadArtifact()
   }
@@ -177,91 +185,11 @@ export class TargetClient {
 
   #answer (call: TargetCall): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      this.call(call, (answer, error) => {
+      this.executor.run(call, (answer, error) => {
         if (answer === undefined) reject(error)
         else resolve(answer)
       })
     })
-  }
-
-  /**
-   * Makes one complete call: on-device if configured and possible, else to the edge.
-   *
-   * @param settled called exactly once, possibly synchronously; must not throw
-   * @internal
-   */
-  call (call: TargetCall, settled: Settled<Answer>): Abortable {
-    const { decisioningMethod } = call
-    if (decisioningMethod !== 'server-side') this.loadArtifact()
-    // A call uses one artifact, even if a newer one arrives meanwhile.
-    const artifact = call.kind === 'page' ? this.#onDevice.artifact.current : undefined
-    if (artifact === undefined) {
-      if (decisioningMethod !== 'on-device') return this.#ask(call, NOTHING_REMOTE, settled)
-      this.#onDevice.keepOrders(call)
-      settled(undefined, failure('FST_TARGET_NOT_READY', 'no rule artifact has been loaded yet'))
-      return NOTHING_TO_ABORT
-    }
-    if (decisioningMethod !== 'on-device') {
-      const remote = remoteDependencies(artifact, call.request)
-      if (decisioningMethod === 'hybrid') this.warnings.undecided(remote.remoteMboxes, artifact)
-      if (decisioningMethod === 'server-side' || remote.remoteNeeded) return this.#ask(call, remote, settled)
-    }
-    this.#decide(call, artifact, settled)
-    return NOTHING_TO_ABORT
-  }
-
-  #decide (call: TargetCall, artifact: CompiledArtifact, settled: Settled<Answer>): void {
-    if (this.#closed) return settled(undefined, failure('FST_TARGET_CLOSED', 'no decision was made'))
-    const started = performance.now()
-    const failed = (thrown: unknown) => settled(undefined, asTargetError(thrown))
-    const decided = (answer: Answer) => {
-      this.warnings.undecided(answer.remoteMboxes, artifact)
-      this.#telemetry?.add({ ...answer, decisioningMethod: 'on-device', execution: performance.now() - started })
-      settled(answer, undefined)
-    }
-    let answer: Answer | Promise<Answer>
-    try {
-      answer = this.#onDevice.decide(artifact, call)
-    } catch (thrown) {
-      return failed(thrown)
-    }
-    if (answer instanceof Promise) answer.then(decided, failed).finally(this.expectNotifications())
-    else decided(answer)
-  }
-
-  #ask (call: TargetCall, { remoteMboxes, remoteViews }: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): Abortable {
-    if (isTooLarge(call.request, this.#transport.limits)) return this.#askInParts(call, { remoteMboxes, remoteViews }, settled)
-    const toAnswer = ({ request, response, elapsed, hintIsDead, edgeState, webSdk }: Reply): Answer => {
-      this.#telemetry?.add({ request, response, decisioningMethod: 'server-side', execution: elapsed })
-      const answer: Answer = { request, response, source: 'edge', remoteMboxes, remoteViews }
-      if (hintIsDead === true) answer.hintIsDead = true
-      if (edgeState !== undefined) answer.edgeState = edgeState
-      if (webSdk !== undefined) answer.webSdk = webSdk
-      return answer
-    }
-    const { onLate } = call
-    return this.#transport.ask({
-      ...call,
-      request: this.#telemetry?.ride(call.request) ?? call.request,
-      onLate: onLate === undefined ? undefined : (late) => onLate(toAnswer(late))
-    }, (reply, error) => {
-      if (reply === undefined) return settled(undefined, error)
-      if (reply.displays !== undefined) this.#reportDisplays(call, reply, reply.displays)
-      settled(toAnswer(reply), undefined)
-    })
-  }
-
-  /** Queues what a page executed, as the visitor whom the answer knows. */
-  #reportDisplays ({ sessionId, locationHint, edgeState }: TargetCall, reply: Reply, displays: Notification[]): void {
-    const { context, property, qaMode } = reply.request
-    const { id } = reply.response
-    this.notify({
-      key: qaMode === undefined ? sessionId : `${sessionId} ${JSON.stringify(qaMode)}`,
-      request: { ...(id !== undefined && { id }), context, ...(property !== undefined && { property }), ...(qaMode !== undefined && { qaMode }) },
-      sessionId,
-      locationHint,
-      edgeState: withStored(edgeState, reply.edgeState)
-    }, displays)
   }
 
   /**
@@ -273,20 +201,6 @@ export class TargetClient {
     if (this.#settings.edgeNetwork === undefined) return undefined
     if (decisioningMethod !== 'server-side') return `\`decisioningMethod\` must be 'server-side' with \`edgeNetwork\`, got '${decisioningMethod}'`
     return this.#transport.problemIn?.(request)
-  }
-
-  /** Sends a request that is too large for one call as several concurrent calls. */
-  #askInParts (call: TargetCall, remote: Pick<Answer, 'remoteMboxes' | 'remoteViews'>, settled: Settled<Answer>): Abortable {
-    const outcomes: PartOutcome[] = []
-    const requests = splitRequest(call.request, this.#transport.limits)
-    let waiting = requests.length
-    const running = requests.map((request, index) => this.#ask({ ...call, request }, remote, (answer, error) => {
-      outcomes[index] = answer === undefined ? { error: error! } : { answer }
-      if (--waiting > 0) return
-      const joined = joinAnswers(call.request, outcomes)
-      settled(joined.answer, joined.error as TargetError)
-    }))
-    return { abort () { for (const part of running) part.abort() } }
   }
 
   /**
@@ -386,13 +300,11 @@ export class TargetClient {
   }
 
   /**
-   * Starts loading the rule artifact, once.
+   * Starts loading the rule artifact; repeated calls do nothing.
    *
    * @internal
    */
   loadArtifact (): void {
-    if (this.#artifactWanted) return
-    this.#artifactWanted = true
     this.#onDevice.artifact.start()
   }
 
@@ -440,7 +352,7 @@ export class TargetClient {
       delivery: this.#delivery.health(),
       outbox: this.#outbox.report(),
       outboxDegraded: this.#outbox.degraded,
-      artifact: this.#artifactWanted ? this.#onDevice.artifact.health : undefined,
+      artifact: this.#onDevice.artifact.started ? this.#onDevice.artifact.health : undefined,
       warnings: this.warnings.list(this.#onDevice.artifact.current)
     })
   }
@@ -452,7 +364,7 @@ export class TargetClient {
    */
   get details (): ClientDetails {
     const { client, organizationId, timeout, decisioningMethod } = this.#settings
-    return { client, organizationId, timeout, decisioningMethod, artifact: this.#artifactWanted ? this.#onDevice.artifact.current : undefined }
+    return { client, organizationId, timeout, decisioningMethod, artifact: this.#onDevice.artifact.current }
   }
 
   /**
@@ -472,6 +384,7 @@ export class TargetClient {
   async close (): Promise<void> {
     this.beginClose()
     this.#closed = true
+    this.executor.close()
     await this.#outbox.close()
     this.#transport.close?.()
     await this.#delivery.close()
@@ -480,8 +393,6 @@ export class TargetClient {
 
 /** Options of `ready()` and `flush()`. */
 const WaitOptions = Type.Object({ timeout: Type.Optional(MillisecondsOrZero) }, strict)
-
-const NOTHING_REMOTE = { remoteMboxes: [], remoteViews: [] }
 
 /** Supports promises and callbacks; a callback is called outside the promise, so that its own errors stay separate. */
 function settle<Result> (promise: Promise<Result>, callback: TargetCallback<Result> | undefined): Promise<Result> | void {

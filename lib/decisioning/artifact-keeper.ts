@@ -104,6 +104,9 @@ export class ArtifactKeeper {
   /** Where the artifact comes from. */
   get location (): string { return this.#source.location }
 
+  /** Whether it was told to load an artifact. */
+  get started (): boolean { return this.#started }
+
   /** The artifact to decide with. A request should read it only once. */
   get current (): CompiledArtifact | undefined { return this.#current }
 

@@ -459,7 +459,7 @@ export class RequestCalls {
       const untold = overrides === undefined ? undefined : uncounted(original, overrides)
       const request = untold?.request ?? original
       call.requestId = request.requestId
-      call.running = client.call({
+      call.running = client.executor.run({
         request,
         sessionId: this.visitor.sessionId,
         locationHint: this.visitor.locationHint,
