@@ -15,6 +15,9 @@ export type Outcome =
   /** Nothing was requested, and nothing can be. */
   | { readonly kind: 'not-requested' }
 
+/** The outcome where there is no call. */
+export const NOT_REQUESTED: Outcome = { kind: 'not-requested' }
+
 /** The result of waiting for a call: its outcome, or that `maxWait` passed first. */
 export type Waited = Outcome | { readonly kind: 'max-wait' }
 

@@ -1,5 +1,5 @@
 /**
- * All calls of one request: which of them has what a handler reads, when they are sent, how long the handler waited for them.
+ * All calls of one request: which of them has what a handler reads, when they are sent, and which notifications follow.
  * One object per request; it does not outlive the request, unless a call is in its grace or a notification waits for one.
  */
 import { randomUUID } from 'node:crypto'
@@ -8,7 +8,7 @@ import type { TargetClient } from '../client/client.ts'
 import type { Log } from '../diagnostics.ts'
 import { asTargetError, failure } from '../errors.ts'
 import { acceptsMbox } from '../schema/acceptable.ts'
-import { forcedError, type ForcedOffer, type PageInspection } from '../offers/inspection.ts'
+import type { ForcedOffer, PageInspection } from '../offers/inspection.ts'
 import { completeNotification, type Displayed, type NotificationForm } from '../offers/notifications.ts'
 import type { OfferSource } from '../offers/offer.ts'
 import type { Answer } from '../offers/result.ts'
@@ -16,9 +16,11 @@ import type { DecisioningMethod, QAMode } from '../schema/index.ts'
 import { freezeQaMode, QA_ENDED, readQaVisit, type QaVisit } from '../visitor/qa-mode.ts'
 import type { Visitor } from '../visitor/visitor.ts'
 import { AppFunctions, type AppFunctionsSettings } from './app-functions.ts'
-import { PendingCall, type CallKind, type Outcome, type Waited } from './call.ts'
+import { NOT_REQUESTED, PendingCall, type CallKind, type Outcome, type Waited } from './call.ts'
 import { DeliveryRequests, type DeliveryRequestSettings } from './delivery-request.ts'
+import { ForcedOffers } from './forced-offers.ts'
 import { PageReport } from './page-report.ts'
+import { Reads, type Preparation } from './reads.ts'
 import { withoutMboxes, type TargetPlan } from './route-config.ts'
 import type { Route } from './routes.ts'
 import { uncounted } from './uncounted.ts'
@@ -59,12 +61,7 @@ export interface TargetTiming {
   waited: number
 }
 
-/** What must be done before a result is read; a promise that never rejects if it takes time. */
-type Preparation = (waited: Waited) => Promise<unknown> | undefined
-
-const NOT_REQUESTED: Outcome = { kind: 'not-requested' }
 const OPTED_OUT: Outcome = { kind: 'opted-out' }
-const EMPTY_PLAN: TargetPlan = { mboxes: new Set(), pageLoad: false, views: new Set() }
 
 /** The calls of one request. */
 export class RequestCalls {
@@ -85,8 +82,8 @@ export class RequestCalls {
   finished = false
   /** What the inspector does to this page; undefined without it. */
   readonly #inspection: PageInspection | undefined
-  /** Calls that fail as the inspector says. */
-  #faults: Map<string | number, PendingCall> | undefined
+  readonly #forced: ForcedOffers | undefined
+  readonly #reads: Reads
   #bypassesFastify = false
   #routeStarted = false
   #qaVisit: QaVisit | undefined
@@ -96,10 +93,6 @@ export class RequestCalls {
   #gathering: { call: PendingCall, mboxes: Set<string> } | undefined
   /** Shared by all displays and clicks of the page. */
   #impressionId: string | undefined
-  /** Number of waiting reads, since when there are any, and the time before that. */
-  #open = 0
-  #openSince = 0
-  #waited = 0
 
   constructor (settings: RequestCallsSettings, request: FastifyRequest, route: Route, visitor: Visitor) {
     this.#settings = settings
@@ -110,33 +103,23 @@ export class RequestCalls {
     this.#requests = new DeliveryRequests(settings, request, visitor, this.#app)
     this.#qaVisit = settings.qa ? readQaVisit(request.originalUrl, visitor.qaCookie) : undefined
     this.#inspection = settings.client.inspector?.inspect(request)
+    if (this.#inspection?.overrides !== undefined) this.#forced = new ForcedOffers(this.#inspection.overrides)
+    this.#reads = new Reads(settings.timeout)
   }
 
   /** Whether offers are forced on this page, so that nothing of it is counted. */
   get overridden (): boolean {
-    return this.#inspection?.overrides !== undefined
+    return this.#forced !== undefined
   }
 
   /** What is forced for an mbox, or for page load and views. */
   forced (mbox: string | undefined): ForcedOffer | undefined {
-    return this.#inspection?.overrides?.find(mbox)
+    return this.#forced?.find(mbox)
   }
 
   /** What an ask for forced offers waits for; undefined where nothing is forced. */
   #forcedCall (mbox: string | undefined): PendingCall | Outcome | undefined {
-    const found = this.forced(mbox)
-    if (found === undefined) return undefined
-    if (found.kind === 'options') return NOT_REQUESTED
-    const { fault } = found
-    const known = this.#faults?.get(fault)
-    if (known !== undefined) return known
-    const { timeout } = this.#settings
-    const call = new PendingCall('asked', EMPTY_PLAN)
-    const fail = () => call.settle({ kind: 'failed', error: forcedError(fault, timeout) })
-    if (fault === 'timeout') setTimeout(fail, this.#calls[0]?.plan.timeout ?? timeout).unref()
-    else fail()
-    this.#faults = (this.#faults ?? new Map<string | number, PendingCall>()).set(fault, call)
-    return call
+    return this.#forced?.callFor(mbox, this.#calls[0]?.plan.timeout ?? this.#settings.timeout)
   }
 
   /** Sets the reply, once known. */
@@ -198,7 +181,7 @@ export class RequestCalls {
     return {
       started: first === undefined ? undefined : first.startedAt - (this.#arrival ?? first.startedAt),
       duration: first?.endedAt === undefined ? undefined : first.endedAt - first.startedAt,
-      waited: this.#open === 0 ? this.#waited : this.#waited + performance.now() - this.#openSince
+      waited: this.#reads.waited
     }
   }
 
@@ -243,7 +226,7 @@ export class RequestCalls {
   callWith (what: Displayed): PendingCall | Outcome {
     this.start()
     if (this.#app.consent === false) return OPTED_OUT
-    const forced = this.#inspection === undefined ? undefined : this.#forcedCall(typeof what === 'string' ? what : undefined)
+    const forced = this.#forcedCall(typeof what === 'string' ? what : undefined)
     if (forced !== undefined) return forced
     const has = typeof what === 'string'
       ? ({ plan }: PendingCall) => plan.mboxes.has(what)
@@ -290,52 +273,10 @@ export class RequestCalls {
     return this.wait(call, this.#calls[0]?.plan.maxWait ?? this.#settings.maxWait, read, prepare)
   }
 
-  /**
-   * Waits for a call, counts the time, and reads the result. Every ask of every page comes through here, so it makes one
-   * promise and no more.
-   *
-   * @param maxWait ms. undefined: until the call's own deadline
-   * @param prepare done before the result is read, within the same time
-   */
+  /** Waits for a call, `maxWait` ms or until its own deadline, and reads the result. */
   wait<Result> (call: PendingCall | Outcome, maxWait: number | undefined, read: (waited: Waited) => Result | PromiseLike<Result>, prepare?: Preparation): Promise<Result> {
-    return new Promise((resolve, reject) => {
-      if (this.#reply?.sent === true) this.#bypass(this.#reply)
-      const outcome = call instanceof PendingCall ? call.outcome : call
-      if (outcome !== undefined && prepare === undefined) return resolve(read(outcome))
-      if (this.#open++ === 0) this.#openSince = performance.now()
-      const done = (waited: Waited, endedAt = performance.now()) => {
-        if (--this.#open === 0) this.#waited += endedAt - this.#openSince
-        try {
-          resolve(read(waited))
-        } catch (error) {
-          reject(error)
-        }
-      }
-      if (prepare === undefined) return (call as PendingCall).wait(maxWait, (waited) => done(waited, (call as PendingCall).endedAt))
-      const askedAt = performance.now()
-      const prepared = (waited: Waited) => this.#prepared(call, waited, maxWait === undefined ? undefined : maxWait - (performance.now() - askedAt), prepare, done)
-      if (outcome !== undefined) prepared(outcome)
-      else (call as PendingCall).wait(maxWait, prepared)
-    })
-  }
-
-  /** Prepares the reading of a result, in what the call has left of its time. What takes longer is as late as a late answer. */
-  #prepared (call: PendingCall | Outcome, waited: Waited, maxWait = Infinity, prepare: Preparation, done: (waited: Waited) => void): void {
-    const preparing = prepare(waited)
-    if (preparing === undefined) return done(waited)
-    const timeout = (call instanceof PendingCall ? call.plan.timeout : undefined) ?? this.#settings.timeout
-    const left = timeout - (call instanceof PendingCall && call.endedAt !== undefined ? call.endedAt - call.startedAt : 0)
-    let late: Waited | undefined
-    const timer = setTimeout(() => {
-      late = maxWait < left
-        ? { kind: 'max-wait' }
-        : { kind: 'failed', error: failure('FST_TARGET_TIMEOUT', `the content was not checked within ${timeout} ms`, { meta: { phase: 'answer', attempts: 1, elapsed: timeout } }) }
-      done(late)
-    }, Math.max(0, Math.min(left, maxWait)))
-    preparing.then(() => {
-      clearTimeout(timer)
-      if (late === undefined) done(waited)
-    })
+    if (this.#reply?.sent === true) this.#bypass(this.#reply)
+    return this.#reads.wait(call, maxWait, read, prepare)
   }
 
   /** Queues notifications; missing members are filled in. */
