@@ -14,4 +14,4 @@ export function copyCondition (condition: unknown, replace: (operation: Record<s
 }
 
 /** Whether a part of a condition is the visitor's share of the traffic. */
-export const isAllocation = (part: unknown): boolean => isObject(part) && [part.var].flat()[0] === 'allocation'
+export const isAllocation = (part: unknown): boolean => isObject(part) && (Array.isArray(part.var) ? part.var[0] : part.var) === 'allocation'

@@ -24,10 +24,13 @@ import { loadSuffixes, Url } from '../../lib/decisioning/url.ts'
 import { Delivery } from '../../lib/delivery/delivery.ts'
 import { Dice, type Json } from '../client/cases.ts'
 import { createAgent, createArtifact, createBrands, createLogic, createParameters, createRequest, createUrl, namesOf, shipped } from './cases.ts'
+import { FULL } from '../support/full.ts'
 import { bytes, FaultServer, http, type Behaviour } from '../support/fault-server.ts'
 import { until } from '../support/wait.ts'
 
 const require = createRequire(import.meta.url)
+/** Of the generated cases, those that `npm test` makes. */
+const SHARE = FULL ? 1 : 0.3
 const tools = require('@adobe/target-tools')
 const jsonLogic = require('json-logic-js')
 
@@ -138,7 +141,7 @@ t.test('JSON-Logic is that of json-logic-js', async (t) => {
   const dice = new Dice(4)
   let values = 0
   let failures = 0
-  for (let i = 0; i < 30_000; i++) {
+  for (let i = 0; i < 30_000 * SHARE; i++) {
     const logic = createLogic(dice, 1 + dice.int(4))
     const request = new RequestFacts(
       { channel: 'web', address: { url: createUrl(dice) }, userAgent: createAgent(dice), geo: dice.chance(0.5) ? { countryCode: 'US', city: 'bar' } : {} },
@@ -159,7 +162,7 @@ t.test('JSON-Logic is that of json-logic-js', async (t) => {
     if (theirs.value === 'failed') failures += 1
     else values += 1
   }
-  t.ok(values > 20_000 && failures > 30, `${values} values, ${failures} failures`)
+  t.ok(values > 20_000 * SHARE && failures > 30 * SHARE, `${values} values, ${failures} failures`)
 })
 
 t.test('JSON-Logic evaluates empty, missing and mixed operands to fixed values', async (t) => {
@@ -212,7 +215,7 @@ t.test('allocation is that of the edge', async (t) => {
 
 t.test('URLs and browsers are those of Adobe\'s tools', async (t) => {
   const dice = new Dice(15)
-  for (let i = 0; i < 3000; i++) {
+  for (let i = 0; i < 3000 * SHARE; i++) {
     const address = createUrl(dice)
     const url = new Url(address)
     const { host = '', path = '', query = '', anchor = '' } = tools.parseURI(address) ?? {}
@@ -227,7 +230,7 @@ t.test('URLs and browsers are those of Adobe\'s tools', async (t) => {
     if (seen.browserType !== name.toLowerCase() || seen.browserVersion !== version) t.same(seen, { name, version }, agent)
   }
   const random = (length: number) => Array.from({ length }, () => dice.pick([...'ab.:/?#@[]%&= \t\\-_é', '//', 'http:', 'www.', '.com'])).join('')
-  for (let i = 0; i < 20_000; i++) {
+  for (let i = 0; i < 20_000 * SHARE; i++) {
     const address = random(dice.int(14))
     const { host = '', path = '', query = '', anchor = '' } = tools.parseURI(address) ?? {}
     const url = new Url(address)
@@ -287,7 +290,7 @@ t.test('a request of any shape does not throw', async (t) => {
     const artifact = createArtifact(dice)
     const compiled = await compileArtifact(artifact)
     const names = namesOf(artifact)
-    for (let i = 0; i < 1000; i++) {
+    for (let i = 0; i < 1000 * SHARE; i++) {
       const request = createRequest(dice, names)
       const places: Array<[holder: Json, name: string]> = [[request, 'context']]
       const walk = (value: Json) => {
@@ -302,7 +305,7 @@ t.test('a request of any shape does not throw', async (t) => {
       if (typeof decide(compiled, request as any, { client: 'acme' }).response.status === 'number') answered += 1
     }
   }
-  t.equal(answered, 10_000)
+  t.equal(answered, 10_000 * SHARE)
 
   let deep: Json = {}
   for (let i = 0; i < 100_000; i++) deep = { deep }
