@@ -4,9 +4,10 @@ import { createSecureServer } from 'node:http2'
 import net, { type AddressInfo, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { Agent } from 'undici'
 import type { Delivery } from '../../lib/delivery/delivery.ts'
+import { EDGE_NETWORK } from '../../lib/transport/edge-network/dialect.ts'
 import { failedOffer } from '../../lib/offers/offer.ts'
 import { callTo, endingOf, GRACE, hostOf, network, POOL, TIMEOUT, type Ending } from './calls.ts'
 import { bytes, FaultServer, fillBacklog, freezableServer, good, GOOD, http, TLS, type Behaviour } from '../support/fault-server.ts'
@@ -45,7 +46,25 @@ interface Fault {
   phase?: string
   /** Requests the server is to have seen; 1 unless told. */
   requests?: number
+  /** What differs where the call is one to the Edge Network, which does not speak of it in the same words; `false`: cannot be. */
+  edgeNetwork?: Partial<Fault> | false
 }
+
+/** An error of the Edge Network, as it writes them. */
+const problem = (status: number, title: string, detail?: string) => JSON.stringify({ type: `https://ns.adobe.com/aep/errors/EXEG-0201-${status}`, status, title, ...(detail !== undefined && { detail }), report: {} })
+const problems = (...errors: string[]) => `{"requestId":"r","handle":[],"errors":[${errors.join()}]}`
+
+/** Those that only the Edge Network has. */
+const edgeNetworkFaults: Fault[] = [
+  { name: '400, a problem', behave: bytes(http('400 Bad Request', problem(400, 'Invalid datastream ID', 'The datastream ID is invalid.'))), code: 'FST_TARGET_HTTP', status: 400, says: /400: The datastream ID is invalid\./ },
+  { name: '422, a problem without detail', behave: bytes(http('422 Unprocessable Entity', problem(422, 'Unprocessable'))), code: 'FST_TARGET_HTTP', status: 422, says: /422: Unprocessable/ },
+  { name: '503, a problem', behave: bytes(http('503 Service Unavailable', problem(503, 'The service is unavailable'), { 'retry-after': 1 })), code: 'FST_TARGET_HTTP', status: 503, says: /unavailable/ },
+  { name: '207, Target failed', behave: bytes(http('207 Multi-Status', problems(problem(504, 'Timed out', 'The \'com.adobe.target\' service timed out.')))), code: 'FST_TARGET_HTTP', status: 504, says: /504: The 'com\.adobe\.target' service timed out/ },
+  { name: '207, Target failed without a status', behave: bytes(http('207 Multi-Status', problems('{"title":"com.adobe.target failed"}'))), code: 'FST_TARGET_HTTP', status: 502 },
+  { name: '207, another service failed', behave: bytes(http('207 Multi-Status', problems(problem(504, 'Timed out', 'The \'com.adobe.audiencemanager\' service timed out.'), 'null', '7'))), code: 'ok', status: 207 },
+  { name: '200, handles of no form', behave: bytes(http('200 OK', '{"handle":[null,7,{"type":1},{"type":"state:store","payload":{}}],"errors":"none"}')), code: 'ok', status: 200 },
+  { name: '202 to a report', behave: bytes(http('202 Accepted', '{"requestId":"r"}')), code: 'ok', status: 202 }
+]
 
 const faults: Fault[] = [
   { name: 'accepts and never answers', behave: () => {}, code: 'FST_TARGET_TIMEOUT', phase: 'headers' },
@@ -74,7 +93,7 @@ const faults: Fault[] = [
   { name: 'content-length too small', behave: bytes(http('200 OK', '{"status":200}', { 'content-length': 5 })), code: 'FST_TARGET_INVALID_RESPONSE', says: /not JSON/ },
   { name: 'content-length that is none', behave: bytes('HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n{}'), code: 'FST_TARGET_INVALID_RESPONSE' },
   { name: 'not HTTP', behave: bytes('SSH-2.0-OpenSSH_9.6\r\n\r\n'), code: 'FST_TARGET_INVALID_RESPONSE' },
-  { name: '400', behave: bytes(http('400 Bad Request', '{"status":400,"message":"context is required"}')), code: 'FST_TARGET_HTTP', status: 400, says: /400: context is required/ },
+  { name: '400', behave: bytes(http('400 Bad Request', '{"status":400,"message":"context is required"}')), code: 'FST_TARGET_HTTP', status: 400, says: /400: context is required/, edgeNetwork: { says: /400$/ } },
   { name: '400 with HTML', behave: bytes(http('400 Bad Request', HTML, { 'content-type': 'text/html' })), code: 'FST_TARGET_HTTP', status: 400, says: /400$/ },
   { name: '404', behave: bytes(http('404 Not Found', '')), code: 'FST_TARGET_HTTP', status: 404 },
   { name: '429 with Retry-After', behave: bytes(http('429 Too Many Requests', '{}', { 'retry-after': 1 })), code: 'FST_TARGET_HTTP', status: 429 },
@@ -88,14 +107,14 @@ const faults: Fault[] = [
     says: /500$/
   },
   { name: '503 with Retry-After', behave: bytes(http('503 Service Unavailable', HTML, { 'retry-after': 1, 'content-type': 'text/html' })), code: 'FST_TARGET_HTTP', status: 503 },
-  { name: '200 with status 400 inside', behave: bytes(http('200 OK', '{"status":400,"message":"no such client"}')), code: 'FST_TARGET_HTTP', status: 400, says: /400: no such client/ },
+  { name: '200 with status 400 inside', behave: bytes(http('200 OK', '{"status":400,"message":"no such client"}')), code: 'FST_TARGET_HTTP', status: 400, says: /400: no such client/, edgeNetwork: false },
   { name: '204', behave: bytes('HTTP/1.1 204 No Content\r\n\r\n'), code: 'ok', status: 204 },
   { name: '200 without a body', behave: bytes(http('200 OK', '')), code: 'FST_TARGET_INVALID_RESPONSE' },
   { name: 'HTML', behave: bytes(http('200 OK', HTML, { 'content-type': 'text/html' })), code: 'FST_TARGET_INVALID_RESPONSE', status: 200, says: /not JSON but text\/html/ },
   { name: 'truncated JSON', behave: bytes(http('200 OK', '{"status":200,"execute":{"mbo')), code: 'FST_TARGET_INVALID_RESPONSE' },
-  { name: 'JSON array', behave: bytes(http('200 OK', '[1,2]')), code: 'FST_TARGET_INVALID_RESPONSE', says: /response is not an object/ },
+  { name: 'JSON array', behave: bytes(http('200 OK', '[1,2]')), code: 'FST_TARGET_INVALID_RESPONSE', says: /response is not an object/, edgeNetwork: { says: /answer is not an object/ } },
   { name: 'JSON null', behave: bytes(http('200 OK', 'null')), code: 'FST_TARGET_INVALID_RESPONSE' },
-  { name: 'wrong shape', behave: bytes(http('200 OK', '{"execute":{"mboxes":[{"options":[7]}]}}')), code: 'FST_TARGET_INVALID_RESPONSE', says: /execute\.mboxes\[0\]\.options\[0\] is not an object/ },
+  { name: 'wrong shape', behave: bytes(http('200 OK', '{"execute":{"mboxes":[{"options":[7]}]}}')), code: 'FST_TARGET_INVALID_RESPONSE', says: /execute\.mboxes\[0\]\.options\[0\] is not an object/, edgeNetwork: { behave: bytes(http('200 OK', '{"handle":{}}')), says: /answer\.handle is not a list/ } },
   { name: '100 MB, announced', behave: (socket) => { socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n'); flood(socket, 1e8, { bytes: 0 }) }, code: 'FST_TARGET_INVALID_RESPONSE', says: /larger than 1048576 bytes/ },
   {
     name: '100 MB, not announced',
@@ -120,63 +139,73 @@ const faults: Fault[] = [
   { name: 'headers of 100 kB', behave: bytes(http('200 OK', '{}', { 'x-long': 'x'.repeat(100_000) })), code: 'FST_TARGET_INVALID_RESPONSE' }
 ]
 
-const table = ['| fault | answered after | reason | code | requests | sockets left | back after |', '|---|---|---|---|---|---|---|']
+const table = ['| fault | API | answered after | reason | code | requests | sockets left | back after |', '|---|---|---|---|---|---|---|---|']
 
-function row (name: string, ending: Ending, requests: number, sockets: number, back: number): void {
+function row (name: string, ending: Ending, requests: number, sockets: number, back: number, api: 'Delivery' | 'Edge Network' = 'Delivery'): void {
   const { answer, error } = ending
   // What a page's offer would say; without an error it depends on what the answer has in it.
   const { reason } = answer === undefined ? failedOffer(undefined, error) : { reason: answer.body?.execute === undefined ? 'no-offer' : 'matched' }
   const result = answer === undefined ? `${error.code.slice('FST_TARGET_'.length)}${error.meta?.status === undefined ? '' : ` ${error.meta.status}`}` : `${answer.status}`
-  table.push(`| ${name} | ${Math.round(ending.elapsed)} ms | ${reason} | ${result} | ${requests} | ${sockets} | ${Math.round(back)} ms |`)
+  table.push(`| ${name} | ${api} | ${Math.round(ending.elapsed)} ms | ${reason} | ${result} | ${requests} | ${sockets} | ${Math.round(back)} ms |`)
 }
 
+/** A call to the Edge Network. */
+const EDGE: { dialect?: typeof EDGE_NETWORK, path?: string } = { dialect: EDGE_NETWORK, path: '/ee/v2/interact?datastreamId=d&requestId=r-1' }
+
 /** The server does right again: how long until a call succeeds. */
-async function recovery (delivery: Delivery, origin: string): Promise<number> {
+async function recovery (delivery: Delivery, origin: string, more: typeof EDGE = {}): Promise<number> {
   const start = performance.now()
   for (;;) {
-    const { answer } = await endingOf(delivery, callTo(origin))
+    const { answer } = await endingOf(delivery, callTo(origin, more))
     if (answer?.status === 200 || performance.now() - start > 5000) return performance.now() - start
     await sleep(10)
   }
 }
 
-for (const { name, behave, code, status, says, phase, requests = 1 } of faults) {
-  t.test(name, async (t) => {
-    const server = await new FaultServer(behave).listen()
-    const delivery = network()
-    t.teardown(async () => { await delivery.close(); await server.close() })
-
-    const ending = await endingOf(delivery, callTo(server.origin))
-    t.equal(ending.error?.code ?? 'ok', code, ending.error?.message ?? 'answered')
-    t.ok(ending.elapsed < TIMEOUT + TOLERANCE, `answered after ${ending.elapsed} ms`)
-    if (code === 'FST_TARGET_TIMEOUT') t.ok(ending.elapsed >= TIMEOUT - 2, `not before its time: ${ending.elapsed} ms`)
-    if (ending.error !== undefined) {
-      const { meta, message } = ending.error
-      t.match(meta, { requestId: 'r-1', attempts: 1, host: hostOf(server) })
-      t.ok(meta!.elapsed <= ending.elapsed)
-      t.equal(meta?.status, status ?? (code === 'FST_TARGET_INVALID_RESPONSE' ? meta?.status : undefined))
-      if (phase !== undefined) t.equal(meta?.phase, phase)
-      if (says !== undefined) t.match(message, says)
-    } else {
-      t.equal(ending.answer.status, status)
-    }
-    // An idle keep-alive connection may stay; one with an unfinished exchange may not.
-    const left = await until(() => Object.values(delivery.health().pool).every(({ running }) => running === 0), GRACE + 500)
-    t.ok(left, 'nothing goes on after the grace')
-    await sleep(20)
-    const { sockets } = delivery.health().pool[hostOf(server)]!
-    t.equal(sockets, server.sockets.size)
-    t.ok(sockets <= (code === 'FST_TARGET_TIMEOUT' ? 0 : 1), `${sockets} sockets left: an idle one may stay, none is opened for nobody`)
-    t.equal(server.requests.length, requests, 'requests the server saw')
-
-    server.behave = good
-    const back = await recovery(delivery, server.origin)
-    t.ok(back < 1000 + (status === 429 || status === 503 ? 1000 : 0) + TOLERANCE, `back after ${back} ms`)
-    row(name, ending, requests, sockets, back)
-
-    await delivery.close()
-    t.ok(await until(() => server.sockets.size === 0), 'no socket is left after close')
+for (const fault of faults) {
+  t.test(fault.name, async (t) => {
+    const { edgeNetwork } = fault
+    await Promise.all([meet(t, fault, 'Delivery'), edgeNetwork !== false && meet(t, { ...fault, ...edgeNetwork }, 'Edge Network')])
   })
+}
+for (const fault of edgeNetworkFaults) t.test(fault.name, async (t) => await meet(t, fault, 'Edge Network'))
+
+async function meet (t: Test, { name, behave, code, status, says, phase, requests = 1 }: Fault, api: 'Delivery' | 'Edge Network'): Promise<void> {
+  const more = api === 'Delivery' ? {} : EDGE
+  const server = await new FaultServer(behave).listen()
+  const delivery = network()
+  t.teardown(async () => { await delivery.close(); await server.close() })
+
+  const ending = await endingOf(delivery, callTo(server.origin, more))
+  t.equal(ending.error?.code ?? 'ok', code, ending.error?.message ?? 'answered')
+  t.ok(ending.elapsed < TIMEOUT + TOLERANCE, `answered after ${ending.elapsed} ms`)
+  if (code === 'FST_TARGET_TIMEOUT') t.ok(ending.elapsed >= TIMEOUT - 2, `not before its time: ${ending.elapsed} ms`)
+  if (ending.error !== undefined) {
+    const { meta, message } = ending.error
+    t.match(meta, { requestId: 'r-1', attempts: 1, host: hostOf(server) })
+    t.ok(meta!.elapsed <= ending.elapsed)
+    t.equal(meta?.status, status ?? (code === 'FST_TARGET_INVALID_RESPONSE' ? meta?.status : undefined))
+    if (phase !== undefined) t.equal(meta?.phase, phase)
+    if (says !== undefined) t.match(message, says)
+  } else {
+    t.equal(ending.answer.status, status)
+  }
+  // An idle keep-alive connection may stay; one with an unfinished exchange may not.
+  const left = await until(() => Object.values(delivery.health().pool).every(({ running }) => running === 0), GRACE + 500)
+  t.ok(left, 'nothing goes on after the grace')
+  await sleep(20)
+  const { sockets } = delivery.health().pool[hostOf(server)]!
+  t.equal(sockets, server.sockets.size)
+  t.ok(sockets <= (code === 'FST_TARGET_TIMEOUT' ? 0 : 1), `${sockets} sockets left: an idle one may stay, none is opened for nobody`)
+  t.equal(server.requests.length, requests, 'requests the server saw')
+
+  server.behave = good
+  const back = await recovery(delivery, server.origin, more)
+  t.ok(back < 1000 + (status === 429 || status === 503 ? 1000 : 0) + TOLERANCE, `back after ${back} ms`)
+  row(name, ending, requests, sockets, back, api)
+
+  await delivery.close()
+  t.ok(await until(() => server.sockets.size === 0), 'no socket is left after close')
 }
 
 t.test('100 MB without a length are not read to the end', async (t) => {
@@ -349,5 +378,5 @@ t.test('1000 errors leave a pool of one connection usable', async (t) => {
 
 t.test('the table has a row for every fault', async (t) => {
   for (const line of table) t.comment(line)
-  t.equal(table.length, 2 + faults.length + 5, 'no row is missing')
+  t.equal(table.length, 2 + 2 * faults.length - 1 + edgeNetworkFaults.length + 5, 'no row is missing')
 })
