@@ -4,6 +4,7 @@
  */
 import type { Abortable } from '../delivery/abort-listeners.ts'
 import type { DeliveryAnswer, DeliveryCall, Settled } from '../delivery/delivery.ts'
+import { failure } from '../errors.ts'
 import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, Notification } from '../schema/index.ts'
 import type { Answer } from '../offers/result.ts'
 import type { EdgeState } from '../visitor/edge-state.ts'
@@ -89,6 +90,14 @@ export function deliveryCallOf (call: TransportCall, breakerTimeout: number, toR
   }
 }
 
-/** Passes an answer of the network on as a reply. */
-export const replying = (settled: Settled<Reply>, toReply: (answer: DeliveryAnswer) => Reply): Settled<DeliveryAnswer> =>
-  (answer, error) => answer === undefined ? settled(undefined, error) : settled(toReply(answer), undefined)
+/** Passes an answer of the network on as a reply. An answer that cannot be read for what was asked ends the call, too. */
+export const replying = (settled: Settled<Reply>, toReply: (answer: DeliveryAnswer) => Reply): Settled<DeliveryAnswer> => (answer, error) => {
+  if (answer === undefined) return settled(undefined, error)
+  let reply: Reply
+  try {
+    reply = toReply(answer)
+  } catch (cause) {
+    return settled(undefined, failure('FST_TARGET_INVALID_RESPONSE', 'it cannot be read for this request', { cause }))
+  }
+  settled(reply, undefined)
+}

@@ -413,6 +413,17 @@ t.test('the client: Web SDK\'s cookies in and out, without Fastify', async (t) =
   t.match(profile.xdm._experience.decisioning, { propositions: [{ scope: 'profile-update' }], propositionEventType: { display: 1 } })
 })
 
+t.test('a request of no form does not hang', async (t) => {
+  const edge = await startEdge(t)
+  const target = createTargetClient({ client, organizationId, secure: false, edgeNetwork: { datastreamId, edgeDomain: edge.host } })
+  t.teardown(() => target.close())
+  const { response } = await target.getOffers({ request: { prefetch: { views: [{ name: ['product'] as never }, { name: 'PRODUCT' }] } } })
+  t.match(response.prefetch!.views, [{ name: 'PRODUCT', options: [{ type: 'actions' }] }])
+  let read = 0
+  const strange = { get name () { if (read++ > 3) throw new Error('no'); return 'hero' }, index: 0 }
+  await t.rejects(target.getOffers({ request: { execute: { mboxes: [strange] } } }), { code: /FST_TARGET_/ }, 'nor one that cannot be read')
+})
+
 t.test('more than 29 mboxes are several calls of one visitor', async (t) => {
   const edge = await startEdge(t)
   const names = Array.from({ length: 59 }, (_, index) => `m${index}`)

@@ -1,5 +1,6 @@
 /** What hostile browsers, edges and artifacts send: text, headers, cookies, JSON with parts of it spoiled. */
 import fc, { type Arbitrary } from 'fast-check'
+import { edgeStatePrefix } from '../../lib/visitor/edge-state.ts'
 import { organizationId } from '../support/helper.ts'
 
 /** Names that mean something to JavaScript. */
@@ -24,6 +25,7 @@ const cookieWord = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom('mbox=', 'session#', 'PC#', '#9999999999', '#9999999998|', '#1', '|', ';', '; ', '=', '#', '%', '%23', '%7C', '"') },
   { weight: 3, arbitrary: fc.constantFrom('mboxEdgeCluster=', '35', 'abc.35_0', 'abc.35', '1@evil.example', 'evil.example%2f', '.', '12345', '-1') },
   { weight: 3, arbitrary: fc.constantFrom(`AMCV_${organizationId}=`, `AMCV_${encodeURIComponent(organizationId)}=`, 'MCMID|', 'MCAAMLH-1|', 'MCAAMB-1|', 'MCAAMB|', '1|', 'NONE', '9'.repeat(400)) },
+  { weight: 3, arbitrary: fc.constantFrom(...['identity', 'cluster', 'consent', '__proto__'].map((name) => `${edgeStatePrefix(organizationId)}${name}=`), 'or2', 'CiY', 'general=in', 'kndctr_OTHER_identity=') },
   { weight: 2, arbitrary: headerText }
 )
 

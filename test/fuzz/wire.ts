@@ -13,6 +13,28 @@ import { coded, property, useAnswer, type Property } from './properties.ts'
 
 /** Answers of the edge in the middle of a run. */
 const ANSWER = { status: 200, id: { tntId: 'abc.35_0' }, edgeHost: 'mboxedge35.tt.omtrdc.net', execute: { mboxes: [{ index: 0, name: 'hero', options: [{ type: 'json', content: { a: { b: 1 } } }] }] } }
+/** And of the Edge Network. */
+const EDGE_ANSWER = {
+  requestId: 'r',
+  handle: [
+    { type: 'identity:result', payload: [{ id: '1'.repeat(38), namespace: { code: 'ECID' } }] },
+    { type: 'personalization:decisions', payload: [{ id: 'AT:1', scope: 'hero', scopeDetails: { decisionProvider: 'TGT', characteristics: { eventTokens: { display: 'd', click: 'c' } } }, items: [{ id: '1', schema: 'https://ns.adobe.com/personalization/json-content-item', meta: { a: 'b' }, data: { content: { a: { b: 1 } } } }] }] },
+    { type: 'locationHint:result', payload: [{ scope: 'EdgeNetwork', hint: 'or2', ttlSeconds: 1800 }] },
+    { type: 'state:store', payload: [{ key: 'kndctr_1234567890_AdobeOrg_identity', value: 'CiY', maxAge: 9, attrs: { SameSite: 'None' } }] }
+  ],
+  errors: [{ status: 504, title: 'com.adobe.x', detail: 'y' }]
+}
+/** An event as Web SDK sends it. */
+const EVENT_BODY = {
+  meta: { state: { domain: 'shop.example', cookiesEnabled: true, entries: [{ key: 'kndctr_1234567890_AdobeOrg_identity', value: 'CiY' }, { key: 'kndctr_1234567890_AdobeOrg_consent', value: 'general=in' }, { key: 'at_qa_mode', value: '{"token":"t"}' }] }, configOverrides: { com_adobe_target: { propertyToken: 'p' } } },
+  query: { identity: { fetch: ['ECID'] } },
+  events: [{
+    query: { personalization: { schemas: ['https://ns.adobe.com/personalization/html-content-item'], decisionScopes: ['__view__', 'hero'] } },
+    xdm: { eventType: 'decisioning.propositionDisplay', _id: 'e', timestamp: '2026-01-01T00:00:00Z', identityMap: { ECID: [{ id: '2'.repeat(38), primary: true }] }, web: { webPageDetails: { URL: 'https://shop.example/' } }, placeContext: { geo: { city: 'Oslo' } }, _experience: { decisioning: { propositions: [{ id: 'AT:1', scope: 'hero', scopeDetails: { characteristics: { eventToken: 't' } } }], propositionEventType: { display: 1 } } } },
+    data: { __adobe: { target: { 'profile.level': 'gold', orderId: 'o', orderTotal: '3', productPurchasedId: 'a,b', size: 3 } } }
+  }],
+  consent: [{ standard: 'Adobe', version: '1.0', value: { general: 'in' } }]
+}
 const CALL_FAILURES = ['FST_TARGET_INVALID_REQUEST', 'FST_TARGET_INVALID_OPTIONS', 'FST_TARGET_INVALID_RESPONSE', 'FST_TARGET_HTTP', 'FST_TARGET_CONNECTION'] as const
 
 /** Runs with an app, an edge and clients on real sockets, and closes them. */
@@ -20,16 +42,21 @@ export async function withWire<Result> (use: (wire: Property[]) => Promise<Resul
   const edge = createEdge({ client, organizationId })
   await edge.listen({ port: 0, host: '127.0.0.1' })
   const logged: string[] = []
-  const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => { logged.push(line) } } }, trustProxy: true, forceCloseConnections: true }) as unknown as FastifyInstance
-  await app.register(fastifyAdobeTarget, optionsFor(hostOf(edge.server), {
-    parameters: (request) => request.query as Record<string, unknown>,
-    profileParameters: (request) => request.query as Record<string, unknown>
+  const edgeNetwork = { datastreamId: 'd', edgeDomain: edge.host }
+  const apps = await Promise.all([{}, { serverDomain: undefined, edgeNetwork }].map(async (transport) => {
+    const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => { logged.push(line) } } }, trustProxy: true, forceCloseConnections: true }) as unknown as FastifyInstance
+    await app.register(fastifyAdobeTarget, optionsFor(hostOf(edge.server), {
+      parameters: (request) => request.query as Record<string, unknown>,
+      profileParameters: (request) => request.query as Record<string, unknown>,
+      ...transport
+    }))
+    app.all('/*', { config: { target: ['hero', { name: 'banner', parameters: { member: 'gold' } }] } }, async (request) => {
+      const offer = await request.target.offer('hero', 'fallback')
+      return { reason: offer.reason }
+    })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    return app
   }))
-  app.all('/*', { config: { target: ['hero', { name: 'banner', parameters: { member: 'gold' } }] } }, async (request) => {
-    const offer = await request.target.offer('hero', 'fallback')
-    return { reason: offer.reason }
-  })
-  await app.listen({ port: 0, host: '127.0.0.1' })
 
   let answer: Buffer | string = ''
   const spoiledEdge = createServer((_request, response) => response.writeHead(200, { 'content-type': 'application/json' }).end(answer))
@@ -37,20 +64,22 @@ export async function withWire<Result> (use: (wire: Property[]) => Promise<Resul
   const remote = createTargetClient({ client, organizationId, serverDomain: hostOf(spoiledEdge), secure: false, breaker: false })
   const local = createTargetClient({ client, organizationId, serverDomain: hostOf(edge.server), secure: false, breaker: false, decisioningMethod: 'on-device', artifactPayload: sampleArtifact, pollingInterval: 0 })
   await local.ready()
+  const spoiledNetwork = createTargetClient({ client, organizationId, secure: false, breaker: false, edgeNetwork: { datastreamId: 'd', edgeDomain: hostOf(spoiledEdge) } })
+  const network = createTargetClient({ client, organizationId, secure: false, breaker: false, edgeNetwork })
 
-  const port = Number(hostOf(app.server).split(':')[1])
-  const head = fc.tuple(fc.constantFrom('GET', 'POST', 'HEAD', 'OPTIONS', 'PUT'), headerText, headers, cookieHeader, fc.option(query), fc.array(fc.tuple(headerText, headerText), { maxLength: 3 }), fc.boolean())
-  const heads = property('requests on the wire', 6, head, async ([method, path, headers, cookie, query, junk, rawPath]) => {
+  const ports = apps.map(({ server }) => Number(hostOf(server).split(':')[1]))
+  const head = fc.tuple(fc.constantFrom('GET', 'POST', 'HEAD', 'OPTIONS', 'PUT'), headerText, headers, cookieHeader, fc.option(query), fc.array(fc.tuple(headerText, headerText), { maxLength: 3 }), fc.boolean(), fc.constantFrom(0, 1))
+  const heads = property('requests on the wire', 8, head, async ([method, path, headers, cookie, query, junk, rawPath, transport]) => {
     const encoded = (value: unknown) => encodeURIComponent(String(value).replace(/\p{Cs}/gu, ''))
     const search = query === null ? '' : `?${Object.entries(query).map(([name, value]) => `${encoded(name)}=${encoded(value)}`).join('&')}`.slice(0, 8000)
     const lines = [`${method} /${rawPath ? path : encoded(path.slice(0, 500))}${search} HTTP/1.1`, 'host: shop.example', 'connection: close', `cookie: ${cookie}`]
     for (const [name, value] of [...Object.entries(headers), ...junk]) lines.push(`${name}: ${value}`)
-    const { status, text } = await exchange(port, `${lines.join('\r\n')}\r\n\r\n`)
+    const { status, text } = await exchange(ports[transport]!, `${lines.join('\r\n')}\r\n\r\n`)
     // Node refuses what is no HTTP; whatever gets through to a route has its offer: the edge found nothing to refuse.
-    if (status === 200 && method !== 'HEAD' && method !== 'OPTIONS') assert.match(text, /\{"reason":"matched"\}/)
+    if (status === 200 && method !== 'HEAD' && method !== 'OPTIONS') assert.match(text, transport === 0 ? /\{"reason":"matched"\}/ : /\{"reason":"(matched|opted-out)"\}/)
     assert.ok(status === 0 || status === 200 || (status >= 400 && status < 500), `${status}`)
     const cookies = [...text.slice(0, text.indexOf('\r\n\r\n')).matchAll(/^set-cookie: (\w+)=(\S+);/gim)].map(([, name]) => name)
-    assert.ok(cookies.every((name) => name === 'mbox' || name === 'mboxEdgeCluster'))
+    assert.ok(cookies.every((name) => transport === 0 ? name === 'mbox' || name === 'mboxEdgeCluster' : /^kndctr_1234567890_AdobeOrg_(identity|cluster)$/.test(name!)), cookies.join())
     assert.deepEqual(logged, [])
   })
 
@@ -67,6 +96,20 @@ export async function withWire<Result> (use: (wire: Property[]) => Promise<Resul
     if (result !== undefined) useAnswer(result.response)
   })
 
+  const edgeAnswers = property('answers of the Edge Network on the wire', 3, spoilings, async (how) => {
+    answer = serialized(spoil(EDGE_ANSWER, how))
+    const result = await coded([...CALL_FAILURES], () => spoiledNetwork.getOffers({ request: { execute: { mboxes: [{ name: 'hero', index: 0 }] } } }))
+    if (result === undefined) return
+    useAnswer(result.response)
+    assert.ok(result.edgeCookies!.every(({ name, value }) => name.startsWith('kndctr_1234567890_AdobeOrg_') && /^[!#-+\--:<-[\]-~]*$/.test(value)))
+  })
+
+  const edgeCalls = property('calls of the local Edge Network', 3, fc.tuple(spoilings, fc.constantFrom('v1/interact', 'v2/interact', 'or2/v1/collect', 'v2/collect', 'v1/privacy/set-consent')), async ([how, path]) => {
+    const { statusCode, json } = await edge.inject({ method: 'POST', url: `/ee/${path}?datastreamId=d`, headers: { 'content-type': 'application/json' }, payload: serialized(spoil(EVENT_BODY, how)) })
+    assert.ok(statusCode < 500, `${statusCode}`)
+    if (statusCode >= 400 && statusCode !== 413) assert.equal(json().status ?? json().statusCode, statusCode)
+  })
+
   const given = {
     request: {
       id: { tntId: 'abc', customerIds: [{ id: 'c', integrationCode: 'i', authenticatedState: 'unknown' }] },
@@ -80,7 +123,8 @@ export async function withWire<Result> (use: (wire: Property[]) => Promise<Resul
     targetLocationHint: '35',
     sessionId: 's',
     consumerId: 'c',
-    customerIds: { userid: { id: 'u', authState: 1 } }
+    customerIds: { userid: { id: 'u', authState: 1 } },
+    edgeCookies: { kndctr_1234567890_AdobeOrg_identity: 'CiY', kndctr_1234567890_AdobeOrg_cluster: 'or2', kndctr_1234567890_AdobeOrg_consent: 'general=in', session: 's' }
   }
   const calls = property('calls of getOffers', 6, spoilings, async (how) => {
     const options = spoil(given, how) as GetOffersOptions
@@ -88,12 +132,15 @@ export async function withWire<Result> (use: (wire: Property[]) => Promise<Resul
     const result = await coded([...CALL_FAILURES], () => local.getOffers(options))
     assert.equal(fingerprint(options), before, 'the caller\'s objects are never changed')
     if (result !== undefined) useAnswer(result.response)
+    const { response } = await coded([...CALL_FAILURES], () => network.getOffers(options)) ?? {}
+    assert.equal(fingerprint(options), before, 'nor by the Edge Network')
+    if (response !== undefined) useAnswer(response)
   })
 
   try {
-    return await use([heads, answers, calls])
+    return await use([heads, answers, edgeAnswers, edgeCalls, calls])
   } finally {
-    await Promise.all([app.close(), remote.close(), local.close()])
+    await Promise.all([...apps, remote, local, network, spoiledNetwork].map(async (one) => { await one.close() }))
     await edge.close()
     await new Promise((resolve) => {
       spoiledEdge.close(resolve)

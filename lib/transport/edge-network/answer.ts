@@ -44,7 +44,8 @@ function ecidIn (handles: readonly Handle[]): string | undefined {
 /** All views, or those that were asked for; view names count in any case, as in Web SDK. */
 function viewsOf (propositions: readonly Proposition[], asked: readonly { name?: string }[]) {
   const all = asked.some(({ name }) => name === undefined)
-  const names = new Map(asked.flatMap(({ name }) => name === undefined ? [] : [[name.toLowerCase(), name] as const]))
+  // A name that is not text names no view.
+  const names = new Map(asked.flatMap(({ name }) => typeof name !== 'string' ? [] : [[name.toLowerCase(), name] as const]))
   const byName = new Map<string, Proposition[]>()
   for (const proposition of propositions) {
     const name = names.get(proposition.scope.toLowerCase()) ?? (all ? proposition.scope : undefined)
