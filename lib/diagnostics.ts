@@ -1,5 +1,5 @@
 /**
- * Logging, callbacks, channels and retries: one mechanism for each.
+ * Logging, callbacks, channels, retries and time limits: one mechanism for each.
  *
  * A message for a channel is built only if `channel.hasSubscribers` is true, so a channel without subscribers costs one read.
  */
@@ -326,4 +326,27 @@ export interface Backoff {
  */
 export function backoff (failures: number, { first, max, jitter: [low, high], random = Math.random }: Backoff): number {
   return Math.min(first * 2 ** (failures - 1), max) * (low + (high - low) * random())
+}
+
+/**
+ * The result of a call that may never settle, to a store of the app's; rejects after `ms`.
+ *
+ * @param options `onResult`: called with the result, even if it comes too late. `keepsAlive`: whether the process waits for it;
+ *   default `false`
+ */
+export async function within<Result> (ms: number, call: () => Promise<Result>, { onResult, keepsAlive = false }: { onResult?: (result: Result) => void, keepsAlive?: boolean } = {}): Promise<Result> {
+  return await new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)
+    if (!keepsAlive) timer.unref()
+    const called = async () => {
+      const result = await call()
+      clearTimeout(timer)
+      onResult?.(result)
+      return result
+    }
+    called().then(resolve, (error) => {
+      clearTimeout(timer)
+      reject(error)
+    })
+  })
 }

@@ -9,7 +9,7 @@ import type { Settled } from '../delivery/delivery.ts'
 import { asTargetError, failure, type TargetError } from '../errors.ts'
 import type { Answer } from '../offers/result.ts'
 import type { Notification } from '../schema/index.ts'
-import type { NotificationSender, Reply, TargetCall, Transport } from '../transport/transport.ts'
+import { senderKey, type NotificationSender, type Reply, type TargetCall, type Transport } from '../transport/transport.ts'
 import { withStored } from '../visitor/edge-state.ts'
 import type { OnDevice } from './on-device.ts'
 import { isTooLarge, joinAnswers, splitRequest, type PartOutcome } from './split-call.ts'
@@ -112,7 +112,7 @@ export class CallExecutor {
     const { context, property, qaMode } = reply.request
     const { id } = reply.response
     this.#options.notify({
-      key: qaMode === undefined ? sessionId : `${sessionId} ${JSON.stringify(qaMode)}`,
+      key: senderKey(sessionId, qaMode),
       request: { ...(id !== undefined && { id }), context, ...(property !== undefined && { property }), ...(qaMode !== undefined && { qaMode }) },
       sessionId,
       locationHint,

@@ -36,7 +36,6 @@ export class OnDevice {
   readonly artifact: ArtifactKeeper
   readonly #client: string
   readonly #logger: Log
-  #hasWarned = false
   readonly #geo: GeoLookup
   readonly #queue: (sender: NotificationSender, notifications: Notification[]) => void
 
@@ -94,9 +93,8 @@ export class OnDevice {
 
   /** Warns that profile attributes are not sent: rules cannot use them, and on-device decisions avoid a call for each page. */
   #warnOfProfile ({ execute, prefetch }: DeliveryRequest): void {
-    if (this.#hasWarned || !(hasProfile(execute) || hasProfile(prefetch))) return
-    this.#hasWarned = true
-    this.#logger.warn('`profileParameters` do not reach Target from decisions on-device; send them with request.target.profile()')
+    if (!hasProfile(execute) && !hasProfile(prefetch)) return
+    this.#logger.warnOnce('`profileParameters` do not reach Target from on-device decisions; send them with request.target.profile()')
   }
 }
 

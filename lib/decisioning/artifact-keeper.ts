@@ -74,7 +74,7 @@ export class ArtifactKeeper {
   readonly #sharing: ArtifactSharing | undefined
   readonly #log: Log
   /** Runs work in the async context in which this object was created, never in that of a request. */
-  readonly #scope = new AsyncResource('fastify-adobe-target.artifact')
+  readonly #scope = new AsyncResource('FASTIFY_ADOBE_TARGET_ARTIFACT')
   readonly #waiters = new Set<Waiter>()
   readonly #closing = new AbortController()
   #started = false

@@ -5,11 +5,11 @@
  * have a separate schema, so that those of a large artifact can be checked in slices.
  */
 import { Type, type Static } from '@sinclair/typebox'
+import { open } from '../schema/shape.ts'
 
 /** The mbox under which page loads are decided, unless the artifact has another name for it. */
 export const DEFAULT_GLOBAL_MBOX = 'target-global-mbox'
 
-const open = { additionalProperties: true } as const
 const Names = Type.Optional(Type.Array(Type.String()))
 /** TypeBox reads a plain string as `.*`, so a name with a line break would go unchecked. */
 const AnyName = Type.String({ pattern: '^[\\s\\S]*$' })

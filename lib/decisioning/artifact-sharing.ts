@@ -4,7 +4,7 @@
  * Promises returned here always settle: a broken store behaves like an empty one that lets every instance lead.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Log, type TargetLogger } from '../diagnostics.ts'
+import { Log, within, type TargetLogger } from '../diagnostics.ts'
 import type { ArtifactStore, StoredArtifact } from './artifact-store.ts'
 
 /** Maximum ms between reads of the store if the instances elect a leader. */
@@ -144,20 +144,14 @@ export class ArtifactSharing {
   }
 
   async #try<Result> (method: keyof ArtifactStore, call: () => Promise<Result>, otherwise: Result): Promise<Result> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${TIMEOUT} ms`)), TIMEOUT)
-    })
     try {
-      const result = await Promise.race([call(), late])
+      const result = await within(TIMEOUT, call, { keepsAlive: true })
       // A read succeeds only once its result was checked.
       if (method !== 'read') this.#broken.delete(method)
       return result
     } catch (error) {
       this.#report(method, `\`${method}()\` failed: ${error instanceof Error ? error.message : 'unknown reason'}; the artifact is taken from its origin`, error)
       return otherwise
-    } finally {
-      clearTimeout(timer)
     }
   }
 

@@ -44,7 +44,10 @@ export interface EdgeOptions {
 }
 
 /** A Fastify app with a test kit. */
-export type TargetEdge = FastifyInstance & {
+export type TargetEdge = FastifyInstance & TestKit
+
+/** What tests need of an edge. */
+interface TestKit {
   /** Host and port, for the plugin's `serverDomain`. Throws FST_TARGET_NOT_READY before it listens. */
   readonly host: string
   /**
@@ -176,28 +179,29 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   artifactRoutes(app, { artifact: () => rules.served, client: options.client, organizationId, faults })
 
   const located = (place: Place, method: string) => locationOf(place, rules.globalMbox, method)
-  const edge = Object.assign(app, {
-    offer: (place: Place, content: FixedContent, offerOptions?: FixedOfferOptions) => rules.offer(place, content, offerOptions),
-    visitorFor: (variant: Variant) => visitorFor(tokens.artifact, client, variant),
-    displays: (place: Place) => recorder.displays(located(place, 'edge.displays()')),
-    clicks: (place: Place) => recorder.clicks(located(place, 'edge.clicks()')),
-    orders: (mbox?: string) => recorder.orders.filter((order) => mbox === undefined || order.mbox === mbox),
-    until: (condition: () => unknown, untilOptions?: { timeout?: number }) => watch.until(condition, untilOptions),
+  const kit: Omit<TestKit, 'host'> = {
+    offer: (place, content, offerOptions) => rules.offer(place, content, offerOptions),
+    visitorFor: (variant) => visitorFor(tokens.artifact, client, variant),
+    displays: (place) => recorder.displays(located(place, 'edge.displays()')),
+    clicks: (place) => recorder.clicks(located(place, 'edge.clicks()')),
+    orders: (mbox) => recorder.orders.filter((order) => mbox === undefined || order.mbox === mbox),
+    until: (condition, untilOptions) => watch.until(condition, untilOptions),
     requests: recorder.requests,
     notifications: recorder.notifications,
-    impressions: (activityId?: number | string) => recorder.impressions(activityId),
+    impressions: (activityId) => recorder.impressions(activityId),
     nextRequest: () => recorder.nextRequest(),
     reset: () => {
       recorder.reset()
       faults.clear()
       rules.reset()
     },
-    qaLink: (url: string, link: QaLink) => qa.link(url, link),
-    publish: async (published: object) => { compiled = await rules.publish(published) },
-    fault: (kind: FaultKind, faultOptions?: FaultOptions) => faults.set(kind, faultOptions)
-  })
-  // Not enumerable: printing or comparing an edge must not read it, since it may throw.
-  return Object.defineProperty(edge, 'host', { get: () => hostOf(app.addresses()) }) as typeof edge & { readonly host: string }
+    qaLink: (url, link) => qa.link(url, link),
+    publish: async (published) => { compiled = await rules.publish(published) },
+    fault: (kind, faultOptions) => faults.set(kind, faultOptions)
+  }
+  for (const [name, member] of Object.entries(kit)) app.decorate(name, member as unknown)
+  app.decorate('host', { getter: () => hostOf(app.addresses()) })
+  return app as FastifyInstance as TargetEdge
 }
 
 const anywhere = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])

@@ -26,7 +26,7 @@ const CUT = 0.7
 
 /** Share of bad calls above the baseline that causes a cut, and the share that causes one in any case. */
 const MORE_BAD = 0.15
-const MOST_BAD = 0.75
+const MAX_BAD = 0.75
 
 /** A cut has helped if the share of bad calls falls to this fraction or less. */
 const HELPED = 0.75
@@ -124,7 +124,7 @@ export class CallWindow {
     const bad = this.#bad / this.#calls
     this.#calls = this.#bad = 0
     const cut = this.#cut
-    if (bad > MOST_BAD) this.#shrink(this.#size / 2)
+    if (bad > MAX_BAD) this.#shrink(this.#size / 2)
     else if (bad > this.#usual + MORE_BAD) this.#onBad(bad, cut)
     else {
       this.#usual += Math.min(0, bad - this.#usual) / 8

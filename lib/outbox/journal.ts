@@ -6,7 +6,7 @@
  * stay in memory; those still unsent when it works again are written then.
  */
 import type { Notification } from '../schema/index.ts'
-import { backoff, Log, type TargetLogger } from '../diagnostics.ts'
+import { backoff, Log, within, type TargetLogger } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { readRecord, writeRecord, type OutboxRecord } from './record.ts'
 import type { OutboxStore, OutboxTransform, StoredRecord } from './store.ts'
@@ -141,14 +141,12 @@ export class Journal<Visitor> {
   /** Closes the store; never rejects, and waits at most one second. */
   async close (): Promise<void> {
     this.stop()
-    // A ref'd timer: unlike background work, this must keep the process alive.
-    const alive = setTimeout(ignore, PATIENCE.close + 1)
     try {
-      await within(PATIENCE.close, async () => await this.#store.close())
+      // Unlike background work, this must keep the process alive.
+      await within(PATIENCE.close, async () => await this.#store.close(), { keepsAlive: true })
     } catch (error) {
       this.#failed('close', error)
     }
-    clearTimeout(alive)
   }
 
   get #busy (): boolean {
@@ -188,7 +186,7 @@ export class Journal<Visitor> {
         const ids = await this.#store.append(payloads)
         if (!Array.isArray(ids) || ids.length !== payloads.length) throw new Error('append() must resolve with one id per payload')
         return ids
-      }, written)
+      }, { onResult: written })
     } catch (error) {
       for (const entry of entries) if (entry.left > 0 && entry.text !== undefined) this.#unwritten.add(entry)
       throw error
@@ -225,8 +223,8 @@ export class Journal<Visitor> {
         continue
       }
       let taken: Promise<void> | undefined
-      const result = await within(PATIENCE.recover, async () => await records.next(), ({ done, value }) => {
-        if (done !== true) taken = this.#take(value)
+      const result = await within(PATIENCE.recover, async () => await records.next(), {
+        onResult: ({ done, value }) => { if (done !== true) taken = this.#take(value) }
       })
       if (result.done === true) return
       await taken
@@ -278,26 +276,6 @@ export class Journal<Visitor> {
     const err = failure('FST_TARGET_STORE', 'it holds notifications of another Target client, which are left alone; give each client a directory or stream of its own')
     this.#log.error(err.message, { err })
   }
-}
-
-/**
- * The result of a call that may never settle; rejects after `ms`.
- *
- * @param onResult called with the result, even if it comes too late
- */
-async function within<Result> (ms: number, call: () => Promise<Result>, onResult: (result: Result) => void = ignore): Promise<Result> {
-  return await new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)
-    call().then((result) => {
-      clearTimeout(timer)
-      onResult(result)
-      resolve(result)
-    }).catch((error) => {
-      clearTimeout(timer)
-      reject(error)
-    })
-    timer.unref()
-  })
 }
 
 function * take<Value> (values: Iterable<Value>, most: number): Generator<Value> {

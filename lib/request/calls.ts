@@ -15,6 +15,7 @@ import type { Answer } from '../offers/result.ts'
 import type { DecisioningMethod, QAMode } from '../schema/index.ts'
 import { freezeQaMode, QA_ENDED, readQaVisit, type QaVisit } from '../visitor/qa-mode.ts'
 import type { Visitor } from '../visitor/visitor.ts'
+import { senderKey } from '../transport/transport.ts'
 import { AppFunctions, type AppFunctionsSettings } from './app-functions.ts'
 import { NOT_REQUESTED, PendingCall, type CallKind, type Outcome, type Waited } from './call.ts'
 import { DeliveryRequests, type DeliveryRequestSettings } from './delivery-request.ts'
@@ -287,9 +288,7 @@ export class RequestCalls {
     this.report?.queued(notifications)
     const { sessionId, locationHint } = this.visitor
     const { qaMode } = this
-    // Notifications of one key and tick share a call, and QA mode is a member of the call.
-    const key = qaMode === undefined ? sessionId : `${sessionId} ${JSON.stringify(qaMode)}`
-    this.#whenReady(() => this.#settings.client.notify({ key, request: this.#requests.base(qaMode), sessionId, locationHint, edgeState: this.visitor.edgeState }, notifications))
+    this.#whenReady(() => this.#settings.client.notify({ key: senderKey(sessionId, qaMode), request: this.#requests.base(qaMode), sessionId, locationHint, edgeState: this.visitor.edgeState }, notifications))
   }
 
   /** Queues notifications of a visitor known by cookies or to the app; those of unknown visitors are dropped. */

@@ -5,7 +5,7 @@
 import type { Abortable } from '../delivery/abort-listeners.ts'
 import type { DeliveryAnswer, DeliveryCall, Settled } from '../delivery/delivery.ts'
 import { failure } from '../errors.ts'
-import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, Notification } from '../schema/index.ts'
+import type { DecisioningMethod, DeliveryRequest, DeliveryResponse, Notification, QAMode } from '../schema/index.ts'
 import type { Answer } from '../offers/result.ts'
 import type { EdgeState } from '../visitor/edge-state.ts'
 
@@ -39,6 +39,9 @@ export interface NotificationSender {
   readonly locationHint: string | undefined
   readonly edgeState?: EdgeState | undefined
 }
+
+/** The key of a visitor's notifications: those of one key and tick share a call, of which QA mode is a member. */
+export const senderKey = (sessionId: string, qaMode: QAMode | undefined): string => qaMode === undefined ? sessionId : `${sessionId} ${JSON.stringify(qaMode)}`
 
 /** A call for a transport. */
 export interface TransportCall extends Omit<TargetCall, 'onLate'> {

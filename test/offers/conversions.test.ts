@@ -140,7 +140,7 @@ t.test('an order is not lost where it is decided on-device', async (t) => {
   t.match(edge.orders('hero')[0], { parameters: { a: 'b' } })
   t.match(edge.orders('orderConfirm')[0], { product: { id: 'p1' } })
   t.equal(edge.requests.some(({ body }) => body.execute !== undefined || body.prefetch !== undefined), false, 'all were decided here')
-  t.match(logged.map(({ msg }) => msg), [/`profileParameters` do not reach Target from decisions on-device; send them with request\.target\.profile\(\)/])
+  t.match(logged.map(({ msg }) => msg), [/`profileParameters` do not reach Target from on-device decisions; send them with request\.target\.profile\(\)/])
 
   await t.test('nor before the first artifact has come', async (t) => {
     edge.reset()

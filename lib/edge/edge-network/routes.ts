@@ -11,8 +11,7 @@ import { decide } from '../../decisioning/decide.ts'
 import type { DeliveryRequest } from '../../schema/index.ts'
 import { isObject } from '../../validation.ts'
 import { completeAnswer } from '../answer.ts'
-import type { DecidingRouteOptions } from '../delivery-route.ts'
-import { notifiedLocation } from '../testing/place.ts'
+import { Counter, decidingHooks, type DecidingRouteOptions } from '../deciding-routes.ts'
 import { cluster, visitorId } from '../visitor-id.ts'
 import { tokenFor, tokenRefusal } from './authorization.ts'
 import { ecidOf, ecidOfDevice, identityCookie, newEcid } from './identity.ts'
@@ -36,20 +35,7 @@ const region = 'or2'
 const hints = /^(?:or2|va6|irl1|ind1|jpn3|sgp3|aus3|t\d{1,4})$/
 
 export function edgeNetworkRoutes (app: FastifyInstance, options: EdgeNetworkOptions) {
-  const { recorder, watch } = options
-  const fault = options.faults.hooks('delivery')
-  const hooks = {
-    bodyLimit: maxBody,
-    preValidation: [
-      async ({ body, query, headers, url }: FastifyRequest) => {
-        recorder.record({ path: url.split('?', 1)[0]!, body, query: { ...query as Record<string, string> }, headers, time: Date.now() })
-        watch.check()
-      },
-      fault.preValidation
-    ],
-    onSend: fault.onSend,
-    onResponse: async () => watch.check()
-  }
+  const hooks = { bodyLimit: maxBody, ...decidingHooks(options) }
   for (const base of ['/ee', '/ee/:hint', '/ee-pre-prd', '/ee-pre-prd/:hint']) {
     for (const version of ['v1', 'v2']) {
       for (const [action, answer] of Object.entries({ interact, collect, 'privacy/set-consent': setConsent, 'identity/acquire': interact })) {
@@ -204,16 +190,8 @@ async function decisions (event: EdgeEvent, { body, headers, state, ecid, option
 /** Counts an event's reports. As in Target, tokens that this edge has not issued are not counted. */
 function report (event: EdgeEvent, { options: { recorder, tokens } }: Call, isQa: boolean): void {
   const globalMbox = (tokens.artifact as { globalMbox?: string }).globalMbox ?? 'target-global-mbox'
+  const counter = new Counter({ recorder, tokens }, globalMbox, isQa)
   for (const notification of notificationsOf(event, tokens)) {
-    const facts = notification.tokens?.map((token) => tokens.facts(token))
-    if (facts?.includes(undefined) === true) continue
-    const isNew = recorder.accept(notification)
-    if (isNew) recorder.order(notification, notification.mbox?.name)
-    if (!isNew || isQa) continue
-    const location = notifiedLocation(notification, globalMbox, tokens)
-    if (notification.type === 'click' && location !== undefined) recorder.click(location)
-    if (notification.type !== 'display') continue
-    if (location !== undefined) recorder.display(notification.impressionId ?? notification.id, location)
-    for (const fact of facts ?? []) if (fact?.kind === 'display') recorder.count(notification.impressionId ?? notification.id, fact.activityId)
+    if (notification.tokens?.every((token) => tokens.facts(token) !== undefined) !== false) counter.notification(notification)
   }
 }
