@@ -48,7 +48,7 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
   const { decorator, hook } = options
   const { logger, report, organizationId, targetLocationHint } = options.client
   const request = options.request === undefined ? undefined : compileForm(options.request, { root: 'request' }, report)
-  if (options.ofrepRoute !== undefined && mboxes.size === 0) throw failure('FST_TARGET_INVALID_OPTIONS', 'the option `ofrepRoute` needs `mboxes`: only declared mboxes are answered')
+  if (options.ofrepRoute !== undefined && mboxes.size === 0) throw failure('FST_TARGET_INVALID_OPTIONS', '`ofrepRoute` requires `mboxes`: only declared mboxes are evaluated')
   const client = new TargetClient(options.client)
   const checkPlan = ({ execute, prefetch, members, decisioningMethod }: TargetPlan, name: string) => {
     const problem = client.problemIn({ ...members, ...(execute !== undefined && { execute }), ...(prefetch !== undefined && { prefetch }), decisioningMethod })
@@ -181,7 +181,7 @@ async function connectOpenFeature (app: FastifyInstance, client: TargetClient, o
     // The hooks that close it are not there yet.
     client.close()
     if ((cause as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') throw cause
-    throw failure('FST_TARGET_INVALID_OPTIONS', 'the option `openFeature` needs the package @openfeature/server-sdk: npm install @openfeature/server-sdk', { cause })
+    throw failure('FST_TARGET_INVALID_OPTIONS', '`openFeature` requires @openfeature/server-sdk; run npm install @openfeature/server-sdk', { cause })
   }
 }
 

@@ -37,7 +37,7 @@ export interface ArtifactInput {
 export async function readArtifact (values: Values): Promise<ArtifactInput> {
   const given = textOf(values, 'artifact')
   const code = textOf(values, 'client')
-  if (given === undefined && code === undefined) throw new UsageError('give --artifact with a file or an address, or --client with a client code')
+  if (given === undefined && code === undefined) throw new UsageError('pass --artifact with a file or a URL, or --client with a client code')
   const isAddress = given === undefined || /^https?:\/\//i.test(given)
   let size = 0
   let headers: ArtifactInput['headers'] = {}

@@ -72,14 +72,14 @@ async function runDoctor (values: Values, terminal: Terminal): Promise<number> {
   }
 
   if (await checkNetwork(patient, report)) await checkDelivery(patient, report, terminal)
-  else report('delivery', 'error', 'not tried, since the edge is not reached')
+  else report('delivery', 'error', 'skipped: the edge cannot be reached')
   await checkArtifact(patient, report)
   if (patient.site !== undefined) await checkSite(patient.site, report)
 
   const errors = findings.filter(({ state }) => state === 'error').length
   const warnings = findings.filter(({ state }) => state === 'warning').length
   if (isJson) terminal.line(JSON.stringify({ client: patient.client, host: patient.host, findings }, null, 2))
-  else terminal.line(`\n${errors + warnings === 0 ? terminal.style('green', 'All well.') : `${counted(errors, 'error')}, ${counted(warnings, 'warning')}.`}`)
+  else terminal.line(`\n${errors + warnings === 0 ? terminal.style('green', 'All checks passed.') : `${counted(errors, 'error')}, ${counted(warnings, 'warning')}.`}`)
   return errors > 0 ? 1 : 0
 }
 
@@ -137,10 +137,10 @@ async function checkNetwork ({ host, origin, secure, isCname }: Patient, report:
   try {
     const { daysLeft, subject } = await certificateOf(name, port)
     if (daysLeft < 7) report('certificate', 'error', `for ${subject}, ${daysLeft} days left`, 'Renew it now; with a CNAME of Adobe\'s certificate program, ask Adobe.')
-    else if (daysLeft < 21) report('certificate', 'warning', `for ${subject}, ${daysLeft} days left`, 'See that it is renewed.')
+    else if (daysLeft < 21) report('certificate', 'warning', `for ${subject}, ${daysLeft} days left`, 'Make sure it is renewed.')
     else report('certificate', 'ok', `for ${subject}, ${daysLeft} days left`)
   } catch (error) {
-    report('certificate', 'error', `TLS failed: ${messageOf(error)}`, `Check that ${origin} serves a certificate for this name, and that a proxy in between is trusted (NODE_EXTRA_CA_CERTS). For a local edge add --http.`)
+    report('certificate', 'error', `TLS failed: ${messageOf(error)}`, `Check that ${origin} serves a certificate for this name, and that any proxy in between is trusted (NODE_EXTRA_CA_CERTS). For a local edge add --http.`)
     return false
   }
   if (isCname) await checkUptime(origin, report)
@@ -152,10 +152,10 @@ async function checkUptime (origin: string, report: Report): Promise<void> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT) })
     const text = (await response.text()).slice(0, 100)
-    if (response.ok && /OK/i.test(text)) report('CNAME', 'ok', '/uptime answers OK')
-    else report('CNAME', 'warning', `/uptime answers ${response.status} ${text}`, 'Check with Adobe that the CNAME points to Target\'s edge.')
+    if (response.ok && /OK/i.test(text)) report('CNAME', 'ok', '/uptime returned OK')
+    else report('CNAME', 'warning', `/uptime returned ${response.status} ${text}`, 'Check with Adobe that the CNAME points to Target\'s edge.')
   } catch (error) {
-    report('CNAME', 'warning', `/uptime does not answer: ${messageOf(error)}`, 'Check with Adobe that the CNAME points to Target\'s edge.')
+    report('CNAME', 'warning', `/uptime did not respond: ${messageOf(error)}`, 'Check with Adobe that the CNAME points to Target\'s edge.')
   }
 }
 
@@ -174,13 +174,13 @@ async function checkDelivery (patient: Patient, report: Report, terminal: Termin
     }
     times.push(last.elapsed)
     if (last.status !== 200) {
-      report('delivery', 'error', `the edge answered ${last.status}: ${last.body?.message ?? 'no reason given'}`, adviceFor(last.status))
+      report('delivery', 'error', `the edge returned ${last.status}: ${last.body?.message ?? 'no reason given'}`, adviceFor(last.status))
       return
     }
   }
   const { body, date } = last!
   if (typeof body !== 'object' || body === null || body.client === undefined) {
-    report('delivery', 'error', 'the answer is not of the Delivery API', 'Check `serverDomain`: another server answers there.')
+    report('delivery', 'error', 'the response is not from the Delivery API', 'Check `serverDomain`: another server responds there.')
     return
   }
   if (body.client === client) report('delivery', 'ok', `answered for client ${client}`)
@@ -200,7 +200,7 @@ async function checkDelivery (patient: Patient, report: Report, terminal: Termin
   if (date !== undefined) {
     const skew = Math.round((Date.now() - date) / 1000)
     if (Math.abs(skew) <= 5) report('clock', 'ok', 'agrees with the edge\'s')
-    else report('clock', Math.abs(skew) > 60 ? 'error' : 'warning', `${Math.abs(skew)} s ${skew > 0 ? 'ahead of' : 'behind'} the edge's`, 'Synchronise it (NTP): sessions, notifications and schedules on-device depend on it.')
+    else report('clock', Math.abs(skew) > 60 ? 'error' : 'warning', `${Math.abs(skew)} s ${skew > 0 ? 'ahead of' : 'behind'} the edge's`, 'Synchronise it (NTP): sessions, notifications and on-device schedules depend on it.')
   }
 }
 
@@ -240,7 +240,7 @@ function adviceFor (status: number): string {
   if (status === 400 || status === 403) return 'Check client code and organization id; the edge says what it refuses.'
   if (status === 404) return 'Check `serverDomain`: there is no Delivery API there.'
   if (status === 420 || status === 429) return 'The edge limits calls; try again later.'
-  return 'Try again; look at Adobe\'s status page if it stays.'
+  return 'Try again; check Adobe\'s status page if the problem persists.'
 }
 
 async function checkArtifact ({ client, values }: Patient, report: Report): Promise<void> {
@@ -267,12 +267,12 @@ async function checkSite (site: URL, report: Report): Promise<void> {
     response = await fetch(site, { redirect: 'manual', headers: { 'user-agent': 'Mozilla/5.0 (fastify-adobe-target doctor)' }, signal: AbortSignal.timeout(TIMEOUT) })
     await response.body?.cancel()
   } catch (error) {
-    report('site', 'warning', `${site.href} does not answer: ${messageOf(error)}`)
+    report('site', 'warning', `${site.href} did not respond: ${messageOf(error)}`)
     return
   }
   const cookie = response.headers.getSetCookie().find((text) => text.startsWith('mbox='))
   if (cookie === undefined) {
-    report('site', 'warning', `${site.href} answers ${response.status} and sets no mbox cookie`, 'Name a page whose route has `config.target`; with `cookies: false` or a public `Cache-Control` none is written.')
+    report('site', 'warning', `${site.href} answers ${response.status} and sets no mbox cookie`, 'Use a page whose route has `config.target`; with `cookies: false` or a public `Cache-Control` none is written.')
     return
   }
   report('site', 'ok', `${site.href} sets the mbox cookie`)
@@ -282,8 +282,8 @@ async function checkSite (site: URL, report: Report): Promise<void> {
   else report('cookies', 'ok', `for ${site.hostname}`)
 
   if (site.protocol === 'https:' && !/;\s*secure/i.test(cookie)) {
-    report('trustProxy', 'error', 'the cookie is not Secure although the site is on https', 'A proxy ends TLS and Fastify does not know: set `trustProxy` in Fastify\'s options.')
-  } else if (site.protocol === 'https:') report('trustProxy', 'ok', 'Fastify knows that the site is on https')
+    report('trustProxy', 'error', 'the cookie is not Secure although the site uses https', 'A proxy terminates TLS and Fastify does not know: set `trustProxy` in Fastify\'s options.')
+  } else if (site.protocol === 'https:') report('trustProxy', 'ok', 'Fastify sees that the site uses https')
 }
 
 function certificateOf (host: string, port: number): Promise<{ daysLeft: number, subject: string }> {

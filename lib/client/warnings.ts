@@ -59,14 +59,14 @@ export class Warnings {
   list (artifact: CompiledArtifact | undefined): string[] {
     const warnings: string[] = []
     if (this.#forwarded > 0 && this.#forwarded >= this.#pages / 2) {
-      warnings.push('requests come with X-Forwarded-For but `trustProxy` is off, so Target gets the address, host and scheme of the proxy; set `trustProxy` of Fastify to its address')
+      warnings.push('requests have X-Forwarded-For, but `trustProxy` is off, so Target gets the address, host and scheme of the proxy; set Fastify\'s `trustProxy` to its address')
     }
     if (this.#newVisitors >= (this.#cameBack ? NEW_VISITORS.later : NEW_VISITORS.first)) {
-      warnings.push(`the last ${this.#newVisitors} pages that set the visitor's cookies came without them, so visitors change variant from page to page; check \`cookies.domain\`, \`cookies.secure\` and what a CDN does to cookies`)
+      warnings.push(`the last ${this.#newVisitors} pages that set the visitor's cookies had been requested without them, so visitors may get another variant on each page; check \`cookies.domain\`, \`cookies.secure\` and whether a CDN removes cookies`)
     }
     if (artifact !== undefined) {
       const unknown = [...this.#unknown].filter((mbox) => !knowsMbox(artifact, mbox))
-      for (const mbox of unknown) warnings.push(`mbox '${mbox}' is in no activity of the rule artifact ${artifact.version}; check its name, the environment and whether the activity is live and decided on-device`)
+      for (const mbox of unknown) warnings.push(`no activity of rule artifact ${artifact.version} uses mbox '${mbox}'; check its name, the environment, and that the activity is live and decided on-device`)
     }
     warnings.push(...this.#late.values())
     return warnings

@@ -136,9 +136,9 @@ export class ArtifactSharing {
   async #read (known?: StoredArtifact): Promise<StoredArtifact | undefined> {
     const stored = await this.#try('read', () => this.#store.read(known), undefined)
     if (stored === undefined || stored === null) return undefined
-    if (!isStoredArtifact(stored)) return this.#report('read', 'holds something that is not an artifact')
+    if (!isStoredArtifact(stored)) return this.#report('read', 'contains something that is not an artifact')
     const { location } = this.#settings
-    if (stored.location !== location) return this.#report('read', `holds the artifact of ${stored.location}, not of ${location}: give each its own store`)
+    if (stored.location !== location) return this.#report('read', `contains the artifact of ${stored.location}, not of ${location}; give each client its own store`)
     this.#broken.delete('read')
     return stored
   }
@@ -150,7 +150,7 @@ export class ArtifactSharing {
       if (method !== 'read') this.#broken.delete(method)
       return result
     } catch (error) {
-      this.#report(method, `\`${method}()\` failed: ${error instanceof Error ? error.message : 'unknown reason'}; the artifact is taken from its origin`, error)
+      this.#report(method, `\`${method}()\` failed: ${error instanceof Error ? error.message : 'unknown reason'}; the artifact is fetched from its origin`, error)
       return otherwise
     }
   }

@@ -60,8 +60,8 @@ const PLAIN_TO_TLS = /plain HTTP request|HTTP request to an HTTPS server|plain H
 
 /** What to change where the two ends do not speak the same scheme. */
 const ADVICE = {
-  edge: { http: 'the edge speaks http: set `secure: false`', https: 'the edge speaks https: set `secure: true`' },
-  download: { http: 'it speaks http: begin `artifactLocation` with http://', https: 'it speaks https: begin `artifactLocation` with https://' }
+  edge: { http: 'the edge uses http: set `secure: false`', https: 'the edge uses https: set `secure: true`' },
+  download: { http: 'the server uses http: `artifactLocation` must begin with http://', https: 'the server uses https: `artifactLocation` must begin with https://' }
 } as const
 
 /** The request that ended in an error. */

@@ -29,8 +29,8 @@ async function inspector (app: FastifyInstance, given: TargetInspectorOptions): 
   const { path, enabled, secret, remote, pages, artifact, traceToken, decorator, signingSecret } = resolveOptions(given)
   if (!enabled) return
   const client = (app as unknown as Record<string, TargetClient | undefined>)[decorator]
-  if (typeof client?.health !== 'function') throw failure('FST_TARGET_INVALID_OPTIONS', `targetInspector: register fastify-adobe-target before it; there is no \`${decorator}\` in this scope`)
-  if (client.inspector !== undefined) throw failure('FST_TARGET_INVALID_OPTIONS', 'targetInspector: it is registered already for this client')
+  if (typeof client?.health !== 'function') throw failure('FST_TARGET_INVALID_OPTIONS', `targetInspector: register fastify-adobe-target first; \`app.${decorator}\` does not exist in this scope`)
+  if (client.inspector !== undefined) throw failure('FST_TARGET_INVALID_OPTIONS', 'targetInspector: already registered for this client')
   if (artifact) client.loadArtifact()
 
   const base = `${app.prefix.replace(/\/$/, '')}${path}`

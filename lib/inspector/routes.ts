@@ -70,8 +70,8 @@ export function addRoutes (app: FastifyInstance, inspection: Inspection): void {
   })
   app.setErrorHandler((error: { statusCode?: number, message: string }, request, reply) => {
     const status = error.statusCode ?? 500
-    if (status >= 500) request.log.error({ err: error }, 'fastify-adobe-target: the inspector failed')
-    reply.code(status).headers(HEADERS).type('text/plain; charset=utf-8').send(status >= 500 ? 'The inspector failed; the log says why.' : error.message)
+    if (status >= 500) request.log.error({ err: error }, 'fastify-adobe-target: the inspector threw an error')
+    reply.code(status).headers(HEADERS).type('text/plain; charset=utf-8').send(status >= 500 ? 'The inspector failed; see the log.' : error.message)
   })
 
   app.addHook('onRequest', (request, reply, done) => {
@@ -98,8 +98,8 @@ export function addRoutes (app: FastifyInstance, inspection: Inspection): void {
   const logIn = (request: FastifyRequest, reply: FastifyReply, secret: unknown) => {
     const outcome = access.login(request, reply, secret)
     if (outcome === 'welcome') return reply.redirect(base, 303)
-    if (outcome === 'throttled') return askToLogIn(reply, 'Too many wrong secrets; wait a minute.', 429)
-    askToLogIn(reply, 'That is not the secret.')
+    if (outcome === 'throttled') return askToLogIn(reply, 'Too many failed attempts; wait a minute.', 429)
+    askToLogIn(reply, 'Wrong secret.')
   }
 
   app.get('/style.css', options, (_request, reply) => { reply.type('text/css; charset=utf-8').send(style) })
@@ -131,7 +131,7 @@ export function addRoutes (app: FastifyInstance, inspection: Inspection): void {
     if (isForced && read !== undefined) assign(values, mbox, read)
     if (isForced && store.write(request, reply, values)) return reply.redirect(back?.startsWith(`${base}/`) === true ? back : `${base}/overrides`, 303)
     reply.code(400)
-    send(request, reply, 'Overrides', 'Overrides', overridesView(base, store.read(request), catalog, isForced ? 'That is more than fits into a cookie; remove an override, or shorten the content.' : 'That is not an override.'))
+    send(request, reply, 'Overrides', 'Overrides', overridesView(base, store.read(request), catalog, isForced ? 'This does not fit into a cookie; remove an override or shorten the content.' : 'This is not a valid override.'))
   })
 
   app.get<{ Querystring: Body }>('/api/pages', options, (request, reply) => {
@@ -140,7 +140,7 @@ export function addRoutes (app: FastifyInstance, inspection: Inspection): void {
   })
   app.get<{ Params: { id: string } }>('/api/pages/:id', options, (request, reply) => {
     const page = recorder.page(request.params.id)
-    if (page === undefined) return reply.code(404).send({ error: 'this page is not kept' })
+    if (page === undefined) return reply.code(404).send({ error: 'page not found' })
     reply.send(asJson(page, redaction))
   })
 

@@ -55,7 +55,7 @@ export function reasonsOf (page: RecordedPage, { client, artifact: current }: Ru
             ? undefined
             : explain(artifact, request, { ...details, kind: kind === 'view' ? 'view' : 'mbox', name: kind === 'page load' ? artifact.globalMbox : name }, { client, now }),
           version: artifact?.version,
-          missing: artifact !== undefined ? undefined : isDecision ? 'The rules that decided are no longer kept.' : 'The edge decided; its rules are not known here. Set `artifact: true` or a `traceToken` to see more.',
+          missing: artifact !== undefined ? undefined : isDecision ? 'The rules that decided this are no longer available.' : 'The edge decided; its rules are unknown here. Set `artifact: true` or a `traceToken` to see more.',
           trace: traceOf(one.response, kind, name)
         })
       }

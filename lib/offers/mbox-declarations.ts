@@ -77,7 +77,7 @@ function standIn (where: string, schema: ContentSchema | undefined): unknown {
 
 /** A schema may make anything of content. */
 function copyable (where: string, content: unknown): unknown {
-  if (!isPlainData(content)) throw invalid(where, 'has a schema that makes something of its fallback that cannot be copied for every request')
+  if (!isPlainData(content)) throw invalid(where, 'has a schema that turns its fallback into something that cannot be copied for every request')
   return content
 }
 

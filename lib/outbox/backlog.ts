@@ -52,11 +52,11 @@ export class Backlog {
     const growth = last.pending - first.pending
     const perSecond = (count: number) => Math.max(0, Math.round(count / seconds))
     const full = growth <= 0 ? 'is full' : `is full in ${Math.ceil((this.#maxQueue - last.pending) / growth * seconds)} s`
-    const rates = `${perSecond(accepted)} notifications a second come in and ${perSecond(accepted - growth)} go out; \`notifications.maxQueue\` (${this.#maxQueue}) ${full}`
+    const rates = `${perSecond(accepted)} notifications per second are accepted and ${perSecond(accepted - growth)} are sent; \`notifications.maxQueue\` (${this.#maxQueue}) ${full}`
     const needed = Math.ceil(perSecond(last.batches - first.batches) * window.typical / 1000 * MARGIN)
     const advice = window.atMax && needed > concurrency
-      ? `set \`notifications.concurrency\` to ${needed} or more, it is ${concurrency}`
-      : `the edge takes no more (${window.size} calls at a time now, ${Math.round(window.typical)} ms each); a longer \`notifications.maxQueue\` outlasts it`
+      ? `set \`notifications.concurrency\` to ${needed} or more (currently ${concurrency})`
+      : `the edge accepts no more (now ${window.size} concurrent calls of ${Math.round(window.typical)} ms each); increase \`notifications.maxQueue\` to outlast a peak`
     return failure('FST_TARGET_OVERLOAD', `${rates}: ${advice}`)
   }
 }

@@ -273,7 +273,7 @@ export class Journal<Visitor> {
 
   #reportForeign (): void {
     if (!this.#log.once('foreign records')) return
-    const err = failure('FST_TARGET_STORE', 'it holds notifications of another Target client, which are left alone; give each client a directory or stream of its own')
+    const err = failure('FST_TARGET_STORE', 'it contains notifications of another Target client, which were left untouched; give each client its own directory or stream')
     this.#log.error(err.message, { err })
   }
 }

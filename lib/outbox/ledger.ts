@@ -86,7 +86,7 @@ export class OutboxAccount {
     if (this.#unreported.length === 0) return
     const dropped = this.#unreported
     this.#unreported = []
-    const why = code === 'FST_TARGET_CLOSED' ? 'the outbox was closed before they were sent' : 'the outbox is full and drops the oldest: see `notifications.maxQueue`, `maxBytes` and `concurrency`'
+    const why = code === 'FST_TARGET_CLOSED' ? 'the outbox was closed before they were sent' : 'the outbox is full and drops the oldest; see `notifications.maxQueue`, `maxBytes` and `concurrency`'
     this.#giveUp('dropped', dropped, failure(code, why))
   }
 
@@ -95,7 +95,7 @@ export class OutboxAccount {
     this.#counts.accepted += 1
     this.#counts.recovered += 1
     this.#counts.failed += 1
-    const error = failure('FST_TARGET_STORE', 'a stored record cannot be read and is removed; was it written with another `notifications.transform`?')
+    const error = failure('FST_TARGET_STORE', 'a stored record could not be read and was removed; was it written with a different `notifications.transform`?')
     this.#log.failure(error, { kind: 'unreadable' })
   }
 

@@ -57,7 +57,7 @@ export function targetMetrics (target: TargetClient | readonly TargetClient[], o
   const { client: prom, prefix = 'adobe_target_', mboxes = [] } = checked(clients, options)
   const registry = options.registry ?? prom.register
   const prefixes = registered.get(registry) ?? new Set()
-  if (prefixes.has(prefix)) throw failure('FST_TARGET_INVALID_OPTIONS', `metrics with the prefix \`${prefix}\` are in this registry already; give all clients in one call, or set another \`prefix\``)
+  if (prefixes.has(prefix)) throw failure('FST_TARGET_INVALID_OPTIONS', `this registry already has metrics with the prefix \`${prefix}\`; pass all clients in one call, or set a different \`prefix\``)
 
   const names: string[] = []
   const settings = <Labels extends string>(name: string, help: string, labelNames: readonly Labels[] = []) => {

@@ -100,7 +100,7 @@ export class AppFunctions {
     const { enabled, functionFailed } = this.#settings
     if (enabled === undefined) return true
     const failed = (error: unknown): boolean => {
-      functionFailed('enabled', error, 'taken as false')
+      functionFailed('enabled', error, 'treated as false')
       return false
     }
     const check = (result: unknown): boolean => typeof result === 'boolean'

@@ -258,7 +258,7 @@ export class RequestCalls {
     const advice = plan.kind === 'per-request'
       ? `let config.${decorator} return it`
       : plan.kind === 'fixed' ? `add it to config.${decorator} of the route` : `add \`config: { ${decorator}: ['${mbox}'] }\` to the options of the route`
-    const warning = `mbox '${mbox}' is not in config.${decorator} of ${name}, so its call starts only when the handler asks; ${advice}`
+    const warning = `mbox '${mbox}' is not in config.${decorator} of ${name}, so its call starts only when the handler reads it; ${advice}`
     warnings.lateAsk(name, mbox, warning)
     if (logger.once(`late ask ${name}`)) logger.warn(warning)
   }

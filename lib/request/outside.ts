@@ -32,7 +32,7 @@ function decorate (root: FastifyInstance, name: string, log: Log, target: (reque
     configurable: true,
     get (this: FastifyRequest) {
       const { method, routeOptions: { url } } = this
-      log.warnOnce(`request.${name} was used in ${method} ${url ?? '(404)'}, outside the scope that the plugin was registered in, so there are only fallbacks: ` +
+      log.warnOnce(`request.${name} was used in ${method} ${url ?? '(404)'}, outside the scope in which the plugin was registered, so it returns only fallbacks: ` +
         'wrap the function that registers the plugin with fastify-plugin, or register the plugin at the root')
       return target(this)
     },

@@ -64,7 +64,7 @@ export class Reads {
     const timer = setTimeout(() => {
       late = maxWait < left
         ? { kind: 'max-wait' }
-        : { kind: 'failed', error: failure('FST_TARGET_TIMEOUT', `the content was not checked within ${timeout} ms`, { meta: { phase: 'answer', attempts: 1, elapsed: timeout } }) }
+        : { kind: 'failed', error: failure('FST_TARGET_TIMEOUT', `the validation of the content did not finish within ${timeout} ms`, { meta: { phase: 'answer', attempts: 1, elapsed: timeout } }) }
       done(late)
     }, Math.max(0, Math.min(left, maxWait)))
     preparing.then(() => {

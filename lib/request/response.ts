@@ -60,7 +60,7 @@ export class Responses {
     const calls = this.#state.existing(request)
     if (calls === undefined || !calls.used) return
     if (reply.raw.headersSent) {
-      this.#settings.logger.warnOnce(`request.${this.#settings.decorator}.writeCookies() of ${nameOf(request)} was called after the head was written; call it before`)
+      this.#settings.logger.warnOnce(`request.${this.#settings.decorator}.writeCookies() of ${nameOf(request)} was called after the response head was written; call it earlier`)
       return
     }
     this.#writeCookies(request, new RawHead(reply))

@@ -275,7 +275,7 @@ export class RequestTarget {
     const { handOver } = this.#settings
     const script = handOver === 'Web SDK' ? createWebSdkScript(this.webSdkState(), given) : createScript(this.#calls.all, this.visitorState(), given)
     if (script === '' && this.#calls.all.some(({ outcome }) => outcome === undefined)) {
-      this.#warn(`script() was called before the answer, so ${handOver} asks Target itself; await an offer or pageLoad() first`)
+      this.#warn(`script() was called before Target responded, so ${handOver} requests the offers itself; await an offer or pageLoad() first`)
     }
     return script
   }

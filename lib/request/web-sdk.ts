@@ -50,6 +50,6 @@ const APPLY = `function(s){
 var a=window[s.instance];
 try{
 if(typeof a==='function')a('applyResponse',s.state).catch(function(){});
-else console.error('Web SDK: there is no '+s.instance+'; its base code must come before')
+else console.error('Web SDK: '+s.instance+' is not defined; add its base code before this script')
 }catch(e){console.error(e)}
 }`.replaceAll('\n', '')

@@ -59,7 +59,7 @@ t.test('help and mistakes: what can be called is listed, what is wrong is named,
     [['decide', '--artefact', 'x'], /unknown option `--artefact` \(did you mean `--artifact`\?\)/],
     [['decide', '--artifact'], /`--artifact` needs a value/],
     [['decide', 'rules.json'], /unexpected argument `rules.json`/],
-    [['decide'], /give --artifact with a file or an address, or --client/],
+    [['decide'], /pass --artifact with a file or a URL, or --client/],
     [['decide', '--artifact', artifactFile, '--parameter', 'gold'], /`--parameter` must be NAME=VALUE, got "gold"/],
     [['decide', '--artifact', artifactFile, '--visitors', '1.5'], /`--visitors` must be an integer from 1 to 1000000, got "1.5"/],
     [['decide', '--artifact', artifactFile, '--time', 'noon'], /`--time` must be a date/],
@@ -176,7 +176,7 @@ t.test('doctor: each thing that is not well is said, with what to do', async (t)
 
   const html = await doctor(await startServer(t, (_request, response) => { response.end('<h1>Welcome</h1>') }))
   t.equal(html.code, 1)
-  t.match(html.stdout, /✗ delivery +the answer is not of the Delivery API/)
+  t.match(html.stdout, /✗ delivery +the response is not from the Delivery API/)
   t.match(html.stdout, /! artifact .*\n +→ Needed for on-device decisions only/)
 
   const skewed = await doctor(await startServer(t, (request, response) => {
@@ -192,7 +192,7 @@ t.test('doctor: each thing that is not well is said, with what to do', async (t)
   t.teardown(() => refusing.close())
   await refusing.listen({ port: 0, host: '127.0.0.1' })
   const refused = await doctor(refusing.host)
-  t.match(refused.stdout, /✗ delivery +the edge answered 400/)
+  t.match(refused.stdout, /✗ delivery +the edge returned 400/)
 
   const edge = await startEdge(t)
   const site = await startServer(t, (_request, response) => {

@@ -137,7 +137,7 @@ t.test('a store that misbehaves is as if absent', async (t) => {
     'never settles': [{ read: never, write: never, lead: never }, /`(lead|read|write)\(\)` failed: no answer within 1000 ms/],
     throws: [{ read: fail, write: fail, lead: fail }, /`read\(\)` failed: broken/],
     'holds garbage': [{ read: async () => ({ json: 1 }) as never, write: async () => {} }, /not an artifact/],
-    'holds another artifact': [{ read: async () => ({ json: '{}', digest: 'd', location: 'http://other/', fetchedAt: 1 }), write: async () => {} }, /holds the artifact of http:\/\/other\//],
+    'holds another artifact': [{ read: async () => ({ json: '{}', digest: 'd', location: 'http://other/', fetchedAt: 1 }), write: async () => {} }, /contains the artifact of http:\/\/other\//],
     'holds a broken artifact': [{ read: async () => ({ json: '{"ver', digest: 'd', location: origin.location, fetchedAt: 1 }), write: async () => {} }, /not JSON.*the stored artifact was not used/]
   }
   await Promise.all(Object.entries(stores).map(async ([name, [artifactStore, line]]) => {

@@ -109,8 +109,8 @@ t.test('a wrong `secure` or scheme is explained in the message', async (t) => {
     t.teardown(() => { server.close() })
     server.listen(0, '127.0.0.1', () => resolve(`127.0.0.1:${(server.address() as AddressInfo).port}`))
   })
-  const http = /\(the edge speaks http: set `secure: false`\)/
-  const https = /\((?:redirects are not followed; )?the edge speaks https: set `secure: true`\)/
+  const http = /\(the edge uses http: set `secure: false`\)/
+  const https = /\((?:redirects are not followed; )?the edge uses https: set `secure: true`\)/
   const { host } = await startEdge(t)
   t.match(await messageOf(host, true), http, 'the local edge')
   t.match(await messageOf(await raw('HTTP/1.1 400 Bad Request\r\n\r\n'), true), http)
@@ -118,7 +118,7 @@ t.test('a wrong `secure` or scheme is explained in the message', async (t) => {
   const secure = createSecureServer(TLS, (_request, response) => response.end())
   t.teardown(() => { secure.close() })
   await once(secure.listen(0, '127.0.0.1'), 'listening')
-  t.match(await messageOf(`127.0.0.1:${(secure.address() as AddressInfo).port}`, false), /\(if the edge speaks https: set `secure: true`\)/, 'a TLS server that hangs up')
+  t.match(await messageOf(`127.0.0.1:${(secure.address() as AddressInfo).port}`, false), /\(if the edge uses https: set `secure: true`\)/, 'a TLS server that hangs up')
   t.match(await messageOf(await raw(Buffer.from([0x15, 3, 1, 0, 2, 2, 0x46])), false), https, 'one that sends an alert')
   for (const text of ['<h1>400</h1>The plain HTTP request was sent to HTTPS port', 'Client sent an HTTP request to an HTTPS server.', "You're speaking plain HTTP to an SSL-enabled server port."]) {
     t.match(await messageOf(await startServer(t, send(text, {}, 400)), false), https, text)

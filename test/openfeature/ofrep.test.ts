@@ -65,7 +65,7 @@ t.test('bulk, with an ETag, and one flag: declared mboxes, the visitor of the co
 
   const bad = Fastify()
   t.teardown(() => bad.close())
-  await t.rejects(async () => await bad.register(fastifyAdobeTarget, optionsFor(edge.host, { ofrepRoute: true })), { code: 'FST_TARGET_INVALID_OPTIONS', message: /`ofrepRoute` needs `mboxes`/ })
+  await t.rejects(async () => await bad.register(fastifyAdobeTarget, optionsFor(edge.host, { ofrepRoute: true })), { code: 'FST_TARGET_INVALID_OPTIONS', message: /`ofrepRoute` requires `mboxes`/ })
 })
 
 /** Serves packages as they are, for an import map. */

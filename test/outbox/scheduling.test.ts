@@ -182,7 +182,7 @@ t.test('a backlog that grows is reported with the number to change', async (t) =
   t.ok(backlog.growing)
   t.match(backlog.describe(window, 8), {
     code: 'FST_TARGET_OVERLOAD',
-    message: /600 notifications a second come in and 130 go out; `notifications\.maxQueue` \(10000\) is full in 16 s: set `notifications\.concurrency` to 45 or more, it is 8/
+    message: /600 notifications per second are accepted and 130 are sent; `notifications\.maxQueue` \(10000\) is full in 16 s: set `notifications\.concurrency` to 45 or more \(currently 8\)/
   })
   backlog.look({ now: 5000, pending: 2000, accepted: 3000, batches: 3000 })
   t.notOk(backlog.growing)

@@ -94,7 +94,7 @@ t.test('enabled: false sends no call, cookie or notification, whatever the handl
       await sleep(10)
       t.match(app.target.health(), { status: 'ok', outbox: { accepted: 0 } }, what)
       const lines = logged.filter(({ msg }) => !/is not in config\.target/.test(msg))
-      t.match(lines, logs ? [{ msg: /`enabled` threw and was taken as false/ }] : [], `${what}: logged once`)
+      t.match(lines, logs ? [{ msg: /`enabled` threw and was treated as false/ }] : [], `${what}: logged once`)
       t.equal(lines.length, logs ? 1 : 0, what)
     }
   }

@@ -103,12 +103,12 @@ export class AccessToken {
 
 /** Never repeats what was answered: it is about a secret. */
 function readToken (status: number, body: Uint8Array): { token: string, life: number } {
-  if (status !== 200) throw failure('FST_TARGET_HTTP', `${status} for an access token; check \`edgeNetwork.credentials\``, { meta: { status, attempts: 1, elapsed: 0, phase: 'body' } })
+  if (status !== 200) throw failure('FST_TARGET_HTTP', `the token endpoint returned status ${status}; check \`edgeNetwork.credentials\``, { meta: { status, attempts: 1, elapsed: 0, phase: 'body' } })
   try {
     const { access_token: token, expires_in: seconds } = JSON.parse(Buffer.from(body).toString()) as Record<string, unknown>
     if (typeof token === 'string' && /^[!-~]{1,8192}$/.test(token) && typeof seconds === 'number' && seconds > 0) return { token, life: seconds * 1000 }
   } catch {
     // Below.
   }
-  throw failure('FST_TARGET_INVALID_RESPONSE', 'no access token in the answer')
+  throw failure('FST_TARGET_INVALID_RESPONSE', 'no access token in the response')
 }

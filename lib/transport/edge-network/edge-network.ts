@@ -97,7 +97,7 @@ export class EdgeNetwork implements Transport {
     const scopes = scopesOf(request)
     const { notifications } = request
     if (notifications !== undefined && scopes.length > 0) {
-      settled(undefined, failure('FST_TARGET_INVALID_REQUEST', 'the Edge Network takes notifications in a call of their own; use sendNotifications()'))
+      settled(undefined, failure('FST_TARGET_INVALID_REQUEST', 'the Edge Network accepts notifications only in a separate call; use sendNotifications()'))
       return NOTHING_TO_ABORT
     }
     const problem = problemIn(request)

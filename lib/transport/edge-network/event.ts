@@ -29,7 +29,7 @@ export function scopesOf ({ execute, prefetch }: DeliveryRequest): string[] {
 /** The body of `interact`. */
 export function interactBody (request: DeliveryRequest, scopes: readonly string[], state: EdgeState | undefined, settings: EventSettings): object {
   const { data, conflict } = targetData(detailsOf(request))
-  if (conflict !== undefined) settings.report(`the Edge Network has one set of parameters per call: of the values of "${conflict}" only the first was sent`)
+  if (conflict !== undefined) settings.report(`the Edge Network has one set of parameters per call: only the first value of "${conflict}" was sent`)
   return {
     event: {
       xdm: { ...xdmOf(request, state, settings), eventType: 'decisioning.propositionFetch', timestamp: new Date().toISOString(), _id: request.impressionId ?? request.requestId },
@@ -87,7 +87,7 @@ function reportedBy ({ tokens = [], mbox, view, pageLoad }: Notification): Repor
   }
   return tokens.map((token) => {
     const proposition = reportedIn(token)
-    if (proposition === undefined) throw failure('FST_TARGET_INVALID_REQUEST', 'invalid event token: it is not of the Edge Network')
+    if (proposition === undefined) throw failure('FST_TARGET_INVALID_REQUEST', 'invalid event token: not from the Edge Network')
     return proposition
   })
 }

@@ -4,12 +4,12 @@
 import type { DeliveryRequest } from '../../schema/index.ts'
 import { detailsOf, targetData } from './event.ts'
 
-const BY_DATASTREAM = 'the Edge Network has it from the datastream'
+const BY_DATASTREAM = 'the datastream determines it'
 
 /** Members of a request, and why they cannot be sent. */
 const REFUSED: Partial<Record<keyof DeliveryRequest, string>> = {
   environmentId: BY_DATASTREAM,
-  trace: 'the Edge Network has no traces of Target',
+  trace: 'the Edge Network does not return traces',
   preview: 'the Edge Network has no preview mode'
 }
 
@@ -28,11 +28,11 @@ export function problemIn (request: Partial<DeliveryRequest>): string | undefine
 /** Options of the client that mean nothing here, and what to do instead. */
 export const REFUSED_OPTIONS = {
   serverDomain: 'set `edgeNetwork.edgeDomain`',
-  targetLocationHint: 'the Edge Network has locations of its own',
+  targetLocationHint: 'the Edge Network has its own locations',
   environmentId: BY_DATASTREAM,
   environment: BY_DATASTREAM,
-  version: 'it belongs to the Delivery API',
-  telemetryEnabled: 'it belongs to the Delivery API',
+  version: 'it applies only to the Delivery API',
+  telemetryEnabled: 'it applies only to the Delivery API',
   artifactLocation: 'the Edge Network does not decide on-device',
   artifactPayload: 'the Edge Network does not decide on-device',
   artifactFormat: 'the Edge Network does not decide on-device',
