@@ -54,6 +54,7 @@ export type { MboxDefinition, MboxDefinitions, MboxTypes, TargetMboxes } from '.
 export type { Conversion, OrderForm } from './offers/conversions.ts'
 export type { MboxOffer, Offer, OfferContent, OfferReason, OfferSource, ViewOffer } from './offers/offer.ts'
 export type { TargetResult } from './offers/result.ts'
+export type { VariantKeyOptions } from './offers/variant.ts'
 export type { RequestTarget } from './request/target.ts'
 export type { TargetTiming } from './request/calls.ts'
 export type { RequestForm, TargetRequestForm, TargetRouteConfig } from './request/route-config.ts'

@@ -6,7 +6,7 @@
  */
 import type { MboxResponse, Option } from '../schema/index.ts'
 import type { ArtifactRule } from './artifact-schema.ts'
-import { compileMacros, type MacroSource } from './macros.ts'
+import { compileMacros, markParameters, type MacroSource } from './macros.ts'
 
 /** Response tokens by name. */
 export type Tokens = Record<string, unknown>
@@ -89,7 +89,7 @@ function compileAnswer (rest: object, options: OptionMaker[], metrics: ArtifactM
 
 function compileOption (option: ArtifactOption, meta: object, ruleTokens: Tokens, eventToken: string | undefined): OptionMaker {
   const { eventToken: _, content, ...rest } = option
-  const makeContent = content === undefined ? undefined : compileContent(option, meta)
+  const { make: makeContent, hasParameters } = content === undefined ? NO_CONTENT : compileContent(option, meta)
   const template = {
     ...rest,
     ...(eventToken !== undefined && { eventToken }),
@@ -101,32 +101,43 @@ function compileOption (option: ArtifactOption, meta: object, ruleTokens: Tokens
     const made = { ...template } as unknown as Option
     renew(made, nested)
     if (makeContent !== undefined) made.content = makeContent(details)
+    if (hasParameters) markParameters(made)
     made.responseTokens = tokens === undefined ? { ...ruleTokens } : Object.assign({}, ruleTokens, tokens)
     return made
   }
 }
 
-type ContentMaker = (details: MacroSource) => NonNullable<Option['content']>
-
-function compileContent ({ type, content }: ArtifactOption, meta: object): ContentMaker {
-  if (type === 'html' && typeof content === 'string') return compileMacros(content, meta)
-  if (type === 'actions' && Array.isArray(content)) {
-    const actions = content.map((action) => compileAction(action, meta))
-    return (details) => actions.map((make) => make(details))
-  }
-  return copier(content) as ContentMaker
+/** How a content is made, and whether parameters of the request go into it. */
+interface ContentMaker {
+  make: (details: MacroSource) => NonNullable<Option['content']>
+  hasParameters: boolean
 }
 
-function compileAction (action: unknown, meta: object): (details: MacroSource) => unknown {
-  if (!isContainer(action) || typeof action.content !== 'string') return copier(action)
+const NO_CONTENT: Partial<ContentMaker> = {}
+
+function compileContent ({ type, content }: ArtifactOption, meta: object): ContentMaker {
+  if (type === 'html' && typeof content === 'string') {
+    const { fill, hasParameters } = compileMacros(content, meta)
+    return { make: fill, hasParameters }
+  }
+  if (type === 'actions' && Array.isArray(content)) {
+    const actions = content.map((action) => compileAction(action, meta))
+    return { make: (details) => actions.map(({ make }) => make(details)), hasParameters: actions.some(({ hasParameters }) => hasParameters) }
+  }
+  return { make: copier(content) as ContentMaker['make'], hasParameters: false }
+}
+
+function compileAction (action: unknown, meta: object): { make: (details: MacroSource) => unknown, hasParameters: boolean } {
+  if (!isContainer(action) || typeof action.content !== 'string') return { make: copier(action), hasParameters: false }
   const nested = nestedMembers(action)
-  const makeContent = compileMacros(action.content, meta)
-  return (details) => {
+  const { fill, hasParameters } = compileMacros(action.content, meta)
+  const make = (details: MacroSource) => {
     const made = { ...action }
     renew(made, nested)
-    made.content = makeContent(details)
+    made.content = fill(details)
     return made
   }
+  return { make, hasParameters }
 }
 
 /** Tokens that are copied from the rule's meta, under the same names. */

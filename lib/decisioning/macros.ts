@@ -9,8 +9,13 @@ import type { RequestDetails } from '../schema/index.ts'
 /** The details of a request that macros are filled in from. */
 export type MacroSource = RequestDetails & { name?: string | undefined }
 
-/** Text with its macros filled in. */
-export type MacroText = (details: MacroSource) => string
+/** Text with macros. */
+export interface MacroText {
+  /** Text with its macros filled in. */
+  fill: (details: MacroSource) => string
+  /** Whether parameters of the request are filled in, and not only what is the same for everybody. */
+  hasParameters: boolean
+}
 
 const MACRO = /\$\{([a-zA-Z0-9_.]*)\}/g
 
@@ -42,9 +47,9 @@ export function compileMacros (text: string, meta: object): MacroText {
     }
   }
   const last = pending + text.slice(end)
-  if (macros.length === 0) return () => last
+  if (macros.length === 0) return { fill: () => last, hasParameters: false }
 
-  return (details) => {
+  const fill = (details: MacroSource) => {
     let result = ''
     for (const [i, { key, literal }] of macros.entries()) {
       const value = own(details, key) ?? own(details.parameters, key)
@@ -52,7 +57,16 @@ export function compileMacros (text: string, meta: object): MacroText {
     }
     return result + last
   }
+  return { fill, hasParameters: macros.some(({ key }) => key !== 'name') }
 }
+
+const filled = new WeakSet<object>()
+
+/** Remembers that an option's content has parameters of its request filled in. */
+export const markParameters = (option: object): void => { filled.add(option) }
+
+/** Whether an option's content has parameters of its request filled in, which another visitor's request may not have. */
+export const hasParameters = (option: object): boolean => filled.has(option)
 
 /** The last two dotted parts, without a part `mbox`. */
 function keyOf (name: string): string {

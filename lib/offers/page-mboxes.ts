@@ -72,6 +72,13 @@ export class PageMboxes {
     return contents.length === 0 ? undefined : this.#begin(this.#contents, mbox, declared!, contents[0])
   }
 
+  /** The same for everything that can be read of an mbox: also for its json offers as one object. */
+  prepareAll (mbox: string, response: DeliveryResponse | undefined): Promise<unknown> | undefined {
+    const declared = this.#settings.mboxes.get(mbox)
+    const checks = declared?.schema === undefined ? [] : [this.prepare(mbox, response), this.#prepareAttributes(mbox, declared, response)].filter((check) => check !== undefined)
+    return checks.length === 0 ? undefined : Promise.all(checks)
+  }
+
   /** The declared fallback of an mbox if it is text, else an empty text. */
   fallbackText (mbox: string): string {
     const fallback = this.#settings.mboxes.get(mbox)?.otherwise()

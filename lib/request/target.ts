@@ -20,6 +20,7 @@ import {
   type ViewOffer
 } from '../offers/offer.ts'
 import { createResult, type TargetResult } from '../offers/result.ts'
+import { keyOf, personalPart, placeName, type PlacedOffer, type VariantKeyOptions } from '../offers/variant.ts'
 import type { WebSdkState } from '../offers/web-sdk-state.ts'
 import { PendingCall, type Outcome, type Waited } from './call.ts'
 import type { RequestCalls, TargetTiming } from './calls.ts'
@@ -46,6 +47,10 @@ export class RequestTarget {
   readonly #writeCookies: () => void
   #result: TargetResult | undefined
   #pageMboxes: PageMboxes | undefined
+  /** Places that `variantKey()` has asked for, by name. */
+  #inKey: Set<string> | undefined
+  /** Whether it has returned a key, so that the page may be cached. */
+  #hasKey = false
 
   /** @internal */
   constructor (settings: RequestTargetSettings, calls: RequestCalls, writeCookies: () => void) {
@@ -145,6 +150,72 @@ export class RequestTarget {
     const { sessionId, locationHint, visitorState } = this.#calls.visitor
     this.#result ??= createResult(outcome.answer, sessionId, locationHint, visitorState)
     return this.#result
+  }
+
+  /**
+   * A key for a cache of rendered pages, or of parts of them: text of 32 characters that is the same for two visitors exactly when
+   * Target gave both the same offers in these places, now and after a restart. So a page is rendered once per variant, and not
+   * once per visitor. Never rejects.
+   *
+   * It waits for the offers as `offer()` does, within the same `timeout` and `maxWait`, and asks for them where the route does
+   * not. It counts nothing: executed offers are counted by their call, prefetched ones need `displayed()`, which must be called
+   * for every visitor, also for a page from the cache. Reading an offer again after it is reported to subscribers once.
+   *
+   * The key covers reason, options, metrics and Analytics payload of the offers: their content, response tokens and event tokens.
+   * Everything else that a page depends on must be in the cache's own key, as the address and the language, or stay out of the
+   * cached markup, as what belongs to one visitor: names, nonces, `script()`, `visitorState()`, `toolbar()`, fallbacks that are
+   * made for the visitor.
+   *
+   * - No offer, content that does not fit its schema, no consent, and every failure, each by its reason, are variants of their own.
+   * - Undefined where an offer is known to belong to one visitor: parameters filled into its content on-device, the type `dynamic`,
+   *   response tokens that describe the visitor. Content that the edge fills in from a profile cannot be told from other content;
+   *   its key is one that only visitors with the same content have.
+   * - Undefined for testers: in QA mode, and with overrides of the inspector.
+   * - Undefined after `maxWait`, since the offers may arrive while the page is rendered.
+   *
+   * @param what mbox names, `{ view }` or `{ pageLoad: true }`, one or a list: all whose offers are in the cached markup, in any order
+   */
+  async variantKey (what: Displayed | readonly Displayed[], options?: VariantKeyOptions | null): Promise<string | undefined> {
+    const contentOnly = options?.contentOnly === true
+    const places = [what].flat().map(readDisplayed)
+    if (!places.every((place) => place !== undefined)) {
+      this.#warn(`variantKey() takes ${PLACES}, or a list of them`)
+      return undefined
+    }
+    if (this.#calls.start().qaMode !== undefined || this.#calls.overridden) return undefined
+    const asks = places.map((place) => this.#askForKey(place))
+    this.#inKey ??= new Set()
+    for (const place of places) this.#inKey.add(placeName(place))
+    const offers = await Promise.all(asks)
+    if (!offers.every((offer) => offer !== undefined) || offers.some((offer) => this.#isPersonal(offer, contentOnly))) return undefined
+    try {
+      const key = keyOf(offers, contentOnly)
+      this.#hasKey = true
+      return key
+    } catch {
+      return undefined
+    }
+  }
+
+  /** An offer as every later read will find it; undefined if a later read may find another. */
+  #askForKey (place: Displayed): Promise<PlacedOffer | undefined> {
+    const call = typeof place === 'string' ? this.#calls.callFor(place) : this.#calls.callWith(place)
+    const prepare = this.#preparationOf(place) && ((waited: Waited) => this.#mboxes.prepareAll(place as string, this.#responseOf(place as string, waited)))
+    return this.#askOnce(place, call, (waited) => waited === (call instanceof PendingCall ? call.outcome : call)
+      ? { place, offer: this.#offerFor(place, waited) }
+      : undefined, prepare)
+  }
+
+  /** Whether a part of an offer is the visitor's own, which is logged. */
+  #isPersonal ({ place, offer }: PlacedOffer, contentOnly: boolean): boolean {
+    const part = personalPart(offer, contentOnly)
+    if (part?.kind === 'token') {
+      this.#warn(`variantKey() is undefined: the offer of ${nameOf(place)} has the response token ${part.token}, which describes the visitor; ` +
+        'turn it off in Target, or pass { contentOnly: true } if the page shows nothing of its offers but their content')
+    } else if (part !== undefined) {
+      this.#settings.logger.debug(`variantKey() is undefined: the offer belongs to one visitor, since ${part.problem}`, { what: place })
+    }
+    return part !== undefined
   }
 
   /**
@@ -344,7 +415,16 @@ export class RequestTarget {
 
   /** Asks, and has the content checked first where that takes time. */
   #ask<Result> (what: Displayed, call: PendingCall | Outcome, read: (waited: Waited) => Result, prepare = this.#preparationOf(what)): Promise<Result> {
-    const publish = this.#calls.report?.waitsFor(call)
+    if (this.#hasKey && !this.#inKey!.has(placeName(what))) {
+      this.#warn(`variantKey() was called without ${nameOf(what)}, which was read after it: in a page cached by that key, visitors would see the offers of others; ` +
+        'add it to variantKey(), or read it before if it is not in the cached markup')
+    }
+    return this.#askOnce(what, call, read, prepare)
+  }
+
+  /** The same; not published again where `variantKey()` has asked before. */
+  #askOnce<Result> (what: Displayed, call: PendingCall | Outcome, read: (waited: Waited) => Result, prepare?: (waited: Waited) => Promise<unknown> | undefined): Promise<Result> {
+    const publish = this.#inKey?.has(placeName(what)) === true ? undefined : this.#calls.report?.waitsFor(call)
     return this.#calls.ask(call, publish === undefined
       ? read
       : (waited) => {
@@ -368,7 +448,7 @@ export class RequestTarget {
   /** Queues the notifications for a response, as soon as there is one. */
   #notifyFrom (method: string, given: Displayed, read: (response: DeliveryResponse, what: Displayed) => NotificationForm[]): void {
     const what = readDisplayed(given)
-    if (what === undefined) return this.#warn(`${method}() takes an mbox name, { view } or { pageLoad: true }, got ${given === null ? 'null' : `a value of type ${typeof given}`}`)
+    if (what === undefined) return this.#warn(`${method}() takes ${PLACES}, got ${given === null ? 'null' : `a value of type ${typeof given}`}`)
     const call = this.#calls.callWith(what)
     if (!(call instanceof PendingCall)) {
       if (call.kind === 'not-requested') this.#settings.logger.debug('nothing to notify: it was not requested', { what })
@@ -410,7 +490,10 @@ function readDisplayed (given: unknown): Displayed | undefined {
 }
 
 const PAGE_LOAD = { pageLoad: true } as const
+const PLACES = 'an mbox name, { view } or { pageLoad: true }'
 const OVERRIDDEN = { source: 'override', reason: 'overridden' } as const
+
+const nameOf = (place: Displayed): string => typeof place === 'string' ? `mbox '${place}'` : 'view' in place ? `view '${place.view}'` : 'the page load'
 
 const viewEntries = (name: string) => ({ prefetch }: DeliveryResponse): View[] => (prefetch?.views ?? []).filter((view) => view.name === name)
 

@@ -1,10 +1,12 @@
 /** The apps that are compared. Each serves the same page at `/`; all but the first ask Target for the same mbox. */
 import { randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
+import { setTimeout as sleep } from 'node:timers/promises'
 import cookie from '@fastify/cookie'
 import { Pool } from 'undici'
 import { ASKED, generateArtifact } from './artifact.js'
 import { client, FALLBACK, mbox, organizationId } from './page.js'
+import { createShop } from './shop.js'
 
 /**
  * @typedef {object} Page what a contender's route uses
@@ -130,6 +132,16 @@ export const contenders = {
     add: (app, page) => addSdkOnDevice(app, page, 'prefetch')
   },
 
+  'variants-rendered': {
+    title: 'rendered for each visitor',
+    add: (app, page) => addVariants(app, page, undefined)
+  },
+
+  'variants-cached': {
+    title: 'cached by variantKey()',
+    add: (app, page) => addVariants(app, page, new Map())
+  },
+
   'sdk-on-device-execute': {
     title: 'Adobe Node SDK, execute (impressions are sent, one call per page)',
     add: (app, page) => addSdkOnDevice(app, page, 'execute')
@@ -156,6 +168,24 @@ async function registerPlugin (app, page, options) {
 async function registerOnDevice (app, page) {
   await registerPlugin(app, page, { decisioningMethod: 'on-device', artifactPayload: onDeviceArtifact(), pollingInterval: 0 })
   await app.target.ready({ timeout: 5000 })
+}
+
+/** A page that takes 20 ms of CPU to render, for visitors of two experiences, each of whom counts. */
+async function addVariants (app, page, cache) {
+  await registerOnDevice(app, page)
+  const shop = createShop(20)
+  app.get('/', { config: { target: { prefetch: { mboxes: [ASKED] } } } }, async ({ target }, reply) => {
+    const key = cache && await target.variantKey(ASKED)
+    let body = cache?.get(key)
+    if (body === undefined) {
+      body = shop.render(await target.content(ASKED, FALLBACK))
+      cache?.set(key, body)
+    }
+    target.displayed(ASKED)
+    return page.send(reply, body)
+  })
+  // Impressions are part of a page's price, although they are sent after it.
+  return async () => { while (app.target.health().outbox.pending > 0) await sleep(5) }
 }
 
 const onDeviceArtifact = () => generateArtifact({ mboxes: 5, rulesEach: 2 })

@@ -10,6 +10,7 @@ import { OFFER } from './page.js'
 /** ms */
 let delay = 0
 let calls = 0
+let notified = 0
 let artifact = ''
 
 // No `edgeHost` in the answer: Adobe's SDK would call that host from then on.
@@ -24,7 +25,10 @@ function answerTo ({ requestId, id, execute, notifications }) {
       }))
     }
   }
-  if (notifications !== undefined) answer.notifications = notifications.map(({ id }) => ({ id }))
+  if (notifications !== undefined) {
+    notified += notifications.length
+    answer.notifications = notifications.map(({ id }) => ({ id }))
+  }
   return JSON.stringify(answer)
 }
 
@@ -48,6 +52,12 @@ server.listen(0, '127.0.0.1', () => {
   answerParent({
     delay (milliseconds) { delay = milliseconds },
     calls () { return calls },
+    /** Notifications since it was last asked. */
+    notified () {
+      const count = notified
+      notified = 0
+      return count
+    },
     artifact (shape) { artifact = JSON.stringify(generateArtifact(shape)) }
   }, { host: `127.0.0.1:${server.address().port}` })
 })

@@ -14,8 +14,9 @@ import { plans, guard } from './plans.js'
 import { Processes } from './processes.js'
 import { start, swap } from './lifecycle.js'
 import { bursts, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
+import { variants } from './variants.js'
 
-const sections = { start, 'on-device': onDevice, memory, swap, saturated, handler, 'slow-edge': slowEdge, bursts, 'on-device-page': onDevicePage, outbox }
+const sections = { start, 'on-device': onDevice, memory, swap, saturated, handler, 'slow-edge': slowEdge, bursts, 'on-device-page': onDevicePage, variants, outbox }
 const root = new URL('../../', import.meta.url)
 
 const { positionals: words } = parseArgs({ allowPositionals: true })

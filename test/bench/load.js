@@ -10,6 +10,9 @@ import { percentile } from './statistics.js'
 const run = promisify(execFile)
 const wrk = await run('wrk', ['--version']).then(() => true, (error) => error.code !== 'ENOENT')
 
+/** Of browsers that were never here: every page is another visitor's. */
+const { cookie: _, ...headersOfNobody } = headers
+
 /** A wrk that runs ends with this process. */
 const stopping = new AbortController()
 process.on('exit', () => stopping.abort())
@@ -17,8 +20,9 @@ process.on('SIGTERM', () => process.exit(1))
 
 answerParent({
   /** Closed loop; requests per second. wrk leaves the second core to the edge stand-in, autocannon does not. */
-  async saturate ({ url, connections, seconds }) {
-    return wrk ? await withWrk(url, connections, seconds) : { rate: (await withAutocannon({ url, connections, duration: seconds })).rate }
+  async saturate ({ url, connections, seconds, areNew = false }) {
+    const given = areNew ? headersOfNobody : headers
+    return wrk ? await withWrk(url, connections, seconds, given) : { rate: (await withAutocannon({ url, connections, duration: seconds, headers: given })).rate }
   },
   /** Closed loop; latencies in ms. */
   async visit ({ url, connections, seconds }) {
@@ -27,8 +31,7 @@ answerParent({
   },
   /** At a given rate, every page by a visitor who was never here; latencies in ms. */
   async pace ({ url, connections, seconds, rate }) {
-    const { cookie, ...others } = headers
-    const { rate: reached, latencies } = await withAutocannon({ url, connections, duration: seconds, overallRate: rate, headers: others })
+    const { rate: reached, latencies } = await withAutocannon({ url, connections, duration: seconds, overallRate: rate, headers: headersOfNobody })
     return { rate: reached, ...percentiles(latencies) }
   },
   /** All at once on fresh connections, again and again; latencies in ms. */
@@ -42,7 +45,7 @@ answerParent({
   }
 }, { tool: wrk ? 'wrk' : 'autocannon' })
 
-async function withWrk (url, connections, seconds) {
+async function withWrk (url, connections, seconds, headers) {
   const given = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
   const { stdout } = await run('wrk', ['-t1', '--timeout', '30s', `-c${connections}`, `-d${Math.ceil(seconds)}s`, ...given, url], { signal: stopping.signal })
   if (/Non-2xx|Socket errors/.test(stdout)) throw new Error(`not every page was served:\n${stdout}`)

@@ -16,11 +16,11 @@ const titleOf = (name) => contenders[name].title
  * so that a machine that gets slower or faster does so for all.
  *
  * @param {object} bench of index.js
- * @param {{ names: string[], fileOf?: (index: number) => string | URL, repeats: number, processesEach?: number, warmup: number, delay: number, work: number, watching: boolean, question: string, asked: object }} race
- *   `fileOf`: the script of a contender, where it is not the usual one; `repeats` in each of the `processesEach` that a contender has one after the other; `warmup` in s; `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process
+ * @param {{ names: string[], fileOf?: (index: number) => string | URL, repeats: number, processesEach?: number, warmup: number, delay: number, work: number, watching: boolean, question: string, asked: object, around?: (turn: () => Promise<object>) => Promise<object> }} race
+ *   `fileOf`: the script of a contender, where it is not the usual one; `repeats` in each of the `processesEach` that a contender has one after the other; `warmup` in s; `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process; `around` runs a turn, and may add to what is known of it
  * @returns {Promise<object[][]>} runs of each contender, one for each repeat in each process
  */
-export async function race ({ processes, edge, load, step }, { names, fileOf = () => 'contender.js', repeats, processesEach = 1, warmup, delay, work, watching, question, asked }) {
+export async function race ({ processes, edge, load, step }, { names, fileOf = () => 'contender.js', repeats, processesEach = 1, warmup, delay, work, watching, question, asked, around = (turn) => turn() }) {
   const starting = names.map((name, index) => [fileOf(index), [name, edge.hello.host]])
   const runs = names.map(() => [])
   const racing = async (apps) => {
@@ -36,14 +36,16 @@ export async function race ({ processes, edge, load, step }, { names, fileOf = (
     for (const [index, name] of names.entries()) {
       const { url } = apps[index].hello
       await checkPage(name, url)
-      if (warmup > 0) await load.ask('saturate', { url, connections: 20, seconds: warmup })
+      if (warmup > 0) await load.ask('saturate', { ...asked, url, connections: 20, seconds: warmup })
+      // Nothing of it is still done while another is measured.
+      await apps[index].ask('end')
     }
     await edge.ask('delay', delay)
     for (let repeat = 0; repeat < repeats; repeat++) {
       for (let place = 0; place < names.length; place++) {
         const index = (place + repeat) % names.length
         step(`repeat ${runs[index].length + 1} of ${repeats * processesEach}: ${names[index]}`)
-        runs[index].push(await turn(index))
+        runs[index].push(await around(() => turn(index)))
       }
     }
   }

@@ -119,6 +119,20 @@ const PROMISES: Record<string, (t: Test, recipe: Recipe, tunnels?: () => number)
   'Where to register it': async (t, { app }) => {
     t.match((await app.inject('/shop')).body, HERO)
   },
+  'Pages cached per variant': async (t, { app, edge }) => {
+    const visit = async (experience: string, query = '') => {
+      const { body, cookies } = await app.inject({ url: `/${query}`, headers: { cookie: edge.visitorFor({ activity: 410001, experience }).cookie } })
+      return { body, cookie: cookies.find(({ name }) => name === TARGET_COOKIE)?.value }
+    }
+    const [layers, night, again, gold] = [await visit('Layers'), await visit('Night'), await visit('Layers'), await visit('Layers', '?member=gold')]
+    t.match(layers.body, HERO)
+    t.not(night.body, layers.body)
+    t.equal(again.body, layers.body)
+    t.match(gold.body, /hero--a|banner--gold/)
+    t.not(night.cookie, layers.cookie)
+    await app.target.flush()
+    t.same([edge.displays('hero'), edge.displays('banner')], [4, 4])
+  },
   'Who the visitor is': async (t, { app, edge }) => {
     app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero', ''))
     await app.ready()
