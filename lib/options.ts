@@ -21,71 +21,71 @@ import type { VisitorDetails } from './visitor/visitor.ts'
 export interface RouteForm {
   /** A path that begins with `/`. Default: the route's own. */
   path?: string
-  /** What `@fastify/swagger` gets of the route. Default: it is hidden. */
+  /** The route's documentation for `@fastify/swagger`. Default: it is hidden. */
   schema?: RouteDocumentation
 }
 
-/** What the option `openFeature` may say; see `TargetProvider` of `fastify-adobe-target/openfeature`. */
+/** The option `openFeature`; see `TargetProvider` of `fastify-adobe-target/openfeature`. */
 export interface OpenFeatureOptions {
-  /** The domain of OpenFeature that the provider is for. Default: all that have no provider of their own. */
+  /** OpenFeature domain of the provider. Default: all clients without their own provider. */
   domain?: string
-  /** Flag keys that are not `mbox` or `mbox.path`: where each is. */
+  /** Where to find flags whose keys are neither `mbox` nor `mbox.path`. */
   flags?: Record<string, { mbox: string, path?: string }>
-  /** Whether an evaluation of what was prefetched counts as a display. Default `false`. */
+  /** Whether evaluating prefetched content counts as a display. Default `false`. */
   countEvaluations?: boolean
-  /** Members of `flagMetadata`. Default: all, but no response tokens. */
+  /** Members of `flagMetadata`. Default: all, without response tokens. */
   metadata?: readonly string[]
 }
 
 /** Options of the plugin. */
 export interface FastifyAdobeTargetOptions extends TargetClientOptions {
-  /** ms, the longest that asking for an offer holds the handler, counted from the asking; not for `result()`. Default: none. */
+  /** Maximum time in ms that reading an offer may delay the handler; not for `result()`. Default: the call's deadline. */
   maxWait?: number
-  /** Where the call starts; `false`: only when first asked. Default `onRequest`. */
+  /** The hook in which the call starts; `false`: only when the handler first reads an offer. Default `onRequest`. */
   hook?: 'onRequest' | 'preParsing' | 'preValidation' | 'preHandler' | false
-  /** Every route gets the default request, unless its `config.target` is `false`. Default `false`. */
+  /** Whether every route gets the default request, unless its `config.target` is `false`. Default `false`. */
   global?: boolean
   /** Default request, for `global` and for `config: { target: true }`; the same forms as a route's. */
   request?: TargetRequestForm | ((request: FastifyRequest) => TargetRequestForm)
-  /** Schema of the content and fallback, by mbox name: once for all routes. */
+  /** Schema and fallback of the content, by mbox name, declared once for all routes. */
   mboxes?: MboxDefinitions
   /**
-   * Whether Target may be asked about this visitor, e.g. by consent; asked once per request, when anything is to be
-   * started. `false`: no call, no cookie, no notification, fallbacks with `opted-out`; likewise if it throws or rejects.
+   * Whether Target may be called for this visitor, e.g. by consent; called once per request, before anything is
+   * started. `false`: no call, no cookie, no notification, and fallbacks with the reason `opted-out`; the same if it throws or rejects.
    * Default: always.
    */
   enabled?: (request: FastifyRequest) => boolean | Promise<boolean>
-  /** What the app knows of the visitor, e.g. from its session. */
+  /** What the app knows about the visitor, e.g. from its session. */
   visitor?: (request: FastifyRequest) => VisitorDetails | undefined | null | Promise<VisitorDetails | undefined | null>
-  /** More Delivery API `context`, merged over what is read from the request; `null` takes a part away. */
+  /** Additions to the Delivery API's `context`, merged over what is read from the request; `null` removes a part. */
   context?: (request: FastifyRequest) => ContextAdditions | undefined | null | Promise<ContextAdditions | undefined | null>
-  /** Parameters for every mbox, page load and view of the request. What the edge would refuse is left out. */
+  /** Parameters for every mbox, page load and view of the request. Values that the edge would refuse are left out. */
   parameters?: (request: FastifyRequest) => Record<string, unknown> | undefined | null | Promise<Record<string, unknown> | undefined | null>
   /** Profile parameters, likewise. */
   profileParameters?: (request: FastifyRequest) => Record<string, unknown> | undefined | null | Promise<Record<string, unknown> | undefined | null>
-  /** Attributes of the cookies, or `false` to write none. Default: `Path=/; SameSite=Lax`, `Secure` on https, no domain, not `HttpOnly`; none that says nothing new. */
+  /** Attributes of the cookies, or `false` to write none. Default: `Path=/; SameSite=Lax`, `Secure` on https, no domain, not `HttpOnly`. Unchanged cookies are not written again. */
   cookies?: CookieSettings | false
   /**
-   * A first-party id, as of Web SDK: `true` for a cookie `FPID`, or a cookie name. The cookie has a UUIDv4, which is made
-   * where there is none; a visitor without an ECID gets the one that Adobe derives from it, from the first page on.
+   * A first-party id, as with Web SDK: `true` for a cookie `FPID`, or a cookie name. The cookie holds a UUIDv4, which is generated
+   * if missing; a visitor without an ECID gets the one that Adobe derives from it, from the first page on.
    * Default `false`.
    */
   firstPartyId?: boolean | string
   /**
-   * Asks browsers for the client hints that Target's device audiences need (model, platform version and more), with the
+   * Requests the client hints that Target's device audiences need (model, platform version and more), with the
    * header `Accept-CH` on responses that used Target. Browsers send them from the next request on, over https. Default `false`.
    */
   clientHints?: boolean
-  /** Target's QA links and the cookie that keeps them for the visit count. Default `true`. */
+  /** Whether Target's QA links work, and the cookie that keeps QA mode for the visit. Default `true`. */
   qa?: boolean
   /**
-   * A route that takes clicks and displays from the page's own scripts: `true` for `POST /target/notifications`, a path, or
-   * both with what `@fastify/swagger` is to show of it: `{ path, schema: { hide: false } }`. Default `false`.
+   * A route that accepts clicks and displays from the page's own scripts: `true` for `POST /target/notifications`, a path, or
+   * an object with documentation for `@fastify/swagger`: `{ path, schema: { hide: false } }`. Default `false`.
    */
   notificationsRoute?: boolean | string | RouteForm
   /**
-   * A route with `app.target.health()` as JSON, with status 503 when it is `down`: `true` for `GET /target/health`, a path, or
-   * an object as for `notificationsRoute`. For monitors: it names hosts and should not be reachable from outside. Default `false`.
+   * A route that returns `app.target.health()` as JSON, with status 503 when it is `down`: `true` for `GET /target/health`, a path, or
+   * an object as for `notificationsRoute`. For monitoring: it names hosts and should not be reachable from outside. Default `false`.
    */
   healthRoute?: boolean | string | RouteForm
   /**
@@ -95,13 +95,13 @@ export interface FastifyAdobeTargetOptions extends TargetClientOptions {
    */
   ofrepRoute?: boolean | string | RouteForm
   /**
-   * Registers Target as a provider of OpenFeature, whose flags are answered by the request they are asked in. Needs
+   * Registers Target as an OpenFeature provider, whose flags are evaluated with the request in which they are read. Requires
    * `@openfeature/server-sdk`. Default `false`.
    */
   openFeature?: boolean | OpenFeatureOptions
   /** Adds the `Server-Timing` header. Default `false`. */
   serverTiming?: boolean
-  /** Name on the instance, on the request and in the route's config. Default `target`. */
+  /** Name of the decorator on the instance and the request, and of the member in the route's config. Default `target`. */
   decorator?: string
 }
 

@@ -22,7 +22,7 @@ export interface CallExecutorOptions {
   onDevice: OnDevice
   /** Undefined if the app has turned it off. */
   telemetry: TelemetryStore | undefined
-  /** What `health()` warns of. */
+  /** Collects the warnings of `health()`. */
   warnings: Warnings
   /** Queues notifications. */
   notify (sender: NotificationSender, notifications: Notification[]): void

@@ -63,7 +63,7 @@ export class TargetClient {
   readonly #expectations = new Expectations()
   readonly #onDevice: OnDevice
   /**
-   * What `health()` warns of.
+   * Collects the warnings of `health()`.
    *
    * @internal
    */

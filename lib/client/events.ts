@@ -3,7 +3,7 @@ import type { Geo, Notification } from '../schema/index.ts'
 import type { Log } from '../diagnostics.ts'
 import type { TargetError } from '../errors.ts'
 
-/** Details of each event, besides its `type`. */
+/** Details of each event, in addition to its `type`. */
 export interface TargetEventDetails {
   /** Decisions can be made: immediately if server-side, else when there is an artifact. */
   clientReady: object

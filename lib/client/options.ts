@@ -112,7 +112,7 @@ export interface TargetClientOptions {
     transform?: OutboxTransform
   }
   /**
-   * Asks Target by the Edge Network, as Web SDK does, instead of the Delivery API: for sites that have Web SDK in the page. Default:
+   * Calls Target through the Edge Network, as Web SDK does, instead of the Delivery API: for sites with Web SDK in the page. Default:
    * none, the Delivery API.
    */
   edgeNetwork?: EdgeNetworkSettings

@@ -1,7 +1,7 @@
 /**
- * Mistakes that make no request fail, and so are seen by nobody: for `health()`, in words.
+ * Mistakes that make no request fail, so that they go unnoticed: `health()` reports them in words.
  *
- * Pages pay two counters for them. Names are kept only for what is wrong, and of those a bounded number.
+ * They cost a page two counters. Names are kept only of mistakes, and only a limited number.
  */
 import { knowsMbox, type CompiledArtifact } from '../decisioning/compile.ts'
 
@@ -14,7 +14,7 @@ const PAGES_REMEMBERED = 1000
 /** Pages in a row whose cookies were new: of the first ones, and on a site where cookies have come back. */
 const NEW_VISITORS = { first: 20, later: 1000 }
 
-/** What was seen of one client. */
+/** The warnings of one client. */
 export class Warnings {
   #pages = 0
   #forwarded = 0
@@ -27,7 +27,7 @@ export class Warnings {
   /**
    * A page was read.
    *
-   * @param isForwarded whether a proxy says whom it is for, and Fastify does not listen
+   * @param isForwarded whether a proxy names the browser's address, and Fastify ignores it
    */
   page (isForwarded: boolean): void {
     this.#pages += 1

@@ -13,7 +13,7 @@ export type Condition = (facts: Facts) => unknown
 /** Target's own conditions stay below twenty; a deeper one could exhaust the stack. */
 const MAX_DEPTH = 256
 
-/** The root of a path: the facts, or the element inside `filter` and the like. */
+/** The root of a path: the facts, or the current element of `filter` or a similar operator. */
 type Scope = 'facts' | 'element'
 
 interface Logic {

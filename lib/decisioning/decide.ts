@@ -15,7 +15,7 @@ import { addOrder, hasOrder, orderNotification, viewPlace } from './orders.ts'
 import { remoteDependencies } from './remote.ts'
 import { Tracer, type TraceSettings } from './trace.ts'
 
-/** What a decision depends on besides artifact and request. */
+/** What a decision depends on, apart from artifact and request. */
 export interface DecideOptions {
   /** Target client code. */
   client: string

@@ -9,7 +9,7 @@ import { findFault } from './response-shape.ts'
 export interface Dialect {
   /** What is wrong with an answer, for an error message; undefined if nothing is. */
   findFault (body: unknown): string | undefined
-  /** The status that the body tells, whatever the response's own; 0 if none. */
+  /** The status reported in the body, whatever the response's own; 0 if none. */
   statusIn (body: unknown): number
   /** What an error's body says, for people. */
   messageIn (body: unknown): unknown

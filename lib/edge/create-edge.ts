@@ -46,7 +46,7 @@ export interface EdgeOptions {
 /** A Fastify app with a test kit. */
 export type TargetEdge = FastifyInstance & TestKit
 
-/** What tests need of an edge. */
+/** The test kit of an edge. */
 interface TestKit {
   /** Host and port, for the plugin's `serverDomain`. Throws FST_TARGET_NOT_READY before it listens. */
   readonly host: string

@@ -1,4 +1,4 @@
-/** What the routes that decide have in common: the Delivery API's and those of the Edge Network. */
+/** Common to the routes that decide: the Delivery API's and those of the Edge Network. */
 import type { FastifyRequest } from 'fastify'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import type { Notification, VisitorId } from '../schema/index.ts'

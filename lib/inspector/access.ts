@@ -1,5 +1,5 @@
 /**
- * Access to the inspector: by default from this machine only, and with a `secret` only after it was entered. Behind a proxy on
+ * Access to the inspector: by default from this machine only, and with a `secret` only after login. Behind a proxy on
  * the same machine every request looks local, so requests that came through a proxy do not count as local.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -12,12 +12,12 @@ const SESSION_COOKIE = 'target_inspector'
 /** A day's work. */
 const SESSION_LIFETIME = 12 * 3600_000
 
-/** Failed logins per minute, of everybody together. */
+/** Maximum failed logins per minute, of all browsers together. */
 const MAX_FAILURES = 10
 
 const FORWARDING_HEADERS = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via']
 
-/** Whether a request may see the inspector, and if not, what it takes. */
+/** Whether a request has access to the inspector, may log in, or is refused. */
 export type Admission = 'admitted' | 'login' | 'refused'
 
 export class Access {
@@ -42,14 +42,14 @@ export class Access {
     return this.#hasSession(request) || this.#hasBearer(request) ? 'admitted' : 'login'
   }
 
-  /** Whether an address such as `/?target_override=hero:B` counts: opened as a page, by a browser that may see the inspector. */
+  /** Whether an address such as `/?target_override=hero:B` is obeyed: opened as a page, by a browser with access. */
   mayForce (request: FastifyRequest): boolean {
     const { 'sec-fetch-dest': destination = 'document', 'sec-fetch-site': site } = request.headers
     if (destination !== 'document' || (this.#secret === undefined && site === 'cross-site')) return false
     return this.admits(request) === 'admitted'
   }
 
-  /** Whether a change comes from the inspector's own page: what another site makes a browser send does not count. */
+  /** Whether a change comes from the inspector's own page, and not from another site. */
   isOwn (request: FastifyRequest): boolean {
     return this.#hasBearer(request) || isSameOrigin(request)
   }

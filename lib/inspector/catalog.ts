@@ -1,5 +1,5 @@
 /**
- * The experiences that can be forced: those of the rule artifact, and those that the edge has answered lately. And the
+ * The experiences that can be forced: those of the rule artifact, and those that the edge has returned recently. Also the
  * activities of the artifact, in words.
  */
 import type { CompiledArtifact, CompiledRule } from '../decisioning/compile.ts'
@@ -42,7 +42,7 @@ export class Catalog {
     this.#artifact = artifact
   }
 
-  /** Notes the experiences in an answer. Only response tokens tell which they are. */
+  /** Remembers the experiences in a response. Only response tokens identify them. */
   learn ({ execute, prefetch }: DeliveryResponse): void {
     for (const { name, options } of [...execute?.mboxes ?? [], ...prefetch?.mboxes ?? []]) {
       const tokens = options?.[0]?.responseTokens as Record<string, unknown> | undefined
@@ -80,7 +80,7 @@ export class Catalog {
       const options = rule.answers.prefetch({ name: mbox }, undefined).options.map(({ eventToken, ...option }) => option)
       found.set(key, { activity: { id: rule.activity.id, name: text(meta['activity.name']) }, id: text(meta['experience.id']), name: text(meta['experience.name']), options })
     }
-    // What was seen is of the visitor who saw it, and by no rule that is known here.
+    // An experience that was seen may belong to that visitor only; its rule is unknown here.
     for (const [key, experience] of [...this.#seen.get(mbox) ?? []].sort(([one], [other]) => one < other ? -1 : 1)) if (!found.has(key)) found.set(key, experience)
     return [...found.values()].map((experience, index) => ({ ...experience, letter: index < 26 ? String.fromCharCode(65 + index) : '' }))
   }
@@ -118,7 +118,7 @@ function addRule (activities: Map<string, Activity>, kind: 'mbox' | 'view', loca
   else if (offer !== '' && !known.offers.includes(offer)) known.offers.push(offer)
 }
 
-/** A condition, split into what a reader asks: how many, who, when. */
+/** A condition, split by question: how many, who, when. */
 function partsOf (words: Words): { share: string, audience: string, schedule: string } {
   const parts = words.kind === 'all' ? words.parts.flatMap((part) => part.kind === 'all' ? part.parts : [part]) : [words]
   const share = parts.find((part) => part.kind === 'allocation')

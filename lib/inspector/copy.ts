@@ -1,9 +1,9 @@
-/** A page, to be taken elsewhere: as a command, as a test, as JSON. Visitors are pseudonyms in all of them. */
+/** Exports a page: as a command, as a test, as JSON. Visitors are pseudonyms in all of them. */
 import type { ClientDetails } from '../client/client.ts'
 import { faultsOf, nameOf, visitorOf, type RecordedPage } from './record.ts'
 import type { Redaction } from './redact.ts'
 
-/** In single quotes, a shell takes everything as it is, but for the quote itself. */
+/** Within single quotes, a shell interprets nothing but the quote itself. */
 const shellQuote = (text: string) => `'${text.replaceAll('\'', '\'\\\'\'')}'`
 
 /** The Delivery API calls of a page, as commands. */
@@ -70,7 +70,7 @@ function contentOf ({ calls }: RecordedPage, mbox: string): unknown {
   return null
 }
 
-/** Everything that is kept of a page. */
+/** The complete record of a page. */
 export function asJson (page: RecordedPage, redaction: Redaction): object {
   const { size, arrivedAt, url, calls, ...facts } = page
   const visitor = visitorOf(page)

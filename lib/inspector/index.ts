@@ -1,5 +1,5 @@
 /**
- * fastify-adobe-target/inspector: what the last pages got from Target and why, in the browser, and overrides for developers.
+ * fastify-adobe-target/inspector: shows in the browser what the last pages got from Target and why, and lets developers override it.
  *
  * Nothing is recorded, and nothing can be forced, unless this is registered.
  */
@@ -22,7 +22,7 @@ import { badgeScript } from './toolbar.ts'
 
 export type { TargetInspectorOptions }
 
-/** Pages of ordinary visitors that are kept in a second. */
+/** Pages of ordinary visitors kept per second. */
 const MAX_RATE = 20
 
 async function inspector (app: FastifyInstance, given: TargetInspectorOptions): Promise<void> {
@@ -44,7 +44,7 @@ async function inspector (app: FastifyInstance, given: TargetInspectorOptions): 
     const link = linkOf(request)
     return link === undefined ? store.read(request) : link.size === 0 ? undefined : store.of(link)
   }
-  /** What a link says, from those who may say it. To end overrides, anybody may. */
+  /** The overrides in a link, if this browser may set them. Any browser may end its own. */
   const linkOf = (request: FastifyRequest) => {
     const link = store.readLink(request)
     return link !== undefined && (link.size === 0 ? store.read(request) !== undefined : access.mayForce(request)) ? link : undefined
@@ -56,7 +56,7 @@ async function inspector (app: FastifyInstance, given: TargetInspectorOptions): 
     overridesOf: (request) => (inspected.get(request)?.overrides as ReturnType<typeof overridesOf>)?.describe() ?? [],
     rate: MAX_RATE,
     isWanted: (request) => inspected.has(request) || (secret !== undefined && access.admits(request) === 'admitted'),
-    // What was forced must not pass for what Target answers.
+    // Forced offers must not be taken for Target's responses.
     onAnswer: (response) => catalog.learn(response)
   })
 
@@ -78,7 +78,7 @@ async function inspector (app: FastifyInstance, given: TargetInspectorOptions): 
     }
   }
 
-  // The address is left at once: Target decides by addresses, and a reload must not force again what was ended.
+  // Redirects immediately: Target decides by addresses, and a reload must not repeat an override that was ended.
   app.addHook('onRequest', (request, reply, done) => {
     if ((request.method !== 'GET' && request.method !== 'HEAD') || !request.originalUrl.includes(OVERRIDE)) return done()
     const link = linkOf(request)

@@ -1,5 +1,5 @@
 /**
- * Live updates by server-sent events. Work is done a few times a second, however many pages there are, and none for nobody.
+ * Live updates by server-sent events: a few times a second, however many pages there are, and only while a browser listens.
  */
 import type { FastifyReply } from 'fastify'
 import type { Html } from './html.ts'

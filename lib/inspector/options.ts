@@ -6,25 +6,25 @@ import { checkOptions, flag, strict, text } from '../validation.ts'
 
 /** Options of the plugin {@link targetInspector}. */
 export interface TargetInspectorOptions {
-  /** Where it is. Default `/_target`. */
+  /** Its path. Default `/_target`. */
   path?: string
   /** `false` registers nothing. Default `true`. */
   enabled?: boolean
   /**
-   * Who may see it: at least 16 characters, to be entered once per browser. Required in production (`NODE_ENV=production`) and
-   * with `remote`. Default: none, every browser on this machine may.
+   * Password for the inspector, at least 16 characters, entered once per browser. Required in production (`NODE_ENV=production`) and
+   * with `remote`. Default: none, any browser on this machine has access.
    */
   secret?: string
-  /** Answers other machines than this one, too. Default `false`. */
+  /** Whether browsers on other machines have access. Default `false`. */
   remote?: boolean
-  /** Pages that are kept, 1 to 1000. Default 200. */
+  /** Number of pages kept, 1 to 1000. Default 200. */
   pages?: number
   /**
-   * Loads the rule artifact also where decisions are made by the edge, to explain them and to force experiences by it. Default
+   * Loads the rule artifact even if the edge makes the decisions, to explain them and to list experiences to force. Default
    * `false`.
    */
   artifact?: boolean
-  /** Authorization token of Target's user interface; pages of browsers that may see the inspector then ask for a trace. */
+  /** Authorization token from Target's user interface; calls of pages whose browser has access to the inspector then request a trace. */
   traceToken?: string
   /** Name of the plugin's decorator. Default `target`. */
   decorator?: string
@@ -45,11 +45,11 @@ const Options = Type.Object({
 export interface InspectorSettings extends Required<Omit<TargetInspectorOptions, 'secret' | 'traceToken'>> {
   secret: string | undefined
   traceToken: string | undefined
-  /** What cookies are signed with: the secret, or one of this process. */
+  /** Signs cookies: the secret, or a random one of this process. */
   signingSecret: string
 }
 
-/** Options of Fastify's own that come along with a plugin's. */
+/** Fastify's own options of `register`. */
 const FASTIFY_OPTIONS = ['prefix', 'logLevel', 'logSerializers']
 
 /**

@@ -1,6 +1,6 @@
 /**
  * Overrides: what one browser gets in place of Target's offers, in a signed cookie. By a link such as `/?target_override=hero:B`
- * or by the inspector's forms, which alone may set content of one's own: a link could put anybody's markup into the page.
+ * or by the inspector's forms. Only forms may set custom content: a link could put foreign markup into the page.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ForcedOffer, PageOverrides } from '../offers/inspection.ts'
@@ -155,7 +155,7 @@ export class OverrideStore {
   }
 }
 
-/** Content of one's own, as a form sends it. */
+/** Custom content, as a form sends it. */
 export function ownContent (content: string): string | undefined {
   return content.length > MAX_CONTENT ? undefined : `content:${content.replaceAll('\r\n', '\n')}`
 }

@@ -1,4 +1,4 @@
-/** What is kept of a page: plain facts, and the Delivery API's requests and responses as long as they are not large. */
+/** The record of a page: plain facts, and the Delivery API's requests and responses unless they are large. */
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import type { CallMessage, OfferMessage, OutboxMessage, PageMessage } from '../diagnostics.ts'
 import type { Context, DeliveryRequest, DeliveryResponse } from '../schema/index.ts'
@@ -68,7 +68,7 @@ export interface RecordedPage {
   size: number
 }
 
-/** The id that Target knows a page's visitor by; undefined where there was no call. */
+/** The id by which Target identifies a page's visitor; undefined without a call. */
 export function visitorOf ({ calls }: RecordedPage): string | undefined {
   for (const { work } of calls) {
     for (const { request, response } of work) {
@@ -79,7 +79,7 @@ export function visitorOf ({ calls }: RecordedPage): string | undefined {
   }
 }
 
-/** What went wrong on a page, in words; empty where nothing did. */
+/** The problems of a page, in words. */
 export function faultsOf (page: RecordedPage): string[] {
   const faults = page.calls.flatMap(({ error }) => error === undefined ? [] : [error.code])
   for (const { reason, error } of page.offers) if (FAULTS.includes(reason) && (error === undefined || !faults.includes(error.code))) faults.push(error?.code ?? reason)

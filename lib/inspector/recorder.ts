@@ -1,7 +1,7 @@
 /**
- * Keeps the last pages. It hears of them by the diagnostics channels, and holds neither requests nor responses of Fastify's:
- * what it keeps is bounded in number and in bytes. What is kept costs the garbage collector more than the recording itself, so
- * of many pages a second only some are.
+ * Keeps the last pages. It receives them through the diagnostics channels and holds no request or reply of Fastify:
+ * its memory is bounded in number and in bytes. Keeping pages costs the garbage collector more than recording them, so
+ * under load only some of them are kept.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyRequest } from 'fastify'
@@ -20,7 +20,7 @@ const MAX_BYTES = 32 * 1024 * 1024
 /** Calls and notifications that belong to no page yet. */
 const MAX_OPEN = 2000
 
-/** ms for which nothing is left out after somebody has looked. */
+/** ms for which every page is kept after a browser has looked. */
 const ATTENTION = 10_000
 
 /** Artifacts that pages refer to; an explanation needs the rules that decided. */
@@ -45,11 +45,11 @@ export interface RecorderSettings {
   decorator: string
   /** Pages that are kept. */
   pages: number
-  /** What is forced on the page of a request, in words. */
+  /** The overrides of a request's page, in words. */
   overridesOf (request: FastifyRequest): string[]
   /** Pages that are kept in a second. */
   rate: number
-  /** Whether a page is kept in any case: of a browser that looks at it. */
+  /** Whether a page is kept in any case: its browser has access. */
   isWanted (request: FastifyRequest): boolean
   /** Called with the answers of pages. */
   onAnswer (response: DeliveryResponse): void
@@ -130,7 +130,7 @@ export class Recorder {
 
   #lastId = 0
 
-  /** Hears of every page. */
+  /** Calls a function with every new page. */
   listen (listener: (page: RecordedPage) => void): () => void {
     this.#listeners.add(listener)
     return () => { this.#listeners.delete(listener) }
@@ -258,13 +258,13 @@ export class Recorder {
     return this.#kept++ < this.#settings.rate
   }
 
-  /** Somebody looks at a page that begins: it is heard, however many others there are. */
+  /** To be called when a browser with access requests a page: it is recorded, whatever the load. */
   attend (): void {
     this.#attendedAt = performance.now()
     this.#resume()
   }
 
-  /** Hears nothing for the rest of the second, so that messages are not even built. */
+  /** Unsubscribes for the rest of the second, so that messages are not even built. */
   #suspend (): void {
     const now = performance.now()
     if (this.#pause !== undefined || now - this.#attendedAt < ATTENTION) return

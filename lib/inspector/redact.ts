@@ -1,6 +1,6 @@
 /**
- * What a page of the inspector may show of a visitor: ids are replaced by pseudonyms that are the same for the same visitor
- * within this process, addresses of computers go, and so does what looks like a password.
+ * What the inspector may show of a visitor: ids are replaced by pseudonyms that are the same for the same visitor
+ * within this process; IP addresses and values that look like passwords are removed.
  */
 import { createHmac, randomBytes } from 'node:crypto'
 import type { DeliveryRequest, DeliveryResponse } from '../schema/index.ts'

@@ -20,7 +20,7 @@ import { overridesView } from './views/overrides.ts'
 import { pageView } from './views/page.ts'
 import { matches, pageRow, pagesView, readFilter } from './views/pages.ts'
 
-/** What the routes work with. */
+/** The parts of the inspector that the routes use. */
 export interface Inspection {
   /** Path of the inspector, with the prefix of the app's scope. */
   base: string
@@ -51,7 +51,7 @@ const HEADERS = {
   'cache-control': 'no-store'
 }
 
-/** What it takes to see anything. */
+/** The fields of a form or a query string. */
 type Body = Record<string, string>
 
 export function addRoutes (app: FastifyInstance, inspection: Inspection): void {
@@ -86,7 +86,7 @@ export function addRoutes (app: FastifyInstance, inspection: Inspection): void {
     if (admission === 'admitted' || path === `${base}/login` || path === `${base}/style.css`) return done()
     const { secret } = request.query as Body
     if (secret === undefined || request.method !== 'GET') return askToLogIn(reply, undefined)
-    // The address is left at once, so that it is not kept by history or bookmarks.
+    // Redirects immediately, so that the secret does not stay in the history or in bookmarks.
     return logIn(request, reply, secret)
   })
   app.addHook('preHandler', (request, reply, done) => {

@@ -1,4 +1,4 @@
-/** The client's last minute, for small charts: a sample a second, taken only while somebody looks. */
+/** The client's last minute, for small charts: one sample per second, taken only while a browser watches. */
 import type { TargetClient } from '../client/client.ts'
 import type { Recorder } from './recorder.ts'
 

@@ -1,6 +1,6 @@
 /**
  * Signed values for cookies: HMAC-SHA-256 over purpose, expiry and value, compared in constant time. A value that was signed
- * for one purpose is worth nothing for another.
+ * for one purpose is invalid for another.
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 
@@ -16,7 +16,7 @@ export class Signer {
   }
 
   /**
-   * @param purpose what it is good for
+   * @param purpose a value is valid only for this
    * @param lifetime ms
    */
   sign (purpose: string, value: unknown, lifetime: number): string {

@@ -1,10 +1,10 @@
 /**
- * The badge of `request.target.toolbar()`: what is forced for this browser, with a way out of it and into the inspector. In a
+ * The badge of `request.target.toolbar()`: the overrides of this browser, with links to end them and to the inspector. In a
  * shadow tree, so that the page's styles and its own leave each other alone; as text only, and nothing that a strict
  * Content-Security-Policy forbids.
  */
 
-/** What the badge says. */
+/** The contents of the badge. */
 export interface Badge {
   /** Overrides in words; none: a quiet badge. */
   overrides: string[]

@@ -1,4 +1,4 @@
-/** Why the places of a page got what they got: by the rules that decided, or by Target's trace. */
+/** Why the places of a page have their offers: by the rules that decided, or by Target's trace. */
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { explain, type Explanation } from '../decisioning/explain.ts'
 import { conditionText, describeCondition } from '../decisioning/words.ts'
@@ -28,7 +28,7 @@ export interface TraceSummary {
   raw: unknown
 }
 
-/** What a client knows beside the page. */
+/** What is known of the client. */
 export interface Rules {
   client: string
   /** In force now; it stands in for the edge's rules. */

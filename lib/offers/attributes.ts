@@ -92,7 +92,7 @@ export interface AttributesReading {
 }
 
 /**
- * Prepares the reading of attributes. Called before the answer is there, so that a wrong schema shows at once.
+ * Prepares the reading of attributes. Called before the response arrives, so that a wrong schema is noticed immediately.
  *
  * @throws FST_TARGET_INVALID_OPTIONS when it is neither a schema nor an object of defaults, or a schema that cannot be filled from
  *   its defaults

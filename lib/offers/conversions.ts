@@ -20,7 +20,7 @@ export interface OrderForm extends Omit<Order, 'id' | 'total' | 'purchasedProduc
   time?: string | Date
 }
 
-/** Details of a conversion besides the name of its mbox. Values beyond Target's limits are cut or left out. */
+/** Details of a conversion. Values beyond Target's limits are cut or left out. */
 export interface Conversion {
   order?: OrderForm
   product?: Product

@@ -9,10 +9,10 @@ import { isObject } from '../validation.ts'
 import { assignAttributes } from './attributes.ts'
 import { hasContent, type Offer, type OfferContent } from './offer.ts'
 
-/** `any`: whichever it is. */
+/** `any` accepts every type. */
 export type FlagType = 'boolean' | 'string' | 'number' | 'object' | 'any'
 
-/** Where a flag's value is: an mbox, and a member of its json offers. */
+/** The location of a flag's value: an mbox, and a member of its json offers. */
 export interface FlagPlace {
   mbox: string
   /** Names of members, outside in. Empty: the whole of the offer. */
@@ -29,11 +29,11 @@ export type FlagReading =
     /** Response tokens of the option that gave it, and what the artifact's rule says of itself. */
     tokens: Record<string, unknown>
   }
-  /** The default of the code is to be used. */
+  /** The default passed in the code applies. */
   | { kind: 'default', reason: 'DEFAULT' | 'DISABLED' }
   | { kind: 'error', errorCode: 'FLAG_NOT_FOUND' | 'TYPE_MISMATCH' | 'PROVIDER_NOT_READY' | 'PARSE_ERROR' | 'GENERAL', errorMessage: string }
 
-/** What a reading needs to know beside the offer. */
+/** What the reading of a flag depends on, apart from the offer. */
 export interface FlagContext {
   /** The artifact that decided it, if one did. */
   artifact: CompiledArtifact | undefined
@@ -104,7 +104,7 @@ export function mergedContent (options: readonly Option[]): Record<string, unkno
 
 const error = (errorCode: Extract<FlagReading, { kind: 'error' }>['errorCode'], errorMessage: string): FlagReading => ({ kind: 'error', errorCode, errorMessage })
 
-/** What was declared of the mbox stands before the default in the code. */
+/** The fallback declared for the mbox takes precedence over the default in the code. */
 function fallback (declared: unknown, { path }: FlagPlace, type: FlagType): FlagReading {
   const found = declared === undefined ? undefined : valueAt(declared, path, type)
   if (found === undefined || !isOfType(found.value, type)) return { kind: 'default', reason: 'DEFAULT' }

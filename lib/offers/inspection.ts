@@ -1,28 +1,28 @@
 /**
- * What the inspector, an entry of its own, may do to a page: force offers for one browser, and ask for traces. Nothing of it
- * is in use unless that is registered; without it a page pays for one read.
+ * What the inspector, a separate entry, may do to a page: force offers for one browser, and request traces. None of it
+ * is used unless the inspector is registered; otherwise it costs a page one read.
  */
 import type { Option } from '../schema/index.ts'
 import { failure, type TargetError } from '../errors.ts'
 import { offerOf, type Offer, type OfferContent } from './offer.ts'
 
-/** What one browser gets in place of Target's offer. */
+/** What one browser gets instead of Target's offer. */
 export type ForcedOffer =
   /** These options; an empty list is no offer. */
   | { readonly kind: 'options', readonly options: readonly Option[] }
-  /** What an error of Target's does to the page: a timeout, or an HTTP status. */
+  /** A simulated failure of Target: a timeout, or an HTTP status. */
   | { readonly kind: 'fault', readonly fault: 'timeout' | number }
 
 /** Everything that is forced on one page. While there is anything, nothing of the page is counted. */
 export interface PageOverrides {
-  /** What is forced for an mbox; undefined asks for what is forced for page load and views. */
+  /** What is forced for an mbox; for page load and views if that is undefined. */
   find (mbox: string | undefined): ForcedOffer | undefined
 }
 
-/** What the inspector has to say about a page, before its first call. */
+/** The inspector's instructions for a page, before its first call. */
 export interface PageInspection {
   readonly overrides?: PageOverrides | undefined
-  /** Short-lived token of Target's user interface: the page's calls ask for a trace. */
+  /** Short-lived token from Target's user interface: the page's calls request a trace. */
   readonly traceToken?: string | undefined
 }
 

@@ -8,12 +8,12 @@ import type { OfferContent } from './offer.ts'
 export interface MboxDefinition {
   /**
    * Schema of the content: TypeBox, a Standard Schema (Zod, Valibot, ArkType and others) or JSON Schema. Its defaults complete an
-   * object; content that does not fit is taken as none, with the reason `invalid-content`. Default: any content fits.
+   * object; content that does not match counts as missing, with the reason `invalid-content`. Default: any content is accepted.
    */
   schema?: AnySchema
   /**
-   * What stands in where Target has no content that fits: plain data that fits the schema, copied for every request.
-   * Default: what the schema gives by its own defaults, which an object schema must unless it is optional; else undefined.
+   * Used if Target has no content that matches: plain data that matches the schema, copied for every request.
+   * Default: the schema's own defaults, which an object schema must have unless it is optional; else undefined.
    */
   fallback?: unknown
 }

@@ -11,7 +11,7 @@ export type OfferContent = string | Record<string, unknown> | unknown[]
 export type OfferSource = 'edge' | 'on-device' | 'default' | 'override'
 
 /**
- * Why an offer is what it is. `matched` is an offer of Target's, `overridden` what the inspector forced for this browser; with all
+ * Why an offer is what it is. `matched` is Target's offer, `overridden` was forced for this browser by the inspector; with all
  * others the content is the fallback. With an `error`: `timeout`, `breaker-open`, `overload`, `not-ready`, `aborted`, `error`.
  */
 export type OfferReason =

@@ -30,7 +30,7 @@ export function contentReporter (log: Log): MboxSettings['contentFailed'] {
 
 /** Reads the attributes of an mbox from a response, or the fallback without one. */
 export interface AttributesReader {
-  /** Does what may take time before; undefined if nothing does. Never rejects. */
+  /** Does work that takes time in advance; undefined if there is none. Never rejects. */
   prepare?: (response: DeliveryResponse | undefined) => Promise<unknown> | undefined
   read (response: DeliveryResponse | undefined): unknown
 }

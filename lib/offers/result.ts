@@ -20,9 +20,9 @@ export interface Answer {
   remoteViews: string[]
   /** Whether the visitor's location hint names a cluster that no longer exists, so that another one answered. */
   hintIsDead?: boolean
-  /** What the Edge Network wants the visitor to keep. */
+  /** What the Edge Network wants to store in the browser. */
   edgeState?: readonly StoredEntry[]
-  /** What Web SDK takes over in the page, as handles of the Edge Network; undefined if neither page load nor views were asked for. */
+  /** What Web SDK takes over in the page, as handles of the Edge Network; undefined if neither page load nor views were requested. */
   webSdk?: Handles
 }
 
@@ -42,7 +42,7 @@ export interface TargetResult {
    * a cookie is for the browser's session.
    */
   edgeCookies?: WrittenCookie[]
-  /** With `edgeNetwork`, where page load or views were asked for: the options of Web SDK's command `applyResponse`. */
+  /** With `edgeNetwork`, if page load or views were requested: the options of Web SDK's command `applyResponse`. */
   webSdkState?: WebSdkState
   /** Analytics payloads of all entries, with `client_side` logging. */
   analyticsDetails?: AnalyticsResponse[]

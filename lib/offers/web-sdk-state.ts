@@ -1,5 +1,5 @@
 /**
- * The options of Web SDK's command `applyResponse`: the answer that the server has, for the browser.
+ * The options of Web SDK's command `applyResponse`: the server's response, for the browser.
  *
  * Sources: Adobe, Web SDK, `applyResponse`, hybrid personalization; `@adobe/alloy` 2.33, which refuses members it does not know.
  */

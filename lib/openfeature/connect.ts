@@ -1,4 +1,4 @@
-/** The option `openFeature` of the plugin: the provider is registered, and every request has its transaction context. */
+/** The plugin's option `openFeature`: registers the provider and gives every request its transaction context. */
 import { AsyncLocalStorageTransactionContextPropagator, NOOP_PROVIDER, OpenFeature } from '@openfeature/server-sdk'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TargetClient } from '../client/client.ts'
@@ -6,8 +6,8 @@ import { TargetProvider, type TargetProviderOptions } from './provider.ts'
 import { requestContext } from './request-context.ts'
 
 /**
- * Connects a plugin instance with OpenFeature. Flags of clients of the `domain` (default: all that have no provider of their own)
- * are answered by the request they are asked in.
+ * Connects a plugin instance to OpenFeature. Flags of clients of the `domain` (default: all without their own provider)
+ * are evaluated with the request in which they are read.
  */
 export function connectOpenFeature (app: FastifyInstance, client: TargetClient, { domain, ...options }: TargetProviderOptions & { domain?: string }): void {
   const provider = new TargetProvider(client, options)

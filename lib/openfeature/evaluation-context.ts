@@ -1,5 +1,5 @@
 /**
- * From an evaluation context to what Target gets of it: ids, parameters, profile parameters, within Target's limits.
+ * Maps an evaluation context to what is sent to Target: ids, parameters and profile parameters, within Target's limits.
  */
 import type { EvaluationContext, EvaluationContextValue } from '@openfeature/server-sdk'
 import type { Parameters, VisitorId } from '../schema/index.ts'

@@ -1,6 +1,6 @@
 /**
- * The provider: flags of Target's offers for OpenFeature. Inside a request it answers from `request.target`, with the page's call,
- * cookies, consent and QA mode; outside it asks the client by itself.
+ * The provider: Target's offers as feature flags for OpenFeature. Inside a request it evaluates `request.target`, with the page's call,
+ * cookies, consent and QA mode; outside of one it calls the client.
  */
 import {
   ErrorCode, OpenFeatureEventEmitter, ProviderEvents, ProviderFatalError, ProviderNotReadyError,
@@ -23,22 +23,22 @@ import { requestOf } from './request-context.ts'
 
 /** Options of {@link TargetProvider}. */
 export interface TargetProviderOptions {
-  /** Flag keys that are not `mbox` or `mbox.path`: where each is. Default: none. */
+  /** Where to find flags whose keys are neither `mbox` nor `mbox.path`. Default: none. */
   flags?: Record<string, { mbox: string, path?: string }>
-  /** Name of the decorator of the requests that flags are evaluated in. Default `target`. */
+  /** Name of the plugin's decorator. Default `target`. */
   decorator?: string
   /**
-   * Whether an evaluation counts as a display of the mbox. Outside a request it does so when Target answers; inside, what
-   * `config.target` has in `execute` is counted anyway, and what it has in `prefetch` once per request. Default `false`.
+   * Whether an evaluation counts as a display of the mbox. Outside a request it counts when Target responds; inside, mboxes in
+   * `execute` of `config.target` are counted in any case, and those in `prefetch` once per request. Default `false`.
    */
   countEvaluations?: boolean
-  /** The id that `targetingKey` is, outside a request. Default `thirdPartyId`. */
+  /** The kind of id that `targetingKey` holds outside a request. Default `thirdPartyId`. */
   targetingKeyAs?: 'thirdPartyId' | 'marketingCloudVisitorId'
-  /** Whether Target may be asked outside a request; inside, the plugin's `enabled` says so. `false`: the default, with the reason `DISABLED`. Default: always. */
+  /** Whether Target may be called outside a request; inside, the plugin's `enabled` decides. If `false`, a flag has its default with the reason `DISABLED`. Default: always. */
   enabled?: (context: EvaluationContext, flagKey: string) => boolean
-  /** Members of `flagMetadata`: of the default ones, and of the response tokens of the offer. Default: all of the default ones, no token. */
+  /** Members of `flagMetadata`: names of the standard members and of response tokens. Default: all standard members, no tokens. */
   metadata?: readonly string[]
-  /** ms that the initialization waits for a rule artifact, on-device. Default: as long as it takes. */
+  /** ms for which the initialization waits for a rule artifact, if decisions are made on-device. Default: no limit. */
   readyTimeout?: number
 }
 
@@ -54,7 +54,7 @@ const OptionsSchema = Type.Object({
 
 const Client = passing((value) => typeof (value as Partial<TargetClient> | undefined)?.getOffers === 'function', 'a Target client')
 
-/** An offer, and what it was decided by. */
+/** An offer, and how it was decided. */
 interface Decided {
   offer: Offer<OfferContent, unknown>
   isFixed: boolean
@@ -86,7 +86,7 @@ export class TargetProvider implements Provider {
     this.#options = checkOptions(OptionsSchema, options, { call: 'new TargetProvider()' })
   }
 
-  /** Waits for a rule artifact where there must be one. The SDK reports what it comes to. */
+  /** Waits for a rule artifact if one is needed. The SDK reports the outcome. */
   async initialize (): Promise<void> {
     this.#watch()
     const { decisioningMethod, isClosed } = this.#client.decisions
@@ -101,7 +101,7 @@ export class TargetProvider implements Provider {
     this.#version = this.#client.decisions.artifact
   }
 
-  /** Ends the events. May be called again. */
+  /** Stops emitting events. Repeated calls do nothing. */
   async onClose (): Promise<void> {
     if (!this.#isWatching) return
     this.#isWatching = false
@@ -126,7 +126,7 @@ export class TargetProvider implements Provider {
   }
 
   /**
-   * Counts a conversion, through the outbox: the name is that of the mbox of the success metric. `value` is the total of an order,
+   * Queues a conversion: `name` is the mbox of the success metric. `value` is the total of an order,
    * `orderId` and `productPurchasedId` its members; everything else is a parameter. Never throws.
    */
   track (name: string, context: EvaluationContext, { value, ...details }: TrackingEventDetails = {}): void {
@@ -181,7 +181,7 @@ export class TargetProvider implements Provider {
     return (requestOf(context) as unknown as Record<string, RequestTarget | undefined> | undefined)?.[this.#options.decorator ?? 'target']
   }
 
-  /** Without a known answer there is no consent. */
+  /** Unless the app has clearly consented, there is no consent. */
   #mayAsk (context: EvaluationContext, key: string): boolean {
     const { enabled } = this.#options
     try {
@@ -199,7 +199,7 @@ export class TargetProvider implements Provider {
     return { offer, isFixed: target.qaMode !== undefined, contextId: context.targetingKey ?? await this.#contextIdOf(target) }
   }
 
-  /** Asks the client for one mbox, for whoever the context names. */
+  /** Requests one mbox from the client, for the visitor that the context identifies. */
   async #ask (mbox: string, context: EvaluationContext): Promise<Offer<OfferContent, unknown>> {
     const { id, details } = partsOfContext(context, this.#options.targetingKeyAs ?? 'thirdPartyId', this.#client.decisions.report)
     const mboxes = [{ index: 0, name: mbox, ...details }]
@@ -222,7 +222,7 @@ export class TargetProvider implements Provider {
     shown.add(mbox)
   }
 
-  /** The visitor as a hash: telemetry needs to tell visitors apart, not to know them. */
+  /** The visitor as a hash: telemetry has to distinguish visitors, not to identify them. */
   #contextIdOf (target: RequestTarget): Promise<string | undefined> {
     let known = this.#contextIds.get(target)
     if (known === undefined) {
@@ -254,7 +254,7 @@ export class TargetProvider implements Provider {
     subscribe(channels.breaker.name as string, this.#changed)
   }
 
-  /** The channels are of all clients, and tell of a change before it is made. */
+  /** The channels belong to all clients, and publish a change before it is made. */
   readonly #changed = (): void => queueMicrotask(() => this.#tell())
 
   #stateNow (): State {

@@ -1,4 +1,4 @@
-/** How an evaluation context names the request that flags are evaluated for. A symbol: hooks that log a context do not see it. */
+/** The key under which an evaluation context holds the request. A symbol, so that hooks that log a context do not see it. */
 import type { EvaluationContext } from '@openfeature/server-sdk'
 import type { FastifyRequest } from 'fastify'
 

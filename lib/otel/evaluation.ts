@@ -6,7 +6,7 @@ import type { OfferReason } from '../offers/offer.ts'
 /** Name of the event. */
 export const FEATURE_FLAG_EVALUATION = 'feature_flag.evaluation'
 
-/** at.js's name for what a page load asks for. */
+/** at.js's name for the mbox of a page load. */
 const PAGE_LOAD_KEY = 'target-global-mbox'
 
 /** `feature_flag.result.reason` by the plugin's own. */

@@ -1,8 +1,8 @@
 /**
- * Spans and events for OpenTelemetry, made from the diagnostics channels. Needs no more than `@opentelemetry/api`, and is an
- * instrumentation as `registerInstrumentations()` and `NodeSDK` take it.
+ * Spans and events for OpenTelemetry, made from the diagnostics channels. Needs only `@opentelemetry/api`, and is an
+ * instrumentation for `registerInstrumentations()` and `NodeSDK`.
  *
- * No attribute has an id of a visitor or of a request, a query string, a parameter or content.
+ * No attribute contains ids of visitors or requests, query strings, parameters or content.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
@@ -15,26 +15,26 @@ import { calls, channels, type CallMessage, type OfferMessage, type OutboxMessag
 import { checkOptions, flag, oneOf, strict, withMethods } from '../validation.ts'
 import { evaluationOf, FEATURE_FLAG_EVALUATION } from './evaluation.ts'
 
-/** What is needed of a logger of `@opentelemetry/api-logs`. */
+/** The part of a `Logger` of `@opentelemetry/api-logs` that is needed. */
 export interface EventLogger {
   emit (record: { eventName?: string, attributes?: Attributes, context?: Context }): void
 }
 
-/** What is needed of a `LoggerProvider` of `@opentelemetry/api-logs`. */
+/** The part of a `LoggerProvider` of `@opentelemetry/api-logs` that is needed. */
 export interface EventLoggerProvider {
   getLogger (name: string, version?: string): EventLogger
 }
 
 /** Options of {@link TargetInstrumentation}. */
 export interface TargetInstrumentationConfig {
-  /** Default `true`. */
+  /** Whether recording starts immediately. Default `true`. */
   enabled?: boolean
-  /** Where spans go. Default: the global one, or that of `registerInstrumentations()`. */
+  /** For spans. Default: the global one, or that of `registerInstrumentations()`. */
   tracerProvider?: TracerProvider
-  /** Where events go, with `events: 'log'`. Default: that of `registerInstrumentations()`. */
+  /** For events, with `events: 'log'`. Default: that of `registerInstrumentations()`. */
   loggerProvider?: EventLoggerProvider
   /**
-   * How `feature_flag.evaluation` is recorded: `log` as a log record, which is what the semantic conventions say, `span` as
+   * How `feature_flag.evaluation` is recorded: `log` as a log record, as the semantic conventions require, `span` as
    * an event of the page's span, `false` not at all. Default: `log` with a `loggerProvider`, else `span`.
    */
   events?: 'log' | 'span' | false
@@ -85,7 +85,7 @@ export class TargetInstrumentation {
     if (enabled) this.enable()
   }
 
-  /** Begins to record. */
+  /** Starts recording. */
   enable (): void {
     if (this.#enabled) return
     this.#enabled = true
@@ -93,14 +93,14 @@ export class TargetInstrumentation {
     for (const [name, listener] of this.#listeners) subscribe(name, listener)
   }
 
-  /** Ends recording; spans of calls that are under way are lost. */
+  /** Stops recording; spans of calls in flight are lost. */
   disable (): void {
     this.#enabled = false
     this.#config = { ...this.#config, enabled: false }
     for (const [name, listener] of this.#listeners) unsubscribe(name, listener)
   }
 
-  /** As `registerInstrumentations()` calls it; a provider in the options takes precedence. */
+  /** Called by `registerInstrumentations()`; a provider in the options takes precedence. */
   setTracerProvider (provider: TracerProvider): void {
     if (this.#config.tracerProvider === undefined) this.#tracer = provider.getTracer(NAME, VERSION)
   }
@@ -117,7 +117,7 @@ export class TargetInstrumentation {
     return this.#config
   }
 
-  /** Takes `enabled`; the other options are those of the constructor. */
+  /** Applies `enabled`; the other options are fixed by the constructor. */
   setConfig ({ enabled = true }: TargetInstrumentationConfig): void {
     if (enabled) this.enable()
     else this.disable()
@@ -128,7 +128,7 @@ export class TargetInstrumentation {
     const parent = pageContext(context.active())
     const span = this.#tracer.startSpan(SPAN_NAMES[kind], {
       kind: SpanKind.CLIENT,
-      // Made in the background for whoever needs it next, or for several pages at once.
+      // Made in the background, for the next page that needs it or for several at once.
       root: kind === 'artifact' || (links !== undefined && links.length > 0),
       links: (links ?? []).filter(isSpanContext).map((context): Link => ({ context })),
       attributes: startAttributes(message)
@@ -145,7 +145,7 @@ export class TargetInstrumentation {
     this.#spans.delete(message)
     if (span.isRecording()) {
       span.setAttributes(endAttributes(message))
-      // A visitor who leaves is no failure of Target's.
+      // A visitor who leaves is not a failure of Target.
       if (message.error !== undefined && message.error.code !== 'FST_TARGET_ABORTED') span.setStatus({ code: SpanStatusCode.ERROR })
     }
     span.end()
@@ -158,7 +158,7 @@ export class TargetInstrumentation {
   }
 }
 
-/** As the semantic conventions for HTTP clients say, and some of Target's own. */
+/** Attributes of the semantic conventions for HTTP clients, and some specific to Target. */
 function startAttributes ({ kind, method, origin, path, decisioningMethod, mboxes, notifications }: CallMessage): Attributes {
   const { hostname, port, protocol } = new URL(origin)
   return {
@@ -193,7 +193,7 @@ function link (message: OutboxMessage): void {
 
 const isSpanContext = (value: unknown): value is SpanContext => typeof value === 'object' && value !== null && 'traceId' in value && isSpanContextValid(value as SpanContext)
 
-/** What spans of `@fastify/otel` say of themselves, with SDK 2 and 1. */
+/** How spans of `@fastify/otel` are recognized, with SDK 2 and 1. */
 interface FastifySpan extends Span {
   attributes?: Attributes
   parentSpanContext?: SpanContext

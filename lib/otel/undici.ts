@@ -4,7 +4,7 @@
  */
 import type { Attributes } from '@opentelemetry/api'
 
-/** What is read of a request of undici's. */
+/** The members of undici's request that are read here. */
 export interface UndiciRequestLike {
   origin: string | URL
   path: string

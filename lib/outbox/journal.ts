@@ -21,7 +21,7 @@ interface Entry {
   readonly ids: string[]
 }
 
-/** What the journal needs besides the store. */
+/** Options of a {@link Journal}. */
 export interface JournalOptions<Visitor> {
   /** Target client code, written into each record so that records of another client are left alone. */
   client: string

@@ -55,7 +55,7 @@ export interface OutboxSettings {
  */
 export type OutboxSend<Visitor> = (visitor: Visitor, notifications: Notification[]) => Promise<ReadonlySet<string>>
 
-/** What the outbox needs besides the settings. */
+/** What the outbox needs in addition to its settings. */
 export interface OutboxOptions {
   /** Target client code, written into the records of a store. */
   client: string

@@ -7,7 +7,7 @@ const PER_MEMBER = 16
 /** Deeper values are not counted: notifications are not that deep, and a cycle has to end somewhere. */
 const MAX_DEPTH = 8
 
-/** Bytes that a batch needs besides its contents: its places in queues and its session's lane. */
+/** Bytes that a batch needs in addition to its contents: its places in queues and its session's lane. */
 export const PER_BATCH = 700
 
 /** Bytes of memory that a JSON-like value takes, give or take a third. Text counts as one byte per character, as most of it is Latin-1. */

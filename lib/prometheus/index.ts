@@ -15,19 +15,19 @@ export type PromClient = Pick<typeof promClient, 'Counter' | 'Gauge' | 'Histogra
 
 /** Options of {@link targetMetrics}. */
 export interface TargetMetricsOptions {
-  /** The `prom-client` module of the app, e.g. `app.metrics.client` of `fastify-metrics`. Required: each copy of it has a registry of its own. */
+  /** The app's `prom-client` module, e.g. `app.metrics.client` of `fastify-metrics`. Required, since each copy of the module has its own registry. */
   client: PromClient
   /** Where the metrics are registered. Default: the default registry of `client`. */
   registry?: promClient.Registry
-  /** What names begin with. Default `adobe_target_`. */
+  /** Prefix of all names. Default `adobe_target_`. */
   prefix?: string
-  /** Mboxes that get a label of their own in `offers_total`; all others share the empty one. Default: none. */
+  /** Mboxes that get their own label in `offers_total`; all others share an empty label. Default: none. */
   mboxes?: readonly string[]
 }
 
 /** Metrics that were registered. */
 export interface TargetMetrics {
-  /** Ends counting and takes the metrics out of the registry. Call it in `onClose` where the registry outlives the app. */
+  /** Stops counting and removes the metrics from the registry. Call it in `onClose` if the registry outlives the app. */
   close (): void
 }
 
@@ -37,7 +37,7 @@ const WAIT_BUCKETS = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 3]
 /** As OpenTelemetry advises for `http.client.request.duration`. In seconds. */
 const CALL_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
-/** Decisions on-device take microseconds. In seconds. */
+/** On-device decisions take microseconds. In seconds. */
 const DECISION_BUCKETS = [0.000001, 0.000005, 0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.01]
 
 const BREAKER_STATES = ['closed', 'open', 'half-open']
@@ -46,8 +46,8 @@ const BREAKER_STATES = ['closed', 'open', 'half-open']
 const registered = new WeakMap<object, Set<string>>()
 
 /**
- * Registers the metrics of a client. The channels are of the whole process: of several instances of the plugin, counters and
- * histograms count all, and gauges read the clients that are given.
+ * Registers the metrics of a client. The channels belong to the whole process: with several instances of the plugin, counters and
+ * histograms cover all of them, while gauges read the clients passed here.
  *
  * @param target `app.target`, or several clients
  * @throws FST_TARGET_INVALID_OPTIONS naming the option

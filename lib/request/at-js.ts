@@ -62,7 +62,7 @@ export function createScript (calls: readonly PendingCall[], visitorState: Visit
 }
 
 /**
- * An inline script element that calls a function of the page's with data; empty where there is none.
+ * An inline script element that calls a function with data; empty without data.
  *
  * @param code the function, without `<`, `>` and `&`
  * @throws FST_TARGET_INVALID_OPTIONS if the nonce is invalid

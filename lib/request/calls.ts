@@ -118,7 +118,7 @@ export class RequestCalls {
     return this.#forced?.find(mbox)
   }
 
-  /** What an ask for forced offers waits for; undefined where nothing is forced. */
+  /** The call that a read of forced offers waits for; undefined if nothing is forced. */
   #forcedCall (mbox: string | undefined): PendingCall | Outcome | undefined {
     return this.#forced?.callFor(mbox, this.#calls[0]?.plan.timeout ?? this.#settings.timeout)
   }

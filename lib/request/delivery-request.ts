@@ -14,7 +14,7 @@ import type { TargetPlan } from './route-config.ts'
 
 /** Shared by all requests of a plugin instance. */
 export interface DeliveryRequestSettings {
-  /** What `health()` warns of. */
+  /** Collects the warnings of `health()`. */
   warnings: Warnings
   propertyToken?: string
   environmentId?: number

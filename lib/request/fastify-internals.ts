@@ -1,6 +1,6 @@
 /**
- * The three things that Fastify keeps to itself and this plugin needs, found by the description of their symbols. Each caller does
- * without where an unknown Fastify has none; tests hold this to the Fastify that is installed.
+ * Three internals of Fastify that this plugin needs, found by the description of their symbols. Each caller does
+ * without if an unknown Fastify lacks them; tests check them against the installed Fastify.
  */
 import type { FastifyInstance } from 'fastify'
 

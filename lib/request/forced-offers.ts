@@ -1,5 +1,5 @@
 /**
- * What the inspector forces on one page in place of Target's offers.
+ * The offers that the inspector forces on one page instead of Target's.
  */
 import { forcedError, type ForcedOffer, type PageOverrides } from '../offers/inspection.ts'
 import { NOT_REQUESTED, PendingCall, type Outcome } from './call.ts'
@@ -23,7 +23,7 @@ export class ForcedOffers {
   }
 
   /**
-   * What a read of forced offers waits for; undefined where nothing is forced.
+   * The call that a read of forced offers waits for; undefined if nothing is forced.
    *
    * @param timeout ms until a forced timeout
    */

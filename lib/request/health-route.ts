@@ -11,7 +11,7 @@ export interface HealthRouteOptions extends RouteSettings {
   health: () => TargetHealth
 }
 
-/** Adds the route: JSON, 200 while the client is `ok` or `degraded` and 503 when it is `down`. No cache keeps it, and it calls nobody. */
+/** Adds the route: JSON, 200 while the client is `ok` or `degraded` and 503 when it is `down`. It is not cacheable and makes no call. */
 export function addHealthRoute (app: FastifyInstance, { path, schema, scope: options, decorator, health }: HealthRouteOptions): void {
   app.register(async (scope) => {
     scope.get(path, {

@@ -50,8 +50,8 @@ export interface NotificationsRouteOptions extends RouteSettings {
 /**
  * Adds the route, in a separate scope: the app's content type parsers stay unchanged.
  *
- * It answers 204 once the notifications are queued, whatever becomes of them; 403 to other origins, 400 to a body that is
- * none of the above, 413 past 16 KiB (64 KiB with the Edge Network), 415 to content types other than JSON and text (which `sendBeacon` sends).
+ * It responds with 204 once the notifications are queued, whatever becomes of them; 403 to other origins, 400 to a body that is
+ * not of that form, 413 beyond 16 KiB (64 KiB with the Edge Network), 415 to content types other than JSON and text (which `sendBeacon` sends).
  */
 export function addNotificationsRoute (app: FastifyInstance, { path, schema, scope: options, decorator, transport, notify }: NotificationsRouteOptions): void {
   const limits = LIMITS[transport]

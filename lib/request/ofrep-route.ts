@@ -1,7 +1,7 @@
 /**
  * The `ofrepRoute` option: OpenFeature's remote evaluation protocol, so that the browser's `@openfeature/ofrep-web-provider` gets
- * Target's flags from the site's own server. Whoever visits the site can call it: the visitor is that of the cookies and never
- * of the body, only declared mboxes are answered, and only pages of the same origin are heard.
+ * Target's flags from the site's own server. Anyone can call it: the visitor comes from the cookies and never
+ * from the body, only declared mboxes are evaluated, and only pages of the same origin are accepted.
  *
  * @see https://github.com/open-feature/protocol (OFREP 0.3)
  */
@@ -14,13 +14,13 @@ import type { Offer, OfferContent } from '../offers/offer.ts'
 import { documented, isSameOrigin, unchecked, type RouteSettings } from './own-route.ts'
 import type { RequestTarget } from './target.ts'
 
-/** What is accepted; bytes. The context in it is not read. */
+/** Maximum size of a body in bytes. The context in it is ignored. */
 const BODY_LIMIT = 16 * 1024
 
 /** Paths of the protocol, below the route's own. */
 const BULK = '/ofrep/v1/evaluate/flags'
 
-/** The body. Its context is the browser's word, so nothing of it is used. */
+/** The body. Its context comes from the browser, so it is ignored. */
 const Body = Type.Object({ context: Type.Optional(Type.Object({}, { additionalProperties: true })) })
 
 export interface OfrepRouteOptions extends RouteSettings {

@@ -1,6 +1,6 @@
 /**
  * `request.target` outside the scope that the plugin was registered in. A handler there would fail with "Cannot read
- * properties of undefined (reading 'content')", which says nothing of scopes; so it gets fallbacks, and the log says what to write.
+ * properties of undefined (reading 'content')", which does not mention scopes; so it gets fallbacks, and the log says what to write.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Log } from '../diagnostics.ts'

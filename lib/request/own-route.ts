@@ -1,11 +1,11 @@
 /**
- * What the routes that the plugin adds have in common: only pages of the site itself may call them, and `@fastify/swagger` shows
+ * Common to the routes that the plugin adds: only pages of the same site may call them, and `@fastify/swagger` shows
  * them if the app says so.
  */
 import type { FastifyRequest, FastifySchema } from 'fastify'
 import { isObject } from '../validation.ts'
 
-/** What `@fastify/swagger` gets of a route. */
+/** A route's documentation for `@fastify/swagger`. */
 export interface RouteDocumentation {
   /** Whether the route is left out. Default `true`. */
   hide?: boolean
@@ -45,7 +45,7 @@ function plain (schema: unknown): unknown {
   return Object.fromEntries(Object.entries(schema).filter(([name]) => name !== 'expected' && name !== 'test').map(([name, member]) => [name, plain(member)]))
 }
 
-/** The browser's own word where it gives it (Fetch Metadata), else the `Origin`, which is as Fastify sees the request's own. */
+/** By Fetch Metadata if the browser sends it, else by comparing `Origin` with the origin of the request as Fastify sees it. */
 export function isSameOrigin ({ headers, protocol, host }: FastifyRequest): boolean {
   const site = headers['sec-fetch-site']
   if (site !== undefined) return site === 'same-origin'

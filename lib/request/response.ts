@@ -17,7 +17,7 @@ import type { RequestState } from './state.ts'
 
 /** The plugin's settings for responses. */
 export interface ResponseSettings {
-  /** What `health()` warns of. */
+  /** Collects the warnings of `health()`. */
   warnings: Warnings
   cookies: CookieSettings | false
   /** Whether QA links count. */
@@ -154,7 +154,7 @@ function makePrivate (head: Head): void {
 
 const nameOf = ({ method, routeOptions: { url } }: FastifyRequest): string => `${method} ${url ?? '(404)'}`
 
-/** The hints that Target reads, besides those that browsers always send (Client Hints Infrastructure, UA Client Hints). */
+/** The hints that Target reads, apart from those that browsers always send (Client Hints Infrastructure, UA Client Hints). */
 const CLIENT_HINTS = ['Sec-CH-UA-Model', 'Sec-CH-UA-Platform-Version', 'Sec-CH-UA-Full-Version-List', 'Sec-CH-UA-Arch', 'Sec-CH-UA-Bitness']
 
 /** Adds `Accept-CH`, after the app's own. */

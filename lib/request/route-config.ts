@@ -18,8 +18,8 @@ export type MboxForm = string | MboxRequest
 type FixedMembers = Pick<DeliveryRequest, 'context' | 'property' | 'environmentId' | 'trace' | 'qaMode' | 'preview' | 'experienceCloud'>
 
 /**
- * One of the members at least. TypeScript takes any value for an object whose members are all optional, a string or a list
- * included, and finds no misspelled member in a route's config, which Fastify lets everybody add to.
+ * At least one of the members. TypeScript accepts any value for an object whose members are all optional, even a string or a list,
+ * and finds no misspelled member in a route's config, which any plugin may extend.
  */
 type AtLeastOne<Form> = { [Name in keyof Form]-?: Form & Required<Pick<Form, Name>> }[keyof Form]
 
@@ -35,7 +35,7 @@ export type PrefetchForm = AtLeastOne<{ pageLoad?: Details<NonNullable<PrefetchR
 /** A request in full: at least `execute` or `prefetch`. */
 export type RequestForm = RequestSettings & AtLeastOne<{ execute?: ExecuteForm, prefetch?: PrefetchForm }>
 
-/** What a request may have besides places. */
+/** The other members of a request. */
 export interface RequestSettings extends Partial<FixedMembers> {
   /** ms for which a read may delay the handler. Default: the plugin's. */
   maxWait?: number
@@ -48,7 +48,7 @@ export interface RequestSettings extends Partial<FixedMembers> {
 /** What to request: a list of mboxes to execute, or a request in full. */
 export type TargetRequestForm = MboxForm[] | RequestForm
 
-/** Members of a route's config that are misspelled: none of them is meant. A route's config is open, so the compiler would take them. */
+/** Likely misspellings in a route's config. It is an open type, so the compiler would accept them otherwise. */
 export interface MisspelledConfig {
   /** Write `target`. */
   taget?: never

@@ -94,8 +94,8 @@ export class RequestTarget {
 
   /**
    * The json offers of an mbox as one object. As declared in the option `mboxes`, or with a second argument: a schema of an
-   * object (TypeBox, a Standard Schema or JSON Schema), for attributes that are defaulted, checked and typed, where content that
-   * does not fit gives the schema's own defaults as a whole; or an object that they are laid over. Never rejects.
+   * object (TypeBox, a Standard Schema or JSON Schema), for attributes that are validated, typed and completed with defaults; content that
+   * does not match is replaced by the schema's own defaults as a whole; or an object of defaults, over which they are merged. Never rejects.
    *
    * @throws FST_TARGET_INVALID_OPTIONS at the call, when the schema cannot be filled from its own defaults, the second argument is
    *   neither a schema nor an object of defaults, or there is none, nor a schema of an object in `mboxes`. A schema that fills its
@@ -315,7 +315,7 @@ export class RequestTarget {
 
   /**
    * For Web SDK, with the option `edgeNetwork`: the options of its command `applyResponse`, with the page load and the views of
-   * the first call that asks for them. undefined before the answer, after a failed one, where neither was asked for, and with the
+   * the first call that requests them. Undefined before the response, after a failed call, if neither was requested, and with the
    * Delivery API. For pages that are not the HTML of this response; in others use `script()`.
    */
   webSdkState (): WebSdkState | undefined {
@@ -352,10 +352,10 @@ export class RequestTarget {
   }
 
   /**
-   * A badge in the corner of the page that says which offers the inspector forces for this browser, and leads to it. An empty
-   * string unless `fastify-adobe-target/inspector` is registered, and for browsers that may not see it.
+   * A badge in the corner of the page that shows which offers the inspector forces for this browser, and links to it. An empty
+   * string unless `fastify-adobe-target/inspector` is registered, and for browsers without access to it.
    *
-   * @throws FST_TARGET_INVALID_OPTIONS at the call, when `nonce` is not of the characters of a nonce
+   * @throws FST_TARGET_INVALID_OPTIONS at the call, if `nonce` is invalid
    */
   toolbar (options?: ScriptOptions | null): string {
     const nonce = checkNonce(options?.nonce, 'request.target.toolbar()')

@@ -1,15 +1,15 @@
 /**
- * Calls of a page with overrides. Executing counts an impression, so everything is prefetched, and the answer has nothing with
+ * Calls of a page with overrides. Executing counts an impression, so everything is prefetched, and the response has nothing with
  * which a display or a click could be reported: no tokens, no metrics, no Analytics payload.
  */
 import type { PageOverrides } from '../offers/inspection.ts'
 import type { Answer } from '../offers/result.ts'
 import type { DeliveryRequest, DeliveryResponse, MboxRequest, MboxResponse, PageLoadResponse, RequestDetails, View } from '../schema/index.ts'
 
-/** A call that counts nothing, and its answer as the page expects it. */
+/** A call that counts nothing, and its response as the page expects it. */
 export interface UncountedCall {
   request: DeliveryRequest
-  /** The answer in the form of the original request, with the forced offers in it. */
+  /** The response in the form of the original request, with the forced offers in it. */
   restore (answer: Answer): Answer
 }
 

@@ -1,7 +1,7 @@
 /**
- * What a page hands over to Adobe's Web SDK in the browser: the answer that is there already, so that it asks for none itself.
+ * The hand-over to Adobe's Web SDK in the browser: it gets the server's response, so that it makes no request itself.
  *
- * Web SDK gets the page load and the views as the Edge Network answered them, and renders them. It reports what it renders only
+ * Web SDK gets the page load and the views as the Edge Network returned them, and renders them. It reports what it renders only
  * where the server has not: an executed page load is reported by the server. The visitor's state is left out where the server
  * writes it as cookies, which Web SDK would overwrite.
  */
@@ -10,12 +10,12 @@ import { callFor, scriptElement, type ScriptOptions } from './at-js.ts'
 import { failure } from '../errors.ts'
 import { webSdkStateWith, type WebSdkState } from '../offers/web-sdk-state.ts'
 
-/** Nothing decided, said in Web SDK's words, so that it does not ask. */
+/** An empty decision in Web SDK's format, so that it makes no request. */
 const NOTHING = [{ type: 'personalization:decisions', payload: [] }]
 
 /**
- * The state of a page's calls; undefined while there is no answer, after a failure, and where neither page load nor views were
- * asked for. Where `maxWait` passed before the answer to an executed page load, it is empty, as for at.js.
+ * The state of a page's calls; undefined before the response, after a failure, and if neither page load nor views were
+ * requested. If `maxWait` passed before the response to an executed page load, it is empty, as for at.js.
  *
  * @param writesCookies whether the server writes the visitor's cookies
  */
@@ -34,7 +34,7 @@ export function webSdkStateOf (calls: readonly PendingCall[], writesCookies: boo
 }
 
 /**
- * The script element; empty where there is nothing to hand over.
+ * The script element; empty if there is nothing to hand over.
  *
  * @throws FST_TARGET_INVALID_OPTIONS if an option is invalid
  */

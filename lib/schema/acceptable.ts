@@ -1,5 +1,5 @@
 /**
- * From what a caller gives to what the edge accepts: cut, converted or left out before it is sent. The edge refuses a whole
+ * Reduces a caller's values to what the edge accepts: they are cut, converted or left out before they are sent. The edge refuses a whole
  * request for one field, so one bad entry would take the offers of all its neighbours with it.
  */
 import { isIP } from 'node:net'

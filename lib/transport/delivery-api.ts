@@ -12,7 +12,7 @@ import { MAX_MBOXES, MAX_NOTIFICATIONS } from '../schema/limits.ts'
 import { EdgeAddress, type EdgeAddressSettings } from './edge-address.ts'
 import { deliveryCallOf, replying, type Reply, type Transport, type TransportCall } from './transport.ts'
 
-/** What the Delivery API needs of the client's settings. */
+/** The client's settings that the Delivery API needs. */
 export interface DeliveryApiSettings extends EdgeAddressSettings {
   /** ms, the client's own. */
   timeout: number

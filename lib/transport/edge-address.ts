@@ -49,7 +49,7 @@ export class EdgeAddress {
     return locationHint
   }
 
-  /** A cluster's host is unknown to DNS, while the client's own is not. */
+  /** To be called if a cluster's host is unknown to DNS, while the client's own is not. */
   markDead (locationHint: string): void {
     if (this.#dead.size < MAX_DEAD) this.#dead.set(locationHint, performance.now() + DEAD_FOR)
   }

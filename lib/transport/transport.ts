@@ -1,5 +1,5 @@
 /**
- * The ways to Target, behind one interface: a complete request in, a reply in the Delivery API's words out. Nothing above
+ * The ways to Target, behind one interface: a complete request in, a reply in the Delivery API's format out. Nothing above
  * knows which one it is.
  */
 import type { Abortable } from '../delivery/abort-listeners.ts'
@@ -14,7 +14,7 @@ export interface TargetCall {
   request: DeliveryRequest
   sessionId: string
   locationHint: string | undefined
-  /** What the Edge Network keeps at the visitor. */
+  /** What the Edge Network stores in the visitor's browser. */
   edgeState?: EdgeState | undefined
   decisioningMethod: DecisioningMethod
   kind: 'page' | 'notification'
@@ -48,14 +48,14 @@ export interface TransportCall extends Omit<TargetCall, 'onLate'> {
   onLate: ((reply: Reply) => void) | undefined
 }
 
-/** What a transport brings back. */
+/** The result of a transport's call. */
 export interface Reply extends Pick<Answer, 'edgeState' | 'webSdk' | 'hintIsDead'> {
   /** As it was sent. */
   request: DeliveryRequest
   response: DeliveryResponse
   /** ms */
   elapsed: number
-  /** What is displayed by being answered, and still to be reported. */
+  /** Displays that the response implies and that have to be reported. */
   displays?: Notification[]
 }
 
@@ -69,9 +69,9 @@ export interface Transport {
    * @param settled called exactly once, possibly synchronously
    */
   ask (call: TransportCall, settled: Settled<Reply>): Abortable
-  /** A sentence that names the part of a route's request that this way cannot do; undefined if it can do all. */
+  /** A sentence that names the part of a route's request that this transport does not support; undefined if it supports all. */
   problemIn? (request: Partial<DeliveryRequest>): string | undefined
-  /** Ends what it does by itself, beside its calls. */
+  /** Stops its background work. */
   close? (): void
 }
 
@@ -93,7 +93,7 @@ export function deliveryCallOf (call: TransportCall, breakerTimeout: number, toR
   }
 }
 
-/** Passes an answer of the network on as a reply. An answer that cannot be read for what was asked ends the call, too. */
+/** Converts a network response to a reply. One that does not fit the request fails the call. */
 export const replying = (settled: Settled<Reply>, toReply: (answer: DeliveryAnswer) => Reply): Settled<DeliveryAnswer> => (answer, error) => {
   if (answer === undefined) return settled(undefined, error)
   let reply: Reply

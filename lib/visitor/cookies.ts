@@ -61,7 +61,7 @@ export interface CookieNames {
   cname: string
   /** The app's first-party id. */
   firstPartyId: string | undefined
-  /** Beginning of the names of what the Edge Network keeps; undefined where it is not used. */
+  /** Prefix of the Edge Network's cookies; undefined if it is not used. */
   edgeState?: string | undefined
 }
 

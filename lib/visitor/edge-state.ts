@@ -18,7 +18,7 @@ export interface StoredEntry extends StateEntry {
   maxAge: number | undefined
 }
 
-/** What a call tells of the visitor, beside the Delivery API's request. */
+/** What a call says about the visitor, in addition to the Delivery API's request. */
 export interface EdgeState {
   readonly entries: readonly StateEntry[]
   /** The app's first-party device id, while there is no ECID. */

@@ -34,7 +34,7 @@ export interface VisitorSettings {
   targetLocationHint?: string
   /** Called for each of the app's ids that is left out. */
   report: ReportLimit
-  /** What holds for visitors of the Edge Network who have not chosen; undefined where the Delivery API is used. */
+  /** The consent of visitors who have not chosen yet; undefined with the Delivery API. */
   defaultConsent?: 'in' | 'pending' | 'out' | undefined
 }
 
@@ -46,7 +46,7 @@ export interface VisitorOptions {
   firstPartyId?: string | undefined
   /** The client code, if Target's own cookies belong to another client of the app. */
   cookieSuffix?: string | undefined
-  /** Where the Edge Network is used: the visitor has its cookies, and not Target's. */
+  /** With the Edge Network, the visitor has its cookies and not Target's. */
   edgeNetwork?: { defaultConsent?: 'in' | 'pending' | 'out' } | undefined
 }
 
@@ -90,9 +90,9 @@ export class Visitor {
   #firstPartyId: string | undefined
   #tntId: string | undefined
   #edgeCluster: string | undefined
-  /** What the Edge Network keeps, as it came or as it was answered; undefined where the Delivery API is used. */
+  /** The Edge Network's state, from the cookies or a response; undefined with the Delivery API. */
   #edgeState: EdgeState | undefined
-  /** What is to be written of it. */
+  /** The part of it to write. */
   readonly #stored = new Map<string, StoredEntry>()
   #details: Pick<VisitorId, 'thirdPartyId' | 'marketingCloudVisitorId'> & Pick<VisitorDetails, 'customerIds'> = {}
   #parts: { id: VisitorId, experienceCloud: ExperienceCloud } | undefined
@@ -178,22 +178,22 @@ export class Visitor {
     return { id, experienceCloud }
   }
 
-  /** The Edge Network takes an ECID that is made here, as Adobe's own SDK for Node.js makes it. */
+  /** The Edge Network accepts an ECID that is generated here, as by Adobe's own SDK for Node.js. */
   #newEcid (): string | undefined {
     return this.#edgeState === undefined ? undefined : ecidOfFirstPartyId(this.#settings.organizationId, randomUUID())
   }
 
-  /** What the Edge Network is told beside the request; undefined where the Delivery API is used. */
+  /** What is sent to the Edge Network in addition to the request; undefined with the Delivery API. */
   get edgeState (): EdgeState | undefined {
     if (this.#edgeState === undefined) return undefined
     const { entries } = this.#edgeState
     const { marketingCloudVisitorId } = this.#details
-    // The app says who it is: the cookie must not say otherwise.
+    // The app identifies the visitor; the cookie must not contradict it.
     if (marketingCloudVisitorId && marketingCloudVisitorId !== this.#ecid) return { entries: entries.filter(({ key }) => key !== this.#settings.cookieNames.webSdk) }
     return { entries, ...(this.#ecid === undefined && this.#firstPartyId !== undefined && { firstPartyId: this.#firstPartyId }) }
   }
 
-  /** Whether the visitor's choice, or the lack of one, forbids to ask Target. Only Web SDK's cookie tells. */
+  /** Whether the visitor's choice, or the lack of one, forbids calls to Target; known only from Web SDK's cookie. */
   get isOptedOut (): boolean {
     const { defaultConsent, cookieNames } = this.#settings
     if (defaultConsent === undefined || this.#edgeState === undefined) return false
@@ -251,7 +251,7 @@ export class Visitor {
     const { cookieNames } = this.#settings
     const { target, locationHint, firstPartyId } = this.#received
     const isKnown = ({ name, value }: WrittenCookie) => {
-      // Of several, it is not known which one the browser would keep.
+      // If there are several, it is unknown which one the browser would keep.
       if (name === cookieNames.target) return target.length === 1 && saysTheSame(target[0]!, value, renewAfter / 1000)
       return value === (name === cookieNames.locationHint ? locationHint : firstPartyId)
     }

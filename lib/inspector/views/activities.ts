@@ -1,4 +1,4 @@
-/** What the rule artifact holds. */
+/** The contents of the rule artifact. */
 import type { Activity, Catalog } from '../catalog.ts'
 import { html, type Html } from '../html.ts'
 import { chip } from './layout.ts'

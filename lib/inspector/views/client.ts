@@ -1,4 +1,4 @@
-/** How the client is, with small charts of its last minute. */
+/** The health of the client, with small charts of its last minute. */
 import type { ClientDetails } from '../../client/client.ts'
 import type { TargetHealth } from '../../client/health.ts'
 import type { Catalog } from '../catalog.ts'

@@ -2,16 +2,16 @@
 import { html, type Html, type Part } from '../html.ts'
 import type { Overrides } from '../overrides.ts'
 
-/** What all views need. */
+/** The parts common to all views. */
 export interface Frame {
   /** Path of the inspector. */
   base: string
   /** Name of the view in the navigation. */
   view: 'Pages' | 'Client' | 'Activities' | 'Overrides' | undefined
   title: string
-  /** What this browser has. */
+  /** The overrides of this browser. */
   overrides: Overrides | undefined
-  /** Whether there is a secret, and so somebody to log out. */
+  /** Whether there is a secret, so that a browser can log out. */
   hasSecret: boolean
 }
 

@@ -1,4 +1,4 @@
-/** What is forced for this browser, and forms to force more. */
+/** The overrides of this browser, and forms to set more. */
 import type { Catalog, Experience } from '../catalog.ts'
 import { html, type Html } from '../html.ts'
 import type { Overrides } from '../overrides.ts'

@@ -1,4 +1,4 @@
-/** One page: what its visitor got and why, when things happened, what was said to Target. */
+/** One page: what its visitor got and why, the timeline, and the calls to Target. */
 import type { ClientDetails } from '../../client/client.ts'
 import type { Catalog } from '../catalog.ts'
 import { asCurl, asJson, asTest } from '../copy.ts'

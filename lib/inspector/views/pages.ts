@@ -4,7 +4,7 @@ import { faultsOf, nameOf, visitorOf, type RecordedPage } from '../record.ts'
 import type { Redaction } from '../redact.ts'
 import { chip } from './layout.ts'
 
-/** What is looked for. */
+/** The filter of the list. */
 export interface PageFilter {
   /** In address, route, mbox, activity, experience or visitor. */
   text: string

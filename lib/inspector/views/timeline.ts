@@ -1,4 +1,4 @@
-/** When things happened on a page. */
+/** The timeline of a page. */
 import { html, ms, type Html } from '../html.ts'
 import { nameOf, type RecordedPage } from '../record.ts'
 

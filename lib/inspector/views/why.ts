@@ -1,4 +1,4 @@
-/** Why an mbox got what it got. */
+/** Why an mbox has its offer. */
 import type { ExplainedCondition, ExplainedRule } from '../../decisioning/explain.ts'
 import { html, type Html } from '../html.ts'
 import type { Reason } from '../why.ts'

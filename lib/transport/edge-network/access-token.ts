@@ -1,6 +1,6 @@
 /**
- * An access token for OAuth server-to-server credentials: fetched when the client starts, kept, and renewed before it ends, so
- * that no page waits for it but those that come before the first one is there.
+ * An access token for OAuth server-to-server credentials: fetched when the client starts, cached, and renewed before it expires, so
+ * that only pages before the first token wait for one.
  *
  * Source: Adobe Developer, server-to-server authentication (`POST /ims/token/v3`, `expires_in` in seconds).
  */
@@ -11,20 +11,20 @@ import { failure, isTargetError, type TargetError } from '../../errors.ts'
 export interface EdgeCredentials {
   clientId: string
   clientSecret: string
-  /** Default: those that the Edge Network wants. */
+  /** Default: those that the Edge Network requires. */
   scopes?: string[]
   /** Default `https://ims-na1.adobelogin.com/ims/token/v3`. */
   tokenUrl?: string
 }
 
-/** Sends a form; any status is an answer. */
+/** Sends a form; resolves whatever the status. */
 export type PostForm = (url: string, form: string) => Promise<{ status: number, body: Uint8Array }>
 
 const SCOPES = ['openid', 'AdobeID', 'read_organizations', 'additional_info.projectedProductContext', 'session']
 const TOKEN_URL = 'https://ims-na1.adobelogin.com/ims/token/v3'
 /** Share of its life after which a token is renewed. */
 const RENEWAL = 0.8
-/** ms between two tries that fail. */
+/** Delays between failed attempts, in ms. */
 const RETRY = { first: 250, max: 30_000, jitter: [0.5, 1] } as const
 const MAX_TIMER = 2 ** 31 - 1
 
@@ -51,14 +51,14 @@ export class AccessToken {
     this.#renewIn(0)
   }
 
-  /** The token, at once while it is good; rejects with the error of the last try while the next one waits. */
+  /** The token, synchronously while it is valid; rejects with the last error until the next attempt. */
   get current (): string | Promise<string> {
     if (this.#token !== undefined && performance.now() < this.#endsAt) return this.#token
     if (this.#pending === undefined && this.#error !== undefined) return Promise.reject(this.#error)
     return this.#renew()
   }
 
-  /** The Edge Network does not take a token any more: the next one is fetched. */
+  /** Fetches a new token, since the Edge Network no longer accepts this one. */
   reject (token: string): void {
     if (token === this.#token) this.#token = undefined
   }
@@ -101,7 +101,7 @@ export class AccessToken {
   }
 }
 
-/** Never repeats what was answered: it is about a secret. */
+/** Its errors never quote the response, which may contain the secret. */
 function readToken (status: number, body: Uint8Array): { token: string, life: number } {
   if (status !== 200) throw failure('FST_TARGET_HTTP', `the token endpoint returned status ${status}; check \`edgeNetwork.credentials\``, { meta: { status, attempts: 1, elapsed: 0, phase: 'body' } })
   try {

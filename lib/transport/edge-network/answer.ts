@@ -1,4 +1,4 @@
-/** From the Edge Network's answer to a response of the Delivery API, with the places of the request that was asked. */
+/** Converts an Edge Network response to the Delivery API's format, with the places of the request. */
 import type { Action, DeliveryRequest, DeliveryResponse, Metric, Option } from '../../schema/index.ts'
 import { at, PAGE_SCOPE, payloadsOf, propositionsIn, SCHEMA, tokenOf, type Handle, type Proposition } from './wire.ts'
 
@@ -34,14 +34,14 @@ export function toResponse (request: DeliveryRequest, handles: readonly Handle[]
   return response
 }
 
-/** The ECID that the Edge Network knows the visitor by. */
+/** The ECID by which the Edge Network identifies the visitor. */
 function ecidIn (handles: readonly Handle[]): string | undefined {
   const identity = payloadsOf(handles, 'identity:result').find((payload) => at(payload, 'namespace', 'code') === 'ECID')
   const id = at(identity, 'id')
   return typeof id === 'string' && /^\d{1,128}$/.test(id) ? id : undefined
 }
 
-/** All views, or those that were asked for; view names count in any case, as in Web SDK. */
+/** All views, or those that were requested; view names are not case-sensitive, as in Web SDK. */
 function viewsOf (propositions: readonly Proposition[], asked: readonly { name?: string }[]) {
   const all = asked.some(({ name }) => name === undefined)
   // A name that is not text names no view.
@@ -91,7 +91,7 @@ function clicksOf (proposition: Proposition): Metric[] {
 
 /**
  * What Web SDK takes over in the page: the page load and the views as they came, and the ECID. Not the mboxes, which the
- * server renders and which may be nobody's business.
+ * server renders and which may be confidential.
  */
 export function handOverOf (request: DeliveryRequest, handles: readonly Handle[]): Handle[] | undefined {
   if (request.execute?.pageLoad === undefined && request.prefetch?.pageLoad === undefined && request.prefetch?.views === undefined) return undefined

@@ -1,6 +1,6 @@
 /**
  * The Edge Network's errors: problem details (RFC 7807) with Adobe's own type. A service of the datastream that failed is an
- * error within an answer of status 207; if that is Target, the answer is none.
+ * error within a response of status 207; if that service is Target, the call has failed.
  *
  * Source: Adobe, Edge Network API, error handling.
  */

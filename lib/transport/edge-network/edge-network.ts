@@ -1,7 +1,7 @@
 /**
- * The Edge Network: what a page asks for is one event to `interact`, displays and clicks are events to `collect`. The mboxes
- * and the page load that a request executes are reported as displayed once the answer is there: the Edge Network itself counts
- * nothing by answering.
+ * The Edge Network: a page's request is one event to `interact`, displays and clicks are events to `collect`. The mboxes
+ * and the page load that a request executes are reported as displayed after the response: the Edge Network itself counts
+ * nothing when it responds.
  */
 import { randomUUID } from 'node:crypto'
 import { NOTHING_TO_ABORT, type Abortable } from '../../delivery/abort-listeners.ts'
@@ -24,7 +24,7 @@ import { handlesOf, payloadsOf } from './wire.ts'
 /** The option `edgeNetwork`. */
 export interface EdgeNetworkSettings {
   datastreamId: string
-  /** Host, and port. Default `edge.adobedc.net`, with credentials `server.adobedc.net`. */
+  /** Host and optional port. Default `edge.adobedc.net`, with credentials `server.adobedc.net`. */
   edgeDomain?: string
   /** Default `ee`. */
   edgeBasePath?: string
@@ -33,13 +33,13 @@ export interface EdgeNetworkSettings {
   /** Namespace of `thirdPartyId`, as the datastream names it. Default: none, `thirdPartyId` is left out. */
   thirdPartyIdNamespace?: string
   /**
-   * What holds for a visitor who has not chosen yet, as in Web SDK's configuration: with `pending` and `out`, Target is asked
-   * once Web SDK's consent cookie says `in`. Default `in`.
+   * The consent of visitors who have not chosen yet, as in Web SDK's configuration: with `pending` and `out`, Target is called
+   * only once Web SDK's consent cookie says `in`. Default `in`.
    */
   defaultConsent?: 'in' | 'pending' | 'out'
 }
 
-/** What it needs of the client's settings. */
+/** The client's settings that it needs. */
 export interface EdgeNetworkClientSettings {
   client: string
   organizationId: string
@@ -52,7 +52,7 @@ export interface EdgeNetworkClientSettings {
 
 /** Mboxes of a call: it takes 30 scopes (Edge Network API, personalization), one of which is for the page load and the views. */
 const MAX_MBOXES = 29
-/** Bytes of a token's answer. */
+/** Maximum size of the token endpoint's response, in bytes. */
 const MAX_TOKEN_ANSWER = 64 * 1024
 
 /** Calls of the Edge Network. */
@@ -177,7 +177,7 @@ export class EdgeNetwork implements Transport {
   }
 }
 
-/** What the answer to an execution shows. */
+/** The displays that the response to an execution implies. */
 function displaysOf (response: DeliveryResponse, { execute, impressionId = randomUUID() }: DeliveryRequest): Notification[] {
   if (execute === undefined || response.execute === undefined) return []
   const shown: DeliveryResponse = { status: 200, prefetch: response.execute as DeliveryResponse['prefetch'] }
@@ -186,11 +186,11 @@ function displaysOf (response: DeliveryResponse, { execute, impressionId = rando
     .map((form) => ({ id: randomUUID(), timestamp: Date.now(), impressionId, ...form }))
 }
 
-/** A header's value: what a browser sent it as, without what HTTP forbids. */
+/** A header's value as the browser sent it, without characters that HTTP forbids. */
 const header = (value: string): string => value.replace(/[^\t\x20-\x7e\x80-\xff]/g, '').trim()
 
 /**
- * The browser's own headers. Adobe takes calls with another `User-Agent` for a bot's.
+ * The browser's own headers. Adobe takes calls with any other `User-Agent` for a bot's.
  *
  * Source: Adobe Target, server-side implementation, "User-Agent" (2026-06).
  */

@@ -1,5 +1,5 @@
 /**
- * From a request of the Delivery API to the Edge Network's: what is asked as one event with a query, and displays and clicks as
+ * Converts a Delivery API request to the Edge Network's format: one event with a query, and displays and clicks as
  * proposition events.
  *
  * Sources: Adobe, Edge Network API: interact, collect, personalization with Target, identification; Web SDK: parameters in
@@ -11,7 +11,7 @@ import type { ReportLimit } from '../../schema/acceptable.ts'
 import type { EdgeState } from '../../visitor/edge-state.ts'
 import { PAGE_SCOPE, reportedIn, SCHEMA, type Reported } from './wire.ts'
 
-/** What an event depends on, beside the request. */
+/** What an event depends on, apart from the request. */
 export interface EventSettings {
   /** Namespace of `thirdPartyId` in the datastream. */
   thirdPartyIdNamespace: string | undefined
@@ -20,7 +20,7 @@ export interface EventSettings {
 
 const SCHEMAS = Object.values(SCHEMA)
 
-/** The scopes that a request asks for. */
+/** The scopes of a request. */
 export function scopesOf ({ execute, prefetch }: DeliveryRequest): string[] {
   const page = execute?.pageLoad !== undefined || prefetch?.pageLoad !== undefined || (prefetch?.views?.length ?? 0) > 0
   return [...new Set([...page ? [PAGE_SCOPE] : [], ...[...execute?.mboxes ?? [], ...prefetch?.mboxes ?? []].map(({ name }) => name)])]
@@ -52,7 +52,7 @@ export function collectBody (request: DeliveryRequest, notifications: readonly N
   for (const notification of notifications) {
     const isClick = notification.type === 'click'
     const { data } = targetData([notification])
-    // What is told beside a display belongs to it alone.
+    // Further details of a notification belong to it alone.
     const key = isClick || data !== undefined ? notification.id : `${notification.impressionId} ${notification.view?.name ?? ''}`
     const merged = events.find((known) => known.key === key)
     const propositions = merged?.propositions ?? []
@@ -92,7 +92,7 @@ function reportedBy ({ tokens = [], mbox, view, pageLoad }: Notification): Repor
   })
 }
 
-/** The parts of the event that tell who and where. */
+/** The parts of the event that identify visitor and page. */
 function xdmOf ({ id = {}, context }: DeliveryRequest, state: EdgeState | undefined, { thirdPartyIdNamespace, report }: EventSettings) {
   const { address, geo } = context
   const identityMap: Record<string, { id: string, authenticatedState: string, primary: boolean }[]> = {}

@@ -1,5 +1,5 @@
 /**
- * What the Delivery API can do and the Edge Network cannot, or does by its datastream: refused at registration, by name.
+ * Features of the Delivery API that the Edge Network lacks or configures in the datastream: refused by name at registration.
  */
 import type { DeliveryRequest } from '../../schema/index.ts'
 import { detailsOf, targetData } from './event.ts'
@@ -13,7 +13,7 @@ const REFUSED: Partial<Record<keyof DeliveryRequest, string>> = {
   preview: 'the Edge Network has no preview mode'
 }
 
-/** What of a request the Edge Network cannot do, as a sentence that begins with its path; undefined if nothing is. */
+/** The part of a request that the Edge Network does not support, as a sentence that begins with its path; undefined if it supports all. */
 export function problemIn (request: Partial<DeliveryRequest>): string | undefined {
   for (const [name, why] of Object.entries(REFUSED)) {
     if (request[name as keyof DeliveryRequest] !== undefined) return `\`${name}\` cannot be used with \`edgeNetwork\`: ${why}`
@@ -25,7 +25,7 @@ export function problemIn (request: Partial<DeliveryRequest>): string | undefine
   if (conflict !== undefined) return `the parameter "${conflict}" cannot have two values with \`edgeNetwork\`: a call has one set of parameters, for all its mboxes`
 }
 
-/** Options of the client that mean nothing here, and what to do instead. */
+/** Client options without a meaning here, and what to do instead. */
 export const REFUSED_OPTIONS = {
   serverDomain: 'set `edgeNetwork.edgeDomain`',
   targetLocationHint: 'the Edge Network has its own locations',

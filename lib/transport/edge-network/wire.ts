@@ -1,5 +1,5 @@
 /**
- * The Edge Network's own words: as much of its answers as is read here, and the propositions that displays and clicks name.
+ * The Edge Network's format: the parts of its responses that are read here, and the propositions that displays and clicks name.
  *
  * Sources: Adobe, Edge Network API: interact, collect, personalization, error handling.
  */
@@ -78,10 +78,10 @@ export type Reported = Pick<Proposition, 'scope'> & Partial<Pick<Proposition, 'i
 /** Longest token that is read: it may come back from a browser. */
 const MAX_TOKEN = 8192
 
-/** A proposition as an event token of the Delivery API: opaque to everybody, also in a store and in a page. */
+/** A proposition as an event token of the Delivery API: opaque to apps, stores and pages. */
 export const tokenOf = ({ id, scope, scopeDetails }: Proposition): string => Buffer.from(JSON.stringify({ id, scope, scopeDetails })).toString('base64url')
 
-/** The proposition in a token; undefined if it is none. */
+/** The proposition in a token; undefined if it is not one. */
 export function reportedIn (token: string): Reported | undefined {
   if (token.length > MAX_TOKEN) return undefined
   try {
