@@ -59,6 +59,16 @@ t.test('docs/performance.md and README show what the last full bench measured', 
   }
 })
 
+t.test('npm test, or test:full, runs every test file once', async (t) => {
+  const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' }).map((file) => `test/${file.replaceAll('\\', '/')}`)
+  const alone = [...read('.taprc').matchAll(/^ {2}- (test\/\S+\.test\.ts)$/gm)].map(([, file]) => file!)
+  const together = files.filter((file) => file.endsWith('/suite.ts')).flatMap((suite) =>
+    [...read(suite).matchAll(/^import '\.\/(.+)'$/gm)].map(([, file]) => `${dirname(suite)}/${file}`))
+  const full = ['test/crash/crash.test.ts', 'test/soak/soak.test.ts']
+  for (const file of full) t.match(JSON.parse(read('package.json')).scripts['test:full'], file)
+  t.same([...alone, ...together, ...full].sort(), files.filter((file) => file.endsWith('.test.ts')).sort(), 'in .taprc or the suite.ts of its folder')
+})
+
 t.test('CONTRIBUTING shows a test that runs', async (t) => {
   t.ok(read('CONTRIBUTING.md').includes(`\`\`\`ts\n${read('test/plugin/returning-visitor.test.ts')}\`\`\``), 'it is test/plugin/returning-visitor.test.ts')
 })

@@ -1,0 +1,3 @@
+import './artifact-store.test.ts'
+import './decisioning.test.ts'
+import './explain.test.ts'

@@ -1,0 +1,3 @@
+import './delivery.test.ts'
+import './faults.test.ts'
+import './intermediaries.test.ts'

@@ -1,0 +1,3 @@
+import './architecture.test.ts'
+import './migration.test.ts'
+import './readme.test.ts'

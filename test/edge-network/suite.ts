@@ -1,0 +1,2 @@
+import './edge-network.test.ts'
+import './web-sdk.test.ts'

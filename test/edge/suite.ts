@@ -1,0 +1,2 @@
+import './at-js-edge.test.ts'
+import './edge.test.ts'

@@ -1,0 +1,2 @@
+import './browser.test.ts'
+import './inspector.test.ts'

@@ -1,0 +1,5 @@
+import './conversions.test.ts'
+import './mboxes.test.ts'
+import './notifications.test.ts'
+import './redirect.test.ts'
+import './schemas.test.ts'

@@ -1,0 +1,3 @@
+import './gherkin.test.ts'
+import './ofrep.test.ts'
+import './provider.test.ts'

@@ -1,0 +1,3 @@
+import './file-store.test.ts'
+import './journal.test.ts'
+import './outbox.test.ts'

@@ -1,0 +1,5 @@
+import './conventions.test.ts'
+import './plugin.test.ts'
+import './returning-visitor.test.ts'
+import './security.test.ts'
+import './tracing.test.ts'

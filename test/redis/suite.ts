@@ -1,0 +1,2 @@
+import './artifact-store.test.ts'
+import './outbox-store.test.ts'

@@ -1,0 +1,6 @@
+import './at-js.test.ts'
+import './consent.test.ts'
+import './context.test.ts'
+import './nothing-lost.test.ts'
+import './notifications-route.test.ts'
+import './variant-key.test.ts'

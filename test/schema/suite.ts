@@ -1,0 +1,2 @@
+import './limits.test.ts'
+import './schema.test.ts'

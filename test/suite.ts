@@ -1,0 +1,3 @@
+import './log.test.ts'
+import './package.test.ts'
+import './validation.test.ts'

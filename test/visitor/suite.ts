@@ -1,0 +1,2 @@
+import './ecid.test.ts'
+import './qa-mode.test.ts'
