@@ -12,20 +12,20 @@ interface Place {
 }
 
 /** Response tokens that identify an option's activity: the decision must contain them, listed by the artifact or not. */
-export const activityTokens = ['activity.id', 'experience.id'] as const
+export const ACTIVITY_TOKENS = ['activity.id', 'experience.id'] as const
 
 /** Analytics event types, as in Adobe's A4T examples: displays (visit, impression) and clicks. */
-const displayed = ['0|2', '0|1']
-const clicked = ['0|32767']
+const DISPLAYED = ['0|2', '0|1']
+const CLICKED = ['0|32767']
 
 /**
  * Completes a decision in place.
  *
- * @param response the engine's answer, with `activityTokens` in every option
+ * @param response the engine's answer, with `ACTIVITY_TOKENS` in every option
  * @param listed the response tokens that the artifact lists
  * @param globalMbox the mbox that stands for the page load
  */
-export function completeAnswer (response: DeliveryResponse, request: DeliveryRequest, tokens: EventTokens, listed: ReadonlySet<string>, globalMbox: string) {
+export function completeAnswer (response: DeliveryResponse, request: DeliveryRequest, tokens: EventTokens, listed: ReadonlySet<string>, globalMbox: string): void {
   const analytics = request.experienceCloud?.analytics?.logging === 'client_side'
   for (const { offers, location, state } of places(response, globalMbox)) {
     if (state !== undefined) {
@@ -37,7 +37,7 @@ export function completeAnswer (response: DeliveryResponse, request: DeliveryReq
     for (const option of offers.options ?? []) {
       if (option.responseTokens === undefined) continue
       option.responseTokens['activity.decisioningMethod'] = 'server-side'
-      for (const name of activityTokens) {
+      for (const name of ACTIVITY_TOKENS) {
         if (!listed.has(name)) delete option.responseTokens[name]
       }
     }
@@ -63,10 +63,10 @@ function clicksOf (offers: Place['offers'], location: string, tokens: EventToken
 
 function addAnalytics (offers: Place['offers'], tokens: EventTokens) {
   const experiences = new Set((offers.options ?? []).map(({ responseTokens = {} }) => `${responseTokens['activity.id']}:${responseTokens['experience.id']}`))
-  if (experiences.size > 0) offers.analytics = payload([...experiences], displayed)
+  if (experiences.size > 0) offers.analytics = payload([...experiences], DISPLAYED)
   for (const metric of offers.metrics ?? []) {
     const facts = tokens.facts(metric.eventToken ?? '')
-    if (facts !== undefined) metric.analytics = payload([`${facts.activityId}:${facts.experienceId}`], clicked)
+    if (facts !== undefined) metric.analytics = payload([`${facts.activityId}:${facts.experienceId}`], CLICKED)
   }
 }
 

@@ -17,9 +17,9 @@ export interface ArtifactRouteOptions {
 interface File { type: string, etag: string, content: Buffer }
 interface Params { client: string, environment: string, file: string }
 
-const environments = ['production', 'staging', 'development']
+const ENVIRONMENTS = ['production', 'staging', 'development']
 
-export function artifactRoutes (app: FastifyInstance, { artifact, client, organizationId, faults }: ArtifactRouteOptions) {
+export function artifactRoutes (app: FastifyInstance, { artifact, client, organizationId, faults }: ArtifactRouteOptions): void {
   let made = artifact()
   let files = filesOf(made, organizationId)
 
@@ -27,7 +27,7 @@ export function artifactRoutes (app: FastifyInstance, { artifact, client, organi
     if (made !== artifact()) files = filesOf(made = artifact(), organizationId)
     const params = request.params as Params
     const file = files.get(params.file)
-    if (file === undefined || !environments.includes(params.environment) || (client !== undefined && params.client !== client)) {
+    if (file === undefined || !ENVIRONMENTS.includes(params.environment) || (client !== undefined && params.client !== client)) {
       reply.callNotFound()
       return reply
     }

@@ -204,7 +204,7 @@ export function createEdge (options: EdgeOptions = {}): TargetEdge {
   return app as FastifyInstance as TargetEdge
 }
 
-const anywhere = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])
+const LOOPBACK = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])
 
 /**
  * Host and port of a server, as in a URL; IPv4 before IPv6.
@@ -216,6 +216,6 @@ function hostOf (addresses: ReadonlyArray<AddressInfo | string>): string {
   const listening = addresses.filter((address) => typeof address === 'object')
   const first = listening.find(({ address }) => !isIPv6(address)) ?? listening[0]
   if (first === undefined) throw failure('FST_TARGET_NOT_READY', 'edge.host is available once the edge listens on a port')
-  const address = anywhere.get(first.address) ?? first.address
+  const address = LOOPBACK.get(first.address) ?? first.address
   return `${isIPv6(address) ? `[${address}]` : address}:${first.port}`
 }

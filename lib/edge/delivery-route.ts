@@ -16,7 +16,7 @@ export interface DeliveryRouteOptions extends DecidingRouteOptions {
   callers: Callers
 }
 
-export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptions) {
+export function deliveryRoute (app: FastifyInstance, options: DeliveryRouteOptions): void {
   app.post<{ Body: DeliveryRequest, Querystring: EdgeQuery }>('/rest/v1/delivery', {
     schema: { querystring: EdgeQuery, body: DeliveryRequest },
     ...decidingHooks(options)

@@ -151,8 +151,8 @@ class QaView {
 
 /** A condition in which every comparison with the allocation holds. */
 const withoutAllocation = (condition: unknown): unknown => copyCondition(condition, (operation) => {
-  const compares = Object.entries(operation).some(([name, operands]) => comparisons.includes(name) && Array.isArray(operands) && operands.some(isAllocation))
+  const compares = Object.entries(operation).some(([name, operands]) => COMPARISONS.includes(name) && Array.isArray(operands) && operands.some(isAllocation))
   return compares ? true : undefined
 })
 
-const comparisons = ['<', '<=', '>', '>=', '==', '===', '!=', '!==']
+const COMPARISONS = ['<', '<=', '>', '>=', '==', '===', '!=', '!==']

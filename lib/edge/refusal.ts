@@ -9,20 +9,20 @@ import type { DeliveryRequest, MboxRequest, Notification, RequestDetails } from 
 import { stateOf, type EventTokens } from './tokens.ts'
 
 /** Names that belong in `order`, not in the parameters. */
-const reservedParameters = ['orderId', 'orderTotal', 'productPurchasedIds']
-const reservedMboxes = /^\s*$|-clicked$|^(?:display mboxes|any mbox|click from display mbox)$/
+const RESERVED_PARAMETERS = ['orderId', 'orderTotal', 'productPurchasedIds']
+const RESERVED_MBOXES = /^\s*$|-clicked$|^(?:display mboxes|any mbox|click from display mbox)$/
 
 /** Maximum number of mboxes in one call; the error has Adobe's wording. */
-const maxMboxes = 50
-const maxParameters = { parameters: 100, profileParameters: 50 }
-const maxProfileValue = 256
-const maxMboxName = 250
+const MAX_MBOXES = 50
+const MAX_PARAMETERS = { parameters: 100, profileParameters: 50 }
+const MAX_PROFILE_VALUE = 256
+const MAX_MBOX_NAME = 250
 
 /** Why a request is refused, as a sentence for its sender; undefined if it is not. */
 export function refusal (request: DeliveryRequest, tokens: EventTokens): string | undefined {
   const { id, execute, prefetch, notifications = [] } = request
   if (id?.tntId !== undefined && !/^[^.]+(?:\.[^.]+)?$/.test(id.tntId)) return 'id.tntId is blank or has a dot that does not part off the location hint'
-  if ((execute?.mboxes?.length ?? 0) + (prefetch?.mboxes?.length ?? 0) > maxMboxes) return `mboxes: size must be between 0 and ${maxMboxes}`
+  if ((execute?.mboxes?.length ?? 0) + (prefetch?.mboxes?.length ?? 0) > MAX_MBOXES) return `mboxes: size must be between 0 and ${MAX_MBOXES}`
   return duplicate('execute.mboxes', execute?.mboxes) ??
     duplicate('prefetch.mboxes', prefetch?.mboxes) ??
     first(allDetails(request), detailsRefusal) ??
@@ -32,7 +32,7 @@ export function refusal (request: DeliveryRequest, tokens: EventTokens): string 
 function duplicate (list: string, mboxes: MboxRequest[] = []): string | undefined {
   const seen = new Set<number>()
   return first(mboxes, ({ name, index }) => {
-    if (name.length > maxMboxName) return `${list}: a name is longer than ${maxMboxName} characters`
+    if (name.length > MAX_MBOX_NAME) return `${list}: a name is longer than ${MAX_MBOX_NAME} characters`
     if (name.trim() === '') return `${list}: a name is blank`
     if (index === undefined) return `${list}: "${name}" has no index`
     if (seen.has(index)) return `${list}: the index ${index} is there twice`
@@ -51,12 +51,12 @@ function * allDetails ({ execute, prefetch, notifications = [] }: DeliveryReques
 
 function detailsRefusal ({ parameters, profileParameters, order }: RequestDetails): string | undefined {
   for (const [name, given] of Object.entries({ parameters, profileParameters })) {
-    const max = maxParameters[name as keyof typeof maxParameters]
+    const max = MAX_PARAMETERS[name as keyof typeof MAX_PARAMETERS]
     if (Object.keys(given ?? {}).length > max) return `the number of ${name} cannot exceed ${max}`
   }
-  const long = Object.entries(profileParameters ?? {}).find(([, value]) => value.length > maxProfileValue)
-  if (long !== undefined) return `the profile parameter "${long[0]}" is longer than ${maxProfileValue} characters`
-  const reserved = reservedParameters.find((name) => parameters !== undefined && Object.hasOwn(parameters, name))
+  const long = Object.entries(profileParameters ?? {}).find(([, value]) => value.length > MAX_PROFILE_VALUE)
+  if (long !== undefined) return `the profile parameter "${long[0]}" is longer than ${MAX_PROFILE_VALUE} characters`
+  const reserved = RESERVED_PARAMETERS.find((name) => parameters !== undefined && Object.hasOwn(parameters, name))
   if (reserved !== undefined) return `the parameter name "${reserved}" is reserved, use order`
   const products = order?.purchasedProductIds?.join(',') ?? ''
   if (products.length > 250) return 'order.purchasedProductIds is longer than 250 characters'
@@ -65,7 +65,7 @@ function detailsRefusal ({ parameters, profileParameters, order }: RequestDetail
 function notificationRefusal ({ id, tokens = [], mbox, view, pageLoad }: Notification, known: EventTokens): string | undefined {
   const refuse = (why: string) => `notification "${id}": ${why}`
   if (mbox !== undefined && view !== undefined) return refuse('mbox and view exclude each other')
-  if (mbox?.name !== undefined && reservedMboxes.test(mbox.name)) return refuse('this mbox name is not allowed')
+  if (mbox?.name !== undefined && RESERVED_MBOXES.test(mbox.name)) return refuse('this mbox name is not allowed')
   if (tokens.some((token) => known.facts(token) === undefined)) return refuse('invalid event token')
   const states = [[mbox?.state, stateOf('mbox', mbox?.name)], [view?.state, stateOf('view', view?.name)], [pageLoad?.state, stateOf('pageLoad')]]
   if (states.some(([given, expected]) => given !== undefined && given !== expected)) return refuse('invalid state')

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 
 /** Lifetime of a token in seconds: nearly a day. */
-const lifetime = 86_399
+const LIFETIME = 86_399
 
 const digest = (clientId: string, end: number) => createHash('sha256').update(JSON.stringify(['token', clientId, end])).digest('base64url')
 
@@ -16,8 +16,8 @@ const digest = (clientId: string, end: number) => createHash('sha256').update(JS
 export function tokenFor (form: URLSearchParams, now = Date.now()): { access_token: string, token_type: 'bearer', expires_in: number } | undefined {
   const clientId = form.get('client_id')
   if (form.get('grant_type') !== 'client_credentials' || !clientId || !form.get('client_secret') || !form.get('scope')) return undefined
-  const end = now + lifetime * 1000
-  return { access_token: `${end}.${digest(clientId, end)}`, token_type: 'bearer', expires_in: lifetime }
+  const end = now + LIFETIME * 1000
+  return { access_token: `${end}.${digest(clientId, end)}`, token_type: 'bearer', expires_in: LIFETIME }
 }
 
 /** Why an authenticated call is refused, with Adobe's code; undefined if the token is valid or missing. */

@@ -8,7 +8,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 
 /** Longest ECID whose length fits in one byte. */
-const longest = 127
+const MAX_LENGTH = 127
 
 /** The value of the cookie for an ECID. */
 export function identityCookie (ecid: string): string {
@@ -21,7 +21,7 @@ export function ecidOf (cookie: string | undefined): string | undefined {
   if (cookie === undefined) return undefined
   const bytes = Buffer.from(cookie, 'base64url')
   const length = bytes[1] ?? 0
-  if (bytes[0] !== 0x0a || length > longest || bytes.length < length + 2) return undefined
+  if (bytes[0] !== 0x0a || length > MAX_LENGTH || bytes.length < length + 2) return undefined
   const ecid = bytes.toString('latin1', 2, length + 2)
   return /^\d+$/.test(ecid) ? ecid : undefined
 }

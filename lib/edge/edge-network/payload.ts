@@ -94,7 +94,7 @@ export function detailsOf ({ xdm, data }: EdgeEvent): RequestDetails {
   for (const [name, value] of Object.entries(own)) {
     if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') continue
     if (name.startsWith('profile.')) profileParameters[name.slice('profile.'.length)] = String(value)
-    else if (!orderNames.includes(name)) parameters[name] = String(value)
+    else if (!ORDER_NAMES.includes(name)) parameters[name] = String(value)
   }
   const details: RequestDetails = { parameters, profileParameters }
   const id = own['orderId']
@@ -109,7 +109,7 @@ export function detailsOf ({ xdm, data }: EdgeEvent): RequestDetails {
   return details
 }
 
-const orderNames = ['orderId', 'orderTotal', 'productPurchasedId']
+const ORDER_NAMES = ['orderId', 'orderTotal', 'productPurchasedId']
 
 /** Flattens all but lists, ids and reports of displays. */
 function flatten (value: Json, prefix: string, into: Record<string, string>): void {

@@ -27,15 +27,15 @@ interface Query { configId?: string, datastreamId?: string, dataStreamId?: strin
 interface Handle { type: string, payload: object[], eventIndex?: number }
 
 /** Adobe's own numbers: 13 months for the identity, 30 minutes for the cluster, 180 days for the consent. */
-const maxAge = { identity: 34_128_000, cluster: 1800, consent: 15_552_000 }
-const maxBody = 64 * 1024
-const maxScopes = 30
-const region = 'or2'
+const MAX_AGE = { identity: 34_128_000, cluster: 1800, consent: 15_552_000 }
+const MAX_BODY = 64 * 1024
+const MAX_SCOPES = 30
+const REGION = 'or2'
 /** Hints in the path; Web SDK also makes one of at.js's cluster cookie. */
-const hints = /^(?:or2|va6|irl1|ind1|jpn3|sgp3|aus3|t\d{1,4})$/
+const HINTS = /^(?:or2|va6|irl1|ind1|jpn3|sgp3|aus3|t\d{1,4})$/
 
-export function edgeNetworkRoutes (app: FastifyInstance, options: EdgeNetworkOptions) {
-  const hooks = { bodyLimit: maxBody, ...decidingHooks(options) }
+export function edgeNetworkRoutes (app: FastifyInstance, options: EdgeNetworkOptions): void {
+  const hooks = { bodyLimit: MAX_BODY, ...decidingHooks(options) }
   for (const base of ['/ee', '/ee/:hint', '/ee-pre-prd', '/ee-pre-prd/:hint']) {
     for (const version of ['v1', 'v2']) {
       for (const [action, answer] of Object.entries({ interact, collect, 'privacy/set-consent': setConsent, 'identity/acquire': interact })) {
@@ -82,7 +82,7 @@ async function respond ({ body, headers, ...request }: FastifyRequest, reply: Fa
   reply.header('x-request-id', requestId)
   if (!isObject(body)) return refuse(reply, 'EXEG-0100-400', 'Invalid request', 'The body is not a JSON object.')
   if (!(query.configId ?? query.datastreamId ?? query.dataStreamId)) return refuse(reply, 'EXEG-0003-400', 'Invalid datastream ID', 'The datastream ID is missing.')
-  if (hint !== undefined && !hints.test(hint)) return refuse(reply, 'EXEG-0001-404', 'Not found', `There is no location ${JSON.stringify(hint.slice(0, 40))}.`)
+  if (hint !== undefined && !HINTS.test(hint)) return refuse(reply, 'EXEG-0001-404', 'Not found', `There is no location ${JSON.stringify(hint.slice(0, 40))}.`)
   const refusal = tokenRefusal(headers)
   if (refusal !== undefined) return refuse(reply, refusal.code, refusal.title)
   const state = stateOf(body)
@@ -112,8 +112,8 @@ function organizationIn (state: ReadonlyMap<string, string>): string | undefined
 async function interact (call: Call, reply: FastifyReply) {
   const { body, options, ecid, state } = call
   const events = eventsOf(body)
-  const tooMany = events.find(({ scopes = [] }) => scopes.length > maxScopes)
-  if (tooMany !== undefined) return refuse(reply, 'EXEG-0104-422', 'Unprocessable entity', `There are more than ${maxScopes} decision scopes.`)
+  const tooMany = events.find(({ scopes = [] }) => scopes.length > MAX_SCOPES)
+  if (tooMany !== undefined) return refuse(reply, 'EXEG-0104-422', 'Unprocessable entity', `There are more than ${MAX_SCOPES} decision scopes.`)
   const qaMode = qaModeOf(state)
   const handle: Handle[] = []
   if (wantsEcid(body)) handle.push({ type: 'identity:result', payload: [{ id: ecid, namespace: { code: 'ECID' } }] })
@@ -125,10 +125,10 @@ async function interact (call: Call, reply: FastifyReply) {
   }
   handle.push({
     type: 'locationHint:result',
-    payload: [{ scope: 'Target', hint: cluster, ttlSeconds: maxAge.cluster }, { scope: 'AAM', hint: '9', ttlSeconds: maxAge.cluster }, { scope: 'EdgeNetwork', hint: region, ttlSeconds: maxAge.cluster }]
+    payload: [{ scope: 'Target', hint: cluster, ttlSeconds: MAX_AGE.cluster }, { scope: 'AAM', hint: '9', ttlSeconds: MAX_AGE.cluster }, { scope: 'EdgeNetwork', hint: REGION, ttlSeconds: MAX_AGE.cluster }]
   }, {
     type: 'state:store',
-    payload: [entry(call, 'identity', identityCookie(ecid)), entry(call, 'cluster', region)]
+    payload: [entry(call, 'identity', identityCookie(ecid)), entry(call, 'cluster', REGION)]
   })
   await options.delay()
   reply.header('x-adobe-edge', 'OR2;9')
@@ -158,8 +158,8 @@ async function setConsent (call: Call, reply: FastifyReply) {
 }
 
 /** An entry of the visitor's state. Adobe adds `SameSite` only for pages on https: it requires `Secure`. */
-function entry ({ key, headers: { origin, referer } }: Call, name: keyof typeof maxAge, value: string): object {
-  return { key: key(name), value, maxAge: maxAge[name], ...((origin ?? referer)?.startsWith('https:') === true && { attrs: { SameSite: 'None' } }) }
+function entry ({ key, headers: { origin, referer } }: Call, name: keyof typeof MAX_AGE, value: string): object {
+  return { key: key(name), value, maxAge: MAX_AGE[name], ...((origin ?? referer)?.startsWith('https:') === true && { attrs: { SameSite: 'None' } }) }
 }
 
 const isOptedOut = ({ state, key }: Call): boolean => state.get(key('consent'))?.split(';').includes('general=out') === true

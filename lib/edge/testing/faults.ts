@@ -42,12 +42,12 @@ interface Fault {
   times: number
 }
 
-const dripInterval = 50
-const hugeSize = 100 * 1024 * 1024
-const plainKinds: readonly string[] = ['hang', 'stall-body', 'drip', 'reset', 'reset-mid-body', 'bad-json', 'status-in-body', 'huge-body']
+const DRIP_INTERVAL = 50
+const HUGE_SIZE = 100 * 1024 * 1024
+const PLAIN_KINDS: readonly string[] = ['hang', 'stall-body', 'drip', 'reset', 'reset-mid-body', 'bad-json', 'status-in-body', 'huge-body']
 const call = 'edge.fault()'
 
-const Kind = passing((kind) => parse(kind) !== undefined, alternatives(['status:<300 to 599>', 'slow:<ms>', ...plainKinds]))
+const Kind = passing((kind) => parse(kind) !== undefined, alternatives(['status:<300 to 599>', 'slow:<ms>', ...PLAIN_KINDS]))
 const OptionsSchema = Type.Object({
   times: Type.Optional(passing((times) => times === Infinity || (Number.isInteger(times) && times as number > 0), 'an integer ≥ 1 or Infinity')),
   route: Type.Optional(oneOf('delivery', 'artifact', 'geo'))
@@ -62,13 +62,13 @@ export class Faults {
   }
 
   /** Sets the fault of a route, replacing the previous one. Throws FST_TARGET_INVALID_OPTIONS. */
-  set (kind: FaultKind, options: FaultOptions = {}) {
+  set (kind: FaultKind, options: FaultOptions = {}): void {
     check(Kind, kind, { call, root: 'kind' })
     const { times = Infinity, route = 'delivery' } = checkOptions<FaultOptions>(OptionsSchema, options, { call })
     this.#faults.set(route, { ...parse(kind)!, times })
   }
 
-  clear () {
+  clear (): void {
     this.#faults.clear()
   }
 
@@ -122,7 +122,7 @@ export class Faults {
 
   async * #drip (body: Buffer) {
     for (let at = 0; at < body.length; at++) {
-      await this.#pauses.wait(dripInterval)
+      await this.#pauses.wait(DRIP_INTERVAL)
       yield body.subarray(at, at + 1)
     }
   }
@@ -131,7 +131,7 @@ export class Faults {
 /** Parses a fault; undefined if there is no such kind. */
 function parse (kind: unknown): { kind: string, value: number } | undefined {
   if (typeof kind === 'string') {
-    if (plainKinds.includes(kind)) return { kind, value: 0 }
+    if (PLAIN_KINDS.includes(kind)) return { kind, value: 0 }
     const [, name, digits] = /^(status|slow):(\d{1,7})$/.exec(kind) ?? []
     const value = Number(digits)
     if (name === 'slow' || (name === 'status' && value >= 300 && value <= 599)) return { kind: name, value }
@@ -182,5 +182,5 @@ function firstHalf (half: Buffer, written: () => void): Readable {
 function * padded (body: Buffer) {
   yield body
   const spaces = Buffer.alloc(64 * 1024, ' ')
-  for (let sent = 0; sent < hugeSize; sent += spaces.length) yield spaces
+  for (let sent = 0; sent < HUGE_SIZE; sent += spaces.length) yield spaces
 }

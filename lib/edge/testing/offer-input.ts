@@ -34,7 +34,7 @@ export interface FixedOffer {
 }
 
 const call = 'edge.offer()'
-const visitorNames = ['tntId', 'thirdPartyId', 'marketingCloudVisitorId'] as const
+const VISITOR_NAMES = ['tntId', 'thirdPartyId', 'marketingCloudVisitorId'] as const
 const id = Type.Optional(Type.String({ minLength: 1 }))
 
 const OptionsSchema = Type.Object({
@@ -92,13 +92,13 @@ function conditionsOf (when: NonNullable<FixedOfferOptions['when']>): FixedOffer
 export function isFor ({ visitor }: FixedOffer, id: VisitorId): boolean {
   if (visitor === undefined) return true
   // The part after the dot is the location hint.
-  const plain = (name: typeof visitorNames[number], value: string | undefined) => name === 'tntId' ? value?.split('.', 1)[0] : value
-  return visitorNames.every((name) => visitor[name] === undefined || plain(name, visitor[name]) === plain(name, id[name]))
+  const plain = (name: typeof VISITOR_NAMES[number], value: string | undefined) => name === 'tntId' ? value?.split('.', 1)[0] : value
+  return VISITOR_NAMES.every((name) => visitor[name] === undefined || plain(name, visitor[name]) === plain(name, id[name]))
 }
 
 /** Whether both are for the same visitors and parameters, so that the later one replaces the earlier one. */
 export function sameCase (one: Omit<FixedOffer, 'experience'>, other: Omit<FixedOffer, 'experience'>): boolean {
   const key = ({ location, when, visitor }: Omit<FixedOffer, 'experience'>) =>
-    JSON.stringify([location.kind, location.name, [...when].sort(), visitorNames.map((name) => visitor?.[name])])
+    JSON.stringify([location.kind, location.name, [...when].sort(), VISITOR_NAMES.map((name) => visitor?.[name])])
   return key(one) === key(other)
 }

@@ -9,7 +9,7 @@ export type { Location } from '../tokens.ts'
 export type Place = string | { view: string } | { pageLoad: true }
 
 /** The edge refuses longer names: of mboxes in notifications, of views everywhere. */
-const maxLength = { mbox: 250, view: 128 }
+const MAX_LENGTH = { mbox: 250, view: 128 }
 const isName = (value: unknown, max: number): value is string => typeof value === 'string' && value.trim() !== '' && value.length <= max
 
 /**
@@ -19,9 +19,9 @@ const isName = (value: unknown, max: number): value is string => typeof value ==
  * @throws FST_TARGET_INVALID_OPTIONS if it is not a place
  */
 export function locationOf (place: Place, globalMbox: string, method: string): Location {
-  if (isName(place, maxLength.mbox)) return { kind: 'mboxes', name: place }
+  if (isName(place, MAX_LENGTH.mbox)) return { kind: 'mboxes', name: place }
   if (typeof place === 'object' && place !== null && Object.keys(place).length === 1) {
-    if ('view' in place && isName(place.view, maxLength.view)) return { kind: 'views', name: place.view }
+    if ('view' in place && isName(place.view, MAX_LENGTH.view)) return { kind: 'views', name: place.view }
     if ('pageLoad' in place && place.pageLoad === true) return { kind: 'mboxes', name: globalMbox }
   }
   throw invalid({ call: method, root: 'place' }, 'an mbox name, { view: name } or { pageLoad: true }', place)

@@ -26,11 +26,11 @@ export interface RecordedOrder extends Order {
 }
 
 /** Limits, so that an edge under load for hours does not fill the memory: older entries are dropped. */
-const keptRequests = 10_000
-const keptNotifications = 100_000
-const keptOrders = 10_000
-const keptIds = 200_000
-const keptPlaces = 10_000
+const MAX_REQUESTS = 10_000
+const MAX_NOTIFICATIONS = 100_000
+const MAX_ORDERS = 10_000
+const MAX_IDS = 200_000
+const MAX_PLACES = 10_000
 
 /** A set that drops its oldest members. */
 class RecentIds {
@@ -40,11 +40,11 @@ class RecentIds {
   add (id: string): boolean {
     if (this.#ids.has(id)) return false
     this.#ids.add(id)
-    if (this.#ids.size > keptIds) this.#ids.delete(this.#ids.values().next().value as string)
+    if (this.#ids.size > MAX_IDS) this.#ids.delete(this.#ids.values().next().value as string)
     return true
   }
 
-  clear () {
+  clear (): void {
     this.#ids.clear()
   }
 }
@@ -53,16 +53,16 @@ class RecentIds {
 class PlaceCounts {
   readonly #counts = new Map<string, number>()
 
-  add (key: string) {
+  add (key: string): void {
     this.#counts.set(key, this.of(key) + 1)
-    if (this.#counts.size > keptPlaces) this.#counts.delete(this.#counts.keys().next().value as string)
+    if (this.#counts.size > MAX_PLACES) this.#counts.delete(this.#counts.keys().next().value as string)
   }
 
   of (key: string): number {
     return this.#counts.get(key) ?? 0
   }
 
-  clear () {
+  clear (): void {
     this.#counts.clear()
   }
 }
@@ -83,9 +83,9 @@ export class Recorder {
   readonly #clicks = new PlaceCounts()
   #waiting: Array<(request: RecordedRequest) => void> = []
 
-  record (request: RecordedRequest) {
+  record (request: RecordedRequest): void {
     this.requests.push(request)
-    if (this.requests.length > keptRequests) this.requests.shift()
+    if (this.requests.length > MAX_REQUESTS) this.requests.shift()
     const waiting = this.#waiting
     this.#waiting = []
     for (const resolve of waiting) resolve(request)
@@ -94,7 +94,7 @@ export class Recorder {
   /** Records a notification. Returns whether its id is new. */
   accept (notification: Notification): boolean {
     this.notifications.push(notification)
-    if (this.notifications.length > keptNotifications) this.notifications.shift()
+    if (this.notifications.length > MAX_NOTIFICATIONS) this.notifications.shift()
     return this.#notificationIds.add(notification.id)
   }
 
@@ -103,29 +103,29 @@ export class Recorder {
    *
    * @param impressionId under which it counts once for its place
    */
-  order (details: RequestDetails | undefined, mbox: string | undefined, impressionId?: string) {
+  order (details: RequestDetails | undefined, mbox: string | undefined, impressionId?: string): void {
     if (details?.order === undefined) return
     if (impressionId !== undefined && !this.#orderKeys.add(JSON.stringify([impressionId, mbox, details.order.id]))) return
     const { order, product, parameters } = details
     this.orders.push({ ...order, mbox, ...(product !== undefined && { product }), ...(parameters !== undefined && { parameters }) })
-    if (this.orders.length > keptOrders) this.orders.shift()
+    if (this.orders.length > MAX_ORDERS) this.orders.shift()
   }
 
   /** Counts an impression of an activity, once for one impression id. */
-  count (impressionId: string, activityId: string) {
+  count (impressionId: string, activityId: string): void {
     if (this.#impressionKeys.add(`${activityId}:${impressionId}`)) {
       this.#impressions.set(activityId, this.impressions(activityId) + 1)
     }
   }
 
   /** Counts a display of a place, once for one impression id. */
-  display (impressionId: string, location: Location) {
+  display (impressionId: string, location: Location): void {
     const key = keyOf(location)
     if (this.#displayKeys.add(`${key}:${impressionId}`)) this.#displays.add(key)
   }
 
   /** Counts a click. */
-  click (location: Location) {
+  click (location: Location): void {
     this.#clicks.add(keyOf(location))
   }
 
@@ -151,7 +151,7 @@ export class Recorder {
   }
 
   /** Clears everything; waits for the next request continue. */
-  reset () {
+  reset (): void {
     this.requests.length = 0
     this.notifications.length = 0
     this.orders.length = 0

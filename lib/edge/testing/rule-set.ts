@@ -1,7 +1,7 @@
 /** The current rules, from the artifact and a test's fixed offers, for the edge to decide with and for others to download. */
 import { type CompiledArtifact, compileArtifact } from '../../decisioning/compile.ts'
 import type { VisitorId } from '../../schema/index.ts'
-import { activityTokens } from '../answer.ts'
+import { ACTIVITY_TOKENS } from '../answer.ts'
 import { fixedOffer, isFor, sameCase, type FixedContent, type FixedOffer, type FixedOfferOptions } from './offer-input.ts'
 import { checkCompiles, withFixedOffers } from './offer-rules.ts'
 import { locationOf, type Place } from './place.ts'
@@ -47,7 +47,7 @@ export class Rules {
   }
 
   /** Fixes an offer from the next request on. Throws FST_TARGET_INVALID_OPTIONS. */
-  offer (place: Place, content: FixedContent, options: FixedOfferOptions = {}) {
+  offer (place: Place, content: FixedContent, options: FixedOfferOptions = {}): void {
     const read = fixedOffer(locationOf(place, this.globalMbox, 'edge.offer()'), content, options)
     const before = this.#offers.find((known) => sameCase(known, read))
     const offer = { ...read, experience: before?.experience ?? this.#nextExperience(read) }
@@ -59,7 +59,7 @@ export class Rules {
   }
 
   /** Removes the fixed offers. Their event tokens stay known: some may still be in transit. */
-  reset () {
+  reset (): void {
     if (this.#offers.length === 0) return
     this.#offers = []
     this.#changed()
@@ -91,7 +91,7 @@ export class Rules {
     return Math.max(-1, ...taken.map(({ experience }) => experience)) + 1
   }
 
-  #changed () {
+  #changed (): void {
     this.#served = undefined
     this.#compiled.clear()
   }
@@ -102,7 +102,7 @@ export class Rules {
   }
 
   #compile (artifact: object): Promise<CompiledArtifact> {
-    return compileArtifact({ ...artifact, responseTokens: [...new Set([...responseTokensOf(artifact), ...activityTokens])] }, { report: this.#report })
+    return compileArtifact({ ...artifact, responseTokens: [...new Set([...responseTokensOf(artifact), ...ACTIVITY_TOKENS])] }, { report: this.#report })
   }
 }
 

@@ -27,10 +27,10 @@ export interface VariantVisitor {
 interface Rule { meta?: Record<string, unknown>, condition?: unknown }
 
 /** Number of allocation values, 0 to 99.99. */
-const shares = 10_000
+const SHARES = 10_000
 /** This many ids cover all of them, except once in millions of times. */
-const mostTries = 200_000
-const twoYears = 2 * 365 * 24 * 60 * 60
+const MAX_TRIES = 200_000
+const TWO_YEARS = 2 * 365 * 24 * 60 * 60
 
 /**
  * Finds a visitor, always the same for the same arguments.
@@ -53,12 +53,12 @@ export function visitorFor (artifact: object, client: string, variant: Variant):
   const places = rulesOf(artifact).map((rules) => rules.filter((rule) => inActivity.includes(rule))).filter((rules) => rules.some(isWanted))
   const activityId = String(inActivity[0]!.meta?.['activity.id'])
   const verdicts = new Map<number, boolean>()
-  for (let number = 1; number <= mostTries && verdicts.size < shares; number++) {
+  for (let number = 1; number <= MAX_TRIES && verdicts.size < SHARES; number++) {
     const id = `visitor-${activityId}-${number}`
     const share = allocate(client, activityId, id)
     let verdict = verdicts.get(share)
     if (verdict === undefined) verdicts.set(share, verdict = places.every((rules) => wins(rules, isWanted, share)))
-    if (verdict) return { id, cookie: `mbox=PC#${id}.35_0#${Math.floor(Date.now() / 1000) + twoYears}` }
+    if (verdict) return { id, cookie: `mbox=PC#${id}.35_0#${Math.floor(Date.now() / 1000) + TWO_YEARS}` }
   }
   throw failure('FST_TARGET_INVALID_OPTIONS', `edge.visitorFor(): no visitor is allocated to ${inspect(variant)}`)
 }

@@ -3,7 +3,7 @@ import { failure } from '../../errors.ts'
 import { callback, check, MillisecondsOrZero } from '../../validation.ts'
 
 /** ms */
-const patience = 5000
+const DEFAULT_TIMEOUT = 5000
 
 /** Waits until something has happened at the edge, without polling. */
 export class Watch {
@@ -11,7 +11,7 @@ export class Watch {
   readonly #ends = new Set<(error: Error) => void>()
 
   /** Checks the conditions of all waits. */
-  check () {
+  check (): void {
     for (const check of this.#checks) check()
   }
 
@@ -21,7 +21,7 @@ export class Watch {
    * @returns rejects with FST_TARGET_TIMEOUT after `timeout` ms, with FST_TARGET_CLOSED if the edge is closed first, or with the
    * condition's own error
    */
-  async until (condition: () => unknown, { timeout = patience }: { timeout?: number } = {}): Promise<void> {
+  async until (condition: () => unknown, { timeout = DEFAULT_TIMEOUT }: { timeout?: number } = {}): Promise<void> {
     check(callback, condition, { call: 'edge.until()', root: 'condition' })
     check(MillisecondsOrZero, timeout, { call: 'edge.until()', root: 'timeout' })
     if (condition()) return
@@ -50,7 +50,7 @@ export class Watch {
   }
 
   /** Ends every wait. */
-  end () {
+  end (): void {
     for (const end of this.#ends) end(failure('FST_TARGET_CLOSED', 'edge.until(): the edge was closed'))
   }
 }
@@ -73,7 +73,7 @@ export class Pauses {
   }
 
   /** Ends all current and future pauses. */
-  end () {
+  end (): void {
     this.#ended = true
     for (const [timer, resolve] of this.#pending) {
       clearTimeout(timer)
