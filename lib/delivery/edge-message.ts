@@ -10,8 +10,9 @@ const MAX_READ = 20_000
 const MIN_SECRET = 4
 
 /** Members of a request that name things rather than describe the visitor, unless they are parameters of that name. */
-const NAMES = new Set(['name', 'type', 'channel', 'requestId', 'impressionId'])
-const PARAMETERS = ['parameters', 'profileParameters']
+const NAMES = new Set(['name', 'type', 'channel', 'requestId', 'impressionId', 'environment', 'eventType'])
+/** Members that hold parameters; the last is the Edge Network's `data.__adobe.target`. */
+const PARAMETERS = ['parameters', 'profileParameters', 'target']
 
 /**
  * The `message` of an error response.

@@ -27,6 +27,8 @@ t.test('findings in single functions', async (t) => {
   t.equal(quoted('Alice Example is no hero', { name: 'Alice Example' }), ': … is no hero', 'a parameter called as a member of the API is')
   t.equal(quoted('"a \\"b\\" c" and a%7Cb%7Cc', { x: 'a "b" c' }), ': "…" and …', 'quoted as JSON, and as in the URL')
   t.equal(quoted('no profile 1234567', {}, { tntId: '1234567.35_0' }), ': no profile …', 'without the location hint')
+  const event = { event: { xdm: { implementationDetails: { environment: 'server' } }, data: { __adobe: { target: { name: 'Alice Example', environment: 'secret' } } } } }
+  t.equal(edgeMessage('server: Alice Example has a secret', { body: JSON.stringify(event), path: '/' }), ': server: … has a …', 'likewise in an event of the Edge Network')
   t.notMatch(quoted('0123456789abcdef'.repeat(2000), { x: '0123456789abcdef'.repeat(20) }), /0123/, 'nor a part of one')
 
   await t.rejects(compileArtifact({ version: '1.0.0', rules: { mboxes: { 'a\r\nb': null } } }), { code: 'FST_TARGET_ARTIFACT' }, 'a location with a line break in its name')

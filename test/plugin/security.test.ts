@@ -51,6 +51,18 @@ t.test('nothing a browser sends changes the host that is requested', async (t) =
   t.same([...asked], [`${client}.tt.omtrdc.net`])
   await exchange(url, 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncookie: mboxEdgeCluster=37\r\n\r\n')
   t.same([...asked], [`${client}.tt.omtrdc.net`, 'mboxedge37.tt.omtrdc.net'], 'but a cluster is followed')
+
+  asked.clear()
+  const { url: network } = await startApp(t, edge.host, { serverDomain: undefined, dispatcher, edgeNetwork: { datastreamId: 'd' } }, (app) => {
+    app.get('/*', { config: { target: ['hero'] } }, async (request) => (await request.target.offer('hero')).reason)
+  }, { trustProxy: true })
+  const before = edge.requests.length
+  for (const hint of [...hints, 'va7', '../../x', 'or2/../..', 'or2%0d%0ahost: evil.example', '__proto__']) {
+    const answer = await exchange(network, `GET / HTTP/1.1\r\nhost: evil.example\r\nx-forwarded-host: evil.example\r\nx-forwarded-for: evil.example\r\nconnection: close\r\ncookie: kndctr_1234567890_AdobeOrg_cluster=${hint}; kndctr_evil.example_AdobeOrg_cluster=or2; kndctr_1234567890_AdobeOrg___proto__=x\r\n\r\n`)
+    t.match(answer, /\r\n\r\nmatched$/, hint)
+  }
+  t.same([...asked], ['edge.adobedc.net'], 'the Edge Network is one host')
+  t.same([...new Set(edge.requests.slice(before).map(({ path }) => path))].filter((path) => !/^\/ee\/(or2\/)?v2\/(interact|collect)$/.test(path)), [], 'and its path only has locations of Adobe\'s')
 })
 
 t.test('neither browser nor edge can inject a header into the other\'s message', async (t) => {
@@ -178,10 +190,11 @@ const PLANTED = {
   query: 'search-term-topsecret',
   referrer: 'from-a-secret-page',
   userAgent: 'SecretBrowser/7.7',
-  unrelated: 'unrelated-cookie-value'
+  unrelated: 'unrelated-cookie-value',
+  state: 'what-web-sdk-keeps-1701'
 }
 const HEADERS = {
-  cookie: `mbox=session#${encodeURIComponent(PLANTED.session)}#9999999999|PC#${PLANTED.tntId}.35_0#9999999999; other=${PLANTED.unrelated}; AMCV_${encodeURIComponent(organizationId)}=${encodeURIComponent(`MCMID|${PLANTED.ecid}|MCAAMLH-1|6|MCAAMB-1|${PLANTED.blob}`)}`,
+  cookie: `mbox=session#${encodeURIComponent(PLANTED.session)}#9999999999|PC#${PLANTED.tntId}.35_0#9999999999; other=${PLANTED.unrelated}; AMCV_${encodeURIComponent(organizationId)}=${encodeURIComponent(`MCMID|${PLANTED.ecid}|MCAAMLH-1|6|MCAAMB-1|${PLANTED.blob}`)}; kndctr_1234567890_AdobeOrg_other=${PLANTED.state}`,
   'x-forwarded-for': PLANTED.ip,
   referer: `https://r.example/${PLANTED.referrer}`,
   'user-agent': PLANTED.userAgent
@@ -196,16 +209,18 @@ t.test('no log line or error contains visitor data, whatever fails', { timeout: 
   /** What an edge can quote: what it was told. A page's address is one value, so its parts are not looked at here. */
   const known = (body: string) => Object.entries(PLANTED).filter(([what, value]) => what !== 'referrer' && what !== 'query' && body.includes(JSON.stringify(value).slice(1, -1))).map(([, value]) => value)
   const everything = (body: string, path: string) => `${body} ${Object.values(PLANTED).join(' ')} ${path}`
+  /** In the words of both APIs. */
+  const refusal = (text: string) => JSON.stringify({ status: 400, message: text, type: 'https://ns.adobe.com/aep/errors/EXEG-0100-400', title: text, detail: text, errors: [{ status: 400, title: 'com.adobe.target', detail: text }] })
   const answers: Record<string, (body: string, path: string) => string> = {
-    'refused, quoting all': (body, path) => http('400 Bad Request', JSON.stringify({ status: 400, message: known(body).map((value) => `bad ${value}`).join(', ') + path })),
-    'refused, quoting two': (body) => http('400 Bad Request', JSON.stringify({ status: 400, message: `${known(body).filter((value) => value === PLANTED.tntId || value === PLANTED.name).join(' and ')} are not valid` })),
-    'refused, quoting the request': (body) => http('400 Bad Request', JSON.stringify({ status: 400, message: `cannot read ${body}` })),
-    'refused, quoting much': (body) => http('400 Bad Request', JSON.stringify({ message: `${known(body)[0]} `.repeat(1500) })),
-    'refused in the body': (body, path) => http('200 OK', JSON.stringify({ status: 400, message: `${known(body).join(' ')} ${path}` })),
+    'refused, quoting all': (body, path) => http('400 Bad Request', refusal(known(body).map((value) => `bad ${value}`).join(', ') + path)),
+    'refused, quoting two': (body) => http('400 Bad Request', refusal(`${known(body).filter((value) => value === PLANTED.tntId || value === PLANTED.name).join(' and ')} are not valid`)),
+    'refused, quoting the request': (body) => http('400 Bad Request', refusal(`cannot read ${body}`)),
+    'refused, quoting much': (body) => http('400 Bad Request', refusal(`${known(body)[0]} `.repeat(1500))),
+    'refused in the body': (body, path) => http('200 OK', refusal(`${known(body).join(' ')} ${path}`)),
     'failed, with all in its head': (body, path) => http(`500 ${PLANTED.ecid}`, 'x', { 'x-echo': encodeURIComponent(everything(body, path)), 'content-type': `text/${PLANTED.tntId}` }),
     'a page': (body, path) => http('200 OK', `<html>${everything(body, path)}</html>`, { 'content-type': 'text/html' }),
     'a redirect': () => http('302 Found', '', { location: `https://evil.example/${PLANTED.session}` }),
-    'a wrong shape': (body) => http('200 OK', JSON.stringify({ status: 200, execute: { mboxes: [{ index: body, name: PLANTED.ip }] } })),
+    'a wrong shape': (body) => http('200 OK', JSON.stringify({ status: 200, execute: { mboxes: [{ index: body, name: PLANTED.ip }] }, handle: body })),
     'a string': () => http('200 OK', JSON.stringify(PLANTED.tntId)),
     'no HTTP': (body, path) => `${everything(body, path)}\r\n\r\n`,
     'a bad header': () => `HTTP/1.1 200 OK\r\n${PLANTED.ip} ${PLANTED.profile}\r\n\r\n`,
@@ -213,7 +228,7 @@ t.test('no log line or error contains visitor data, whatever fails', { timeout: 
     'too large': (body) => http('200 OK', body.repeat(60)),
     'a pause': (body) => http('503 Service Unavailable', JSON.stringify({ message: known(body).at(-1) }), { 'retry-after': 1 })
   }
-  for (const level of ['debug', 'trace']) {
+  for (const [level, isEdgeNetwork] of [['debug', false], ['trace', false], ['trace', true]] as const) {
     const server = await new FaultServer().listen()
     t.teardown(() => server.close())
     const lines: string[] = []
@@ -228,7 +243,9 @@ t.test('no log line or error contains visitor data, whatever fails', { timeout: 
       profileParameters: () => ({ tier: PLANTED.profile }),
       visitor: () => ({ thirdPartyId: PLANTED.thirdPartyId, customerIds: { crm: { id: PLANTED.customerId, authState: 1 as const } } }),
       notifications: { retries: 0, closeTimeout: 0 },
-      telemetryEnabled: true
+      ...isEdgeNetwork
+        ? { serverDomain: undefined, edgeNetwork: { datastreamId: 'd', edgeDomain: `127.0.0.1:${server.port}`, thirdPartyIdNamespace: 'Crm' } }
+        : { telemetryEnabled: true }
     }, (app) => {
       app.get('/', { config: { target: { execute: { mboxes: ['hero'] } } } }, async (request) => {
         await request.target.attributes('hero', Type.Object({ express: Type.Boolean({ default: false }) }))
@@ -237,7 +254,7 @@ t.test('no log line or error contains visitor data, whatever fails', { timeout: 
         errors.push((await request.target.offer('hero')).error)
         return await request.target.result().catch((error) => { errors.push(error) }) ?? 'failed'
       })
-      app.get('/device', { config: { target: { execute: { mboxes: ['hero'] }, decisioningMethod: 'on-device' } } }, async (request) => { errors.push((await request.target.offer('hero')).error) })
+      if (!isEdgeNetwork) app.get('/device', { config: { target: { execute: { mboxes: ['hero'] }, decisioningMethod: 'on-device' } } }, async (request) => { errors.push((await request.target.offer('hero')).error) })
       app.get('/form', { config: { target: (request) => [{ name: 'hero', parameters: { key: request.headers['user-agent'] as string, other: 7 as never } }] } }, async (request) => { errors.push((await request.target.offer('hero')).error) })
       app.addHook('onSend', async () => { if (closing) return 'closing' })
     }, { logger: { level, stream: { write: (line: string) => { lines.push(line) } } }, trustProxy: true, disableRequestLogging: true })
@@ -265,7 +282,7 @@ t.test('no log line or error contains visitor data, whatever fails', { timeout: 
     server.behave = () => {}
     await visit()
     t.match(errors.at(-1), { code: 'FST_TARGET_TIMEOUT' })
-    await visit('/device')
+    if (!isEdgeNetwork) await visit('/device')
     await visit('/form')
     const asked = await Promise.allSettled([
       app.target.getOffers({ request: { execute: { mboxes: [{ name: 'hero', index: 0, parameters: { big: 1n as never, secret: PLANTED.parameter } }] } }, sessionId: PLANTED.session, targetCookie: HEADERS.cookie, signal: AbortSignal.abort() }),
