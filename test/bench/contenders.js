@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import cookie from '@fastify/cookie'
 import { Pool } from 'undici'
 import { ASKED, generateArtifact } from './artifact.js'
-import { client, FALLBACK, mbox, organizationId } from './page.js'
+import { client, edgeOrganizationId, FALLBACK, mbox, organizationId } from './page.js'
 import { createShop } from './shop.js'
 
 /**
@@ -111,6 +111,22 @@ export const contenders = {
     }
   },
 
+  'edge-network-prefetch': {
+    title: 'fastify-adobe-target, Edge Network, prefetch',
+    async add (app, page) {
+      await registerEdgeNetwork(app, page)
+      addPluginRoute(app, page, { prefetch: { mboxes: [mbox] } }, mbox)
+    }
+  },
+
+  'edge-network-execute': {
+    title: 'fastify-adobe-target, Edge Network, execute (impressions are sent, one call per tick for the one visitor)',
+    async add (app, page) {
+      await registerEdgeNetwork(app, page)
+      addPluginRoute(app, page, [mbox], mbox)
+    }
+  },
+
   'on-device-prefetch': {
     title: 'fastify-adobe-target, prefetch',
     async add (app, page) {
@@ -164,6 +180,8 @@ async function registerPlugin (app, page, options) {
   const { default: fastifyAdobeTarget } = await import('fastify-adobe-target')
   await app.register(fastifyAdobeTarget, { client, organizationId, serverDomain: page.host, secure: false, ...options })
 }
+
+const registerEdgeNetwork = (app, page) => registerPlugin(app, page, { serverDomain: undefined, organizationId: edgeOrganizationId, edgeNetwork: { datastreamId: 'bench', edgeDomain: page.host } })
 
 async function registerOnDevice (app, page) {
   await registerPlugin(app, page, { decisioningMethod: 'on-device', artifactPayload: onDeviceArtifact(), pollingInterval: 0 })

@@ -13,10 +13,10 @@ import { outbox } from './outbox.js'
 import { plans, guard } from './plans.js'
 import { Processes } from './processes.js'
 import { start, swap } from './lifecycle.js'
-import { bursts, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
+import { bursts, edgeNetworkPage, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
 import { variants } from './variants.js'
 
-const sections = { start, 'on-device': onDevice, memory, swap, saturated, handler, 'slow-edge': slowEdge, bursts, 'on-device-page': onDevicePage, variants, outbox }
+const sections = { start, 'on-device': onDevice, memory, swap, saturated, handler, 'slow-edge': slowEdge, bursts, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, outbox }
 const root = new URL('../../', import.meta.url)
 
 const { positionals: words } = parseArgs({ allowPositionals: true })

@@ -3,6 +3,8 @@
 export const client = 'benchclient'
 export const organizationId = '1234567890ABCDEF@AdobeOrg'
 export const mbox = 'hero'
+/** Of the contenders on the Edge Network: to all others, the cookie of its visitor is a foreign one. */
+export const edgeOrganizationId = 'EDGE@AdobeOrg'
 
 /** What the page shows without an offer. */
 export const FALLBACK = '<h1>Welcome</h1>'
@@ -20,5 +22,5 @@ const expires = Math.ceil(Date.now() / 1000) + 86_400
 export const headers = {
   'user-agent': 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36',
   accept: 'text/html',
-  cookie: `theme=dark; mbox=session#8a2f0c41b7d94be19e6d3c5a70f1e2d3#${expires}|PC#5f1d7c1e2b9a4d0f8c3e6b7a90d1c2e4#${expires}`
+  cookie: `theme=dark; mbox=session#8a2f0c41b7d94be19e6d3c5a70f1e2d3#${expires}|PC#5f1d7c1e2b9a4d0f8c3e6b7a90d1c2e4#${expires}; kndctr_EDGE_AdobeOrg_identity=${Buffer.from(`\n&${'1234567890123456789'.repeat(2)}`).toString('base64url')}; kndctr_EDGE_AdobeOrg_cluster=or2`
 }

@@ -19,6 +19,7 @@ export const plans = {
     slowEdge: { repeats: 2, seconds: 2, warmup: 2 },
     bursts: { sizes: [100, 500], repeats: 3, times: 4, warmup: 2 },
     onDevicePage: { connections: 20, repeats: 2, processesEach: 3, seconds: 2, warmup: 2 },
+    edgeNetworkPage: { connections: 20, repeats: 2, processesEach: 3, seconds: 2, warmup: 2 },
     variants: { connections: 20, repeats: 3, processesEach: 2, seconds: 3, warmup: 2 },
     outbox: { rate: 2000, repeats: 3, seconds: 30, records: 100_000 },
     ab: { connections: 20, repeats: 5, processesEach: 3, seconds: 1, warmup: 2 }
@@ -33,6 +34,7 @@ export const plans = {
     slowEdge: { repeats: 1, seconds: 0.5, warmup: 0 },
     bursts: { sizes: [100], repeats: 1, times: 1, warmup: 1 },
     onDevicePage: { connections: 20, repeats: 1, seconds: 1, warmup: 1 },
+    edgeNetworkPage: { connections: 20, repeats: 3, seconds: 1, warmup: 3 },
     variants: { connections: 20, repeats: 2, seconds: 2, warmup: 1 },
     outbox: { rate: 1000, repeats: 1, seconds: 3, records: 10_000 },
     ab: { connections: 20, repeats: 4, processesEach: 1, seconds: 1, warmup: 2 }

@@ -134,6 +134,15 @@ export const onDevicePage = {
   print: (rows) => table(rows, RATE_COLUMNS)
 }
 
+const edgeNetworkNames = [BARE, 'plugin', 'edge-network-prefetch', 'edge-network-execute']
+
+export const edgeNetworkPage = {
+  title: 'A page by the Edge Network beside the Delivery API, saturated',
+  seconds: ({ edgeNetworkPage }) => saturationSeconds(edgeNetworkNames, edgeNetworkPage),
+  async run ({ plan: { edgeNetworkPage: { connections, ...plan } }, ...bench }) { return await saturate(bench, edgeNetworkNames, connections, plan) },
+  print: (rows) => table(rows, RATE_COLUMNS)
+}
+
 /** Time that Target adds to the page. */
 async function addedTime (bench, asked, facts) {
   const runs = await raceByName(bench, { names: edgeContenders, watching: true, ...asked })
