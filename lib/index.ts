@@ -1,4 +1,4 @@
-/** fastify-adobe-target: Adobe Target's offers, fetched beside the handler. */
+/** fastify-adobe-target: Adobe Target's offers, fetched in parallel with the handler. */
 import { createTargetClient } from './client/client.ts'
 import { fileArtifactStore } from './decisioning/file-artifact-store.ts'
 import { errors } from './errors.ts'

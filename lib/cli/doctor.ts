@@ -136,7 +136,7 @@ async function checkNetwork ({ host, origin, secure, isCname }: Patient, report:
   if (!secure) return true
   try {
     const { daysLeft, subject } = await certificateOf(name, port)
-    if (daysLeft < 7) report('certificate', 'error', `for ${subject}, ${daysLeft} days left`, 'Renew it now; with a CNAME of Adobe\'s certificate program, ask Adobe.')
+    if (daysLeft < 7) report('certificate', 'error', `for ${subject}, ${daysLeft} days left`, 'Renew it now; if the CNAME is in Adobe\'s certificate program, contact Adobe.')
     else if (daysLeft < 21) report('certificate', 'warning', `for ${subject}, ${daysLeft} days left`, 'Make sure it is renewed.')
     else report('certificate', 'ok', `for ${subject}, ${daysLeft} days left`)
   } catch (error) {

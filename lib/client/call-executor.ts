@@ -107,7 +107,7 @@ export class CallExecutor {
     })
   }
 
-  /** Queues what a page executed, as the visitor whom the answer knows. */
+  /** Queues displays of what a page executed, for the visitor that the response identifies. */
   #reportDisplays ({ sessionId, locationHint, edgeState }: TargetCall, reply: Reply, displays: Notification[]): void {
     const { context, property, qaMode } = reply.request
     const { id } = reply.response

@@ -358,7 +358,7 @@ export class TargetClient {
   }
 
   /**
-   * Facts about the client that the inspector shows beside its health.
+   * Facts about the client that the inspector shows with its health.
    *
    * @internal
    */

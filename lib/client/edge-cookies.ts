@@ -18,12 +18,12 @@ export interface EdgeVisitorSettings {
   defaultConsent?: 'in' | 'pending' | 'out'
 }
 
-/** What the cookies tell of a visitor. */
+/** What the cookies say about a visitor. */
 export interface EdgeVisitor {
   state: EdgeState
   location: string | undefined
   ecid: string | undefined
-  /** Whether the visitor's choice, or the lack of one, forbids to ask Target. */
+  /** Whether the visitor's choice, or the lack of one, forbids calls to Target. */
   isOptedOut: boolean
 }
 

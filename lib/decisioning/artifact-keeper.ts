@@ -104,7 +104,7 @@ export class ArtifactKeeper {
   /** Where the artifact comes from. */
   get location (): string { return this.#source.location }
 
-  /** Whether it was told to load an artifact. */
+  /** Whether {@link start} was called. */
   get started (): boolean { return this.#started }
 
   /** The artifact to decide with. A request should read it only once. */

@@ -19,7 +19,7 @@ const RulesByName = Type.Optional(Type.Record(AnyName, Type.Array(Type.Unknown()
 export const Artifact = Type.Object({
   version: Type.String({ pattern: '^1(?!\\d)', expected: 'a format version 1.x', description: 'Semantic version; only major version 1 is known.' }),
   globalMbox: Type.Optional(Type.String({ description: 'Name under which the page load is decided; default target-global-mbox.' })),
-  geoTargetingEnabled: Type.Optional(Type.Boolean({ description: 'Whether a rule asks where the visitor is.' })),
+  geoTargetingEnabled: Type.Optional(Type.Boolean({ description: 'Whether a rule depends on the location of the visitor.' })),
   responseTokens: Names,
   localMboxes: Names,
   localViews: Names,

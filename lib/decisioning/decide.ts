@@ -23,7 +23,7 @@ export interface DecideOptions {
   now?: number
   /** Location hint for a new `tntId`; default: none. */
   locationHint?: string
-  /** Contents of a trace; used only if the request asks for one. */
+  /** Contents of a trace; used only if the request has `trace`. */
   trace?: TraceSettings
 }
 

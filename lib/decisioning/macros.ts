@@ -13,7 +13,7 @@ export type MacroSource = RequestDetails & { name?: string | undefined }
 export interface MacroText {
   /** Text with its macros filled in. */
   fill: (details: MacroSource) => string
-  /** Whether parameters of the request are filled in, and not only what is the same for everybody. */
+  /** Whether parameters of the request are filled in, and not only values that are the same for all visitors. */
   hasParameters: boolean
 }
 

@@ -1,5 +1,5 @@
 /**
- * Describes the conditions of rules in words, for people who ask why a visitor got an experience: in the inspector and on the
+ * Describes the conditions of rules in words, to explain why a visitor got an experience: in the inspector and on the
  * command line. Not used by decisions.
  */
 
@@ -126,7 +126,7 @@ export function valueText (value: unknown, fact?: string): string {
   return jsonText(value)
 }
 
-/** A rule for everybody has the condition `true`. */
+/** A rule for all visitors has the condition `true`. */
 function constantText (logic: unknown): string {
   if (logic === true) return 'everyone'
   if (logic === false) return 'no one'

@@ -154,7 +154,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   /** Stops its remaining work: leaves the queue, stops connecting, or ends its request along with the connection. */
   cancel (): void {
     if (this.#released || this.host.dequeue(this)) return
-    // Destroy the connection first, or undici would reconnect; then abort the request, which ends at once.
+    // Destroy the connection first, or undici would reconnect; then abort the request, which ends immediately.
     this.#connection?.destroy(CANCELLED)
     this.#controller?.abort(CANCELLED)
   }

@@ -79,7 +79,7 @@ export function addRoutes (app: FastifyInstance, inspection: Inspection): void {
     const admission = access.admits(request)
     if (admission === 'refused') {
       reply.code(403).type('text/plain; charset=utf-8')
-        .send('The Target inspector answers browsers on its own machine, not through a proxy, and by a local name such as localhost. To open it from elsewhere, register it with `remote: true` and a `secret`.\n')
+        .send('The Target inspector is available only on its own machine, under a local name such as localhost and not through a proxy. To open it from elsewhere, register it with `remote: true` and a `secret`.\n')
       return
     }
     const path = request.routeOptions.url ?? ''
@@ -117,7 +117,7 @@ export function addRoutes (app: FastifyInstance, inspection: Inspection): void {
     const page = recorder.page(request.params.id)
     if (page !== undefined) return send(request, reply, undefined, `${page.method} ${page.route ?? page.url}`, pageView(base, page, client.details, catalog, redaction))
     reply.code(404)
-    send(request, reply, undefined, 'Not kept', html`<h1>This page is not kept</h1><p>It is still being sent, it used no offers, or more than ${most} pages came after it. <a href="${base}">All pages</a></p>`)
+    send(request, reply, undefined, 'Not kept', html`<h1>Page not found</h1><p>It is still being sent, it used no offers, or more than ${most} pages came after it. <a href="${base}">All pages</a></p>`)
   })
   app.get('/client', options, (request, reply) => { send(request, reply, 'Client', 'Client', clientView(base, state())) })
   app.get('/activities', options, (request, reply) => { send(request, reply, 'Activities', 'Activities', activitiesView(base, catalog, client.details.artifact !== undefined)) })

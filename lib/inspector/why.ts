@@ -31,7 +31,7 @@ export interface TraceSummary {
 /** What is known of the client. */
 export interface Rules {
   client: string
-  /** In force now; it stands in for the edge's rules. */
+  /** The current one; used if the edge's rules are unknown. */
   artifact: CompiledArtifact | undefined
 }
 

@@ -75,7 +75,7 @@ type JsonObject<Properties, Required> = Simplify<
 
 type Simplify<Type> = { [Name in keyof Type]: Type[Name] } & {}
 
-/** What stands in for content that is not there, by the schema alone, besides content of its type. */
+/** The type of missing content, by the schema alone, in addition to the content's own type. */
 export type OtherwiseOf<Schema> =
   Schema extends StandardSchema
     ? undefined extends NonNullable<Schema['~standard']['types']>['input'] ? never

@@ -149,7 +149,7 @@ function reasonOf (rule: CompiledRule | undefined, rules: readonly CompiledRule[
 
 const variablesByRule = new WeakMap<CompiledRule, ReadonlySet<string>>()
 
-/** Names of the facts that a rule asks for. */
+/** Names of the facts that a rule reads. */
 function variablesIn (rule: CompiledRule): ReadonlySet<string> {
   let variables = variablesByRule.get(rule)
   if (variables === undefined) {

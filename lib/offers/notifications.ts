@@ -34,7 +34,7 @@ function placesOf (response: DeliveryResponse, what: Displayed, shown: boolean):
     return (prefetch?.views ?? []).filter(({ name }) => name === what.view)
       .map((place) => ({ place, name: { view: { name: what.view, ...(place.key !== undefined && { key: place.key }), ...stateOf(place) } } }))
   }
-  // Clicks of a prefetched page load may be beside it.
+  // Clicks of a prefetched page load may be next to it.
   return [...shown ? [] : [execute?.pageLoad, prefetch?.metrics && { metrics: prefetch.metrics }], prefetch?.pageLoad]
     .filter((place) => place !== undefined)
     .map((place: Place) => ({ place, name: { pageLoad: stateOf(place) } }))

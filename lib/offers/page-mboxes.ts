@@ -35,7 +35,7 @@ export interface AttributesReader {
   read (response: DeliveryResponse | undefined): unknown
 }
 
-/** Checks by mbox; a promise as long as one has not ended. */
+/** Checks by mbox; a promise while one is pending. */
 type Checks = Map<string, MaybePromise<Checked>>
 
 /** The offers of one page as declared. A page has one response per mbox, so each content is checked once. */
@@ -128,7 +128,7 @@ export class PageMboxes {
         started = start(response)
         return isThenable(started) ? started.then(() => {}, () => {}) : undefined
       },
-      // Without a response now, although there was one: it took too long.
+      // Called without a response although there was one: the check took too long.
       read: (response) => after(response === undefined || started === undefined ? start(response) : started, finish)
     }
   }

@@ -269,7 +269,7 @@ export class RequestCalls {
     return this.#forcedCall(undefined) ?? this.#calls.find(({ plan }) => plan.views === 'all' || plan.views.size > 0) ?? NOT_REQUESTED
   }
 
-  /** Waits as long as an ask may, and reads the result. */
+  /** Waits as long as a read may, and reads the result. */
   ask<Result> (call: PendingCall | Outcome, read: (waited: Waited) => Result | PromiseLike<Result>, prepare?: Preparation): Promise<Result> {
     return this.wait(call, this.#calls[0]?.plan.maxWait ?? this.#settings.maxWait, read, prepare)
   }

@@ -23,7 +23,7 @@ export interface RouteSettings {
   schema?: RouteDocumentation
 }
 
-/** Leaves the check of a body to the route: the app's validator may strip or convert what is to be refused. */
+/** Leaves the validation of a body to the route: the app's validator may strip or convert what has to be refused. */
 export const unchecked = () => () => true
 
 /** Fastify's own form of an error. Named one by one: it serializes no other members. */

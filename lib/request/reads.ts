@@ -27,7 +27,7 @@ export class Reads {
   }
 
   /**
-   * Waits for a call, counts the time, and reads the result. Every ask of every page comes through here, so it makes one
+   * Waits for a call, counts the time, and reads the result. Every read of every page comes through here, so it makes one
    * promise and no more.
    *
    * @param maxWait ms. undefined: until the call's own deadline
@@ -54,7 +54,7 @@ export class Reads {
     })
   }
 
-  /** Prepares the reading of a result, in what the call has left of its time. What takes longer is as late as a late answer. */
+  /** Prepares the reading of a result within the call's remaining time. Beyond that it counts as a late response. */
   #prepared (call: PendingCall | Outcome, waited: Waited, maxWait = Infinity, prepare: Preparation, done: (waited: Waited) => void): void {
     const preparing = prepare(waited)
     if (preparing === undefined) return done(waited)

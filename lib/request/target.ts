@@ -157,7 +157,7 @@ export class RequestTarget {
    * Target gave both the same offers in these places, now and after a restart. So a page is rendered once per variant, and not
    * once per visitor. Never rejects.
    *
-   * It waits for the offers as `offer()` does, within the same `timeout` and `maxWait`, and asks for them where the route does
+   * It waits for the offers as `offer()` does, within the same `timeout` and `maxWait`, and requests them if the route does
    * not. It counts nothing: executed offers are counted by their call, prefetched ones need `displayed()`, which must be called
    * for every visitor, also for a page from the cache. Reading an offer again after it is reported to subscribers once.
    *

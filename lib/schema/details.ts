@@ -62,5 +62,5 @@ export const RequestDetails = Type.Object({
   profileParameters: Type.Optional(ProfileParameters),
   order: Type.Optional(Order),
   product: Type.Optional(Product)
-}, { ...open, description: 'Details that audiences can ask for.' })
+}, { ...open, description: 'Details that audiences can use.' })
 export type RequestDetails = Static<typeof RequestDetails>

@@ -24,7 +24,7 @@ export const VisitorId = Type.Object({
   tntId: Type.Optional(Type.String({ maxLength: MAX_ID, description: 'Target\'s own id; a dot parts it from its location hint, as in <id>.35_0.' })),
   thirdPartyId: Type.Optional(Type.String({ maxLength: MAX_THIRD_PARTY_ID, description: 'The site\'s own id of the visitor (mbox3rdPartyId).' })),
   marketingCloudVisitorId: Type.Optional(Type.String({ maxLength: MAX_ID, description: 'Experience Cloud id (ECID).' })),
-  customerIds: Type.Optional(Type.Array(CustomerId, { maxItems: MAX_CUSTOMER_IDS, description: 'Further ids, beside the ECID.' }))
+  customerIds: Type.Optional(Type.Array(CustomerId, { maxItems: MAX_CUSTOMER_IDS, description: 'Further ids, in addition to the ECID.' }))
 }, { ...open, description: 'The visitor\'s ids.' })
 export type VisitorId = Static<typeof VisitorId>
 

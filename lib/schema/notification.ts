@@ -1,5 +1,5 @@
 /**
- * What was displayed or clicked, told afterwards.
+ * Reports of what was displayed or clicked.
  *
  * Source: Adobe Target Delivery API 1.0, OpenAPI.
  */

@@ -73,7 +73,7 @@ export function locationIn (entries: readonly StateEntry[], prefix: string): str
 /** Value of Web SDK's identity cookie. */
 export const identityIn = (entries: readonly StateEntry[], prefix: string): string | undefined => valueOf(entries, `${prefix}identity`)
 
-/** Whether the visitor's choice, or the lack of one, forbids to ask Target. */
+/** Whether the visitor's choice, or the lack of one, forbids calls to Target. */
 export const isOptedOut = (entries: readonly StateEntry[], prefix: string, defaultConsent: 'in' | 'pending' | 'out'): boolean =>
   (consentOf(valueOf(entries, `${prefix}consent`)) ?? defaultConsent) !== 'in'
 

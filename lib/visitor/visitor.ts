@@ -243,7 +243,7 @@ export class Visitor {
     return cookies
   }
 
-  /** The cookies that tell the browser something new: none if it has the same, with expiries that are less than some ms off. */
+  /** The cookies to write: none if the browser has the same, with expiries that differ by less than some ms. */
   newCookies (renewAfter: number): WrittenCookie[] {
     const { cookies } = this
     // Those of the Edge Network do not say when they were written.

@@ -81,7 +81,7 @@ t.test('it refuses to start where anybody could see it, and names wrong options'
   await t.resolves(attempt({ secret: 'a secret of production' }, 'production'))
   const app = Fastify()
   t.teardown(() => app.close())
-  await t.rejects(async () => await app.register(targetInspector), { code, message: /register fastify-adobe-target before it/ })
+  await t.rejects(async () => await app.register(targetInspector), { code, message: /register fastify-adobe-target first/ })
 })
 
 t.test('switched off, there is neither a page nor an override', async (t) => {
@@ -160,7 +160,7 @@ t.test('why: every rule in words, for decisions of the edge and on-device', asyn
       t.match(text, /the browser is &quot;firefox&quot; here: &quot;firefox&quot;/)
       t.match(text, decisioningMethod === 'on-device' ? /Decided here by the rule artifact/ : /The edge decided/)
       t.match(text, /Target's trace Matched: activity 410001 \(ab\), experience [01]/)
-      t.match(text, decisioningMethod === 'on-device' ? /Decision on-device \d+ µs/ : /connected [\d.]+ ms, first byte [\d.]+ ms, answer [\d.]+ ms/)
+      t.match(text, decisioningMethod === 'on-device' ? /On-device decision \d+ µs/ : /connected [\d.]+ ms, first byte [\d.]+ ms, answer [\d.]+ ms/)
       t.match(textOf((await app.inject('/_target/activities')).body), /Winter hero A\/B test 410001 At mbox hero .*Night Hero: night 50 % \(bucket 50 to 100\) everyone always/)
       t.match(textOf((await app.inject('/_target/client')).body), /ok Client acmeclient , decisions (server-side|on-device).*Rule artifact State ready/)
     })
@@ -179,7 +179,7 @@ t.test('faults are shown, and filters find them', async (t) => {
   t.equal((await find('reason=matched')).length, 1)
   t.equal((await find('q=winter+HERO')).length, 1, 'the one with that activity')
   t.match((await app.inject('/_target?faults=1')).body, /<tr class="fault">/)
-  t.match(textOf((await app.inject(`/_target/pages/${faulty[0].id}`)).body), /Went wrong: FST_TARGET_HTTP/)
+  t.match(textOf((await app.inject(`/_target/pages/${faulty[0].id}`)).body), /Problems: FST_TARGET_HTTP/)
   t.match((await app.inject('/_target/pages/none')).statusCode, 404)
 })
 

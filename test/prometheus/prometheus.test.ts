@@ -148,7 +148,7 @@ t.test('mistakes are named, and close() ends all', async (t) => {
   ]
   for (const [first, options, message] of cases) t.throws(() => targetMetrics(first as TargetClient, options as never), { code: 'FST_TARGET_INVALID_OPTIONS', message })
   const metrics = targetMetrics(target, { client: promClient, registry })
-  t.throws(() => targetMetrics(target, { client: promClient, registry }), { code: 'FST_TARGET_INVALID_OPTIONS', message: /in this registry already/ })
+  t.throws(() => targetMetrics(target, { client: promClient, registry }), { code: 'FST_TARGET_INVALID_OPTIONS', message: /this registry already has metrics/ })
   metrics.close()
   t.equal((await registry.metrics()).trim(), '')
   targetMetrics([target, target], { client: promClient, registry }).close()

@@ -7,8 +7,8 @@ const TYPES: Record<string, string> = { ab: 'A/B test', landing: 'Experience tar
 
 export function activitiesView (base: string, { activities, mboxes }: Catalog, hasArtifact: boolean): Html {
   return html`<h1>Activities</h1>
-${!hasArtifact && html`<p class="empty">The client has no rule artifact: the edge decides, and it does not tell what activities there are. Register the inspector with <code>artifact: true</code> to load it.</p>`}
-${hasArtifact && html`<p class="hint">What the rule artifact holds: activities that can be decided on-device.</p>`}
+${!hasArtifact && html`<p class="empty">The client has no rule artifact: the edge decides, and it does not list its activities. Register the inspector with <code>artifact: true</code> to load it.</p>`}
+${hasArtifact && html`<p class="hint">The activities of the rule artifact, which can be decided on-device.</p>`}
 ${activities.map((activity) => activityView(base, activity, mboxes))}`
 }
 

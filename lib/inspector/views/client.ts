@@ -7,7 +7,7 @@ import type { Sample } from '../samples.ts'
 import { chip } from './layout.ts'
 
 export const clientView = (base: string, content: Html): Html => html`<div class="head"><h1>Client</h1>
-<p class="live" data-live="${base}/events?view=client"><span data-live-state role="status">as it was</span> <button type="button" class="plain" data-pause hidden aria-pressed="false">Pause</button></p></div>
+<p class="live" data-live="${base}/events?view=client"><span data-live-state role="status">not live</span> <button type="button" class="plain" data-pause hidden aria-pressed="false">Pause</button></p></div>
 <div id="client">${content}</div>`
 
 /** The part that changes every second. */
@@ -19,14 +19,14 @@ export function clientState (base: string, health: TargetHealth, details: Client
 <p class="status">${chip(status, status === 'ok' ? 'good' : 'bad')} Client <code>${details.client}</code>, decisions ${details.decisioningMethod}</p>
 <div class="charts">
 ${chart('Pages per second', samples.map(({ pages }) => pages), String)}
-${chart('Longest that Target held a page', samples.map(({ waited }) => waited), ms)}
-${chart('Longest that Target took', samples.map(({ duration }) => duration), ms)}
-${chart('Calls running', samples.map(({ running }) => running), String)}
-${chart('Calls waiting', samples.map(({ waiting }) => waiting), String)}
-${chart('Notifications waiting', samples.map(({ pending }) => pending), String)}
+${chart('Longest delay of a page', samples.map(({ waited }) => waited), ms)}
+${chart('Longest call', samples.map(({ duration }) => duration), ms)}
+${chart('Running calls', samples.map(({ running }) => running), String)}
+${chart('Waiting calls', samples.map(({ waiting }) => waiting), String)}
+${chart('Waiting notifications', samples.map(({ pending }) => pending), String)}
 </div>
 <section><h2>Hosts</h2>
-${Object.keys(pool).length === 0 && html`<p class="empty">No host was called yet.</p>`}
+${Object.keys(pool).length === 0 && html`<p class="empty">No host has been called yet.</p>`}
 ${Object.entries(pool).map(([host, { running, waiting, stragglers, sockets }]) => html`<article class="offer"><h3>${host} ${breaker[host] !== undefined && chip(`breaker ${breaker[host].state}`, breaker[host].state === 'closed' ? 'good' : 'bad')}</h3>
 <dl class="facts"><div><dt>Running</dt><dd>${running}</dd></div><div><dt>Waiting</dt><dd>${waiting}</dd></div><div><dt>Past their deadline</dt><dd>${stragglers}</dd></div><div><dt>Connections</dt><dd>${sockets}</dd></div></dl></article>`)}
 </section>

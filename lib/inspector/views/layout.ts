@@ -36,7 +36,7 @@ export function layout ({ base, view, title, overrides, hasSecret }: Frame, main
   <nav aria-label="Views">${VIEWS.map(([name, path]) => html`<a href="${base}${path}"${name === view && html` aria-current="page"`}>${name}</a>`)}</nav>
   ${hasSecret && html`<form method="post" action="${base}/logout"><button class="plain">Log out</button></form>`}
 </header>
-${overrides !== undefined && html`<div class="notice" role="note"><p><strong>This browser has overrides:</strong> ${overrides.describe().join('; ')}. Nothing of its pages is counted.</p>
+${overrides !== undefined && html`<div class="notice" role="note"><p><strong>This browser has overrides:</strong> ${overrides.describe().join('; ')}. Nothing on its pages is counted.</p>
   <form method="post" action="${base}/overrides"><input type="hidden" name="clear" value="all"><button>End overrides</button></form></div>`}
 <main id="main" tabindex="-1">
 ${main}
@@ -57,9 +57,9 @@ export function loginPage (base: string, problem: string | undefined): string {
 <h1>Target inspector</h1>
 ${problem !== undefined && html`<p class="problem" role="alert">${problem}</p>`}
 <form method="post" action="${base}/login">
-  <label for="secret">The secret that the inspector was registered with</label>
+  <label for="secret">The inspector's secret</label>
   <input id="secret" name="secret" type="password" autocomplete="current-password" required autofocus>
-  <button>Enter</button>
+  <button>Log in</button>
 </form>
 </main>
 </body>

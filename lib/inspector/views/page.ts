@@ -21,21 +21,21 @@ export function pageView (base: string, page: RecordedPage, details: ClientDetai
 <p><a href="${base}">All pages</a></p>
 <h1>${page.method} ${page.route ?? '(no route)'}</h1>
 <p class="url">${redaction.url(page.url)}</p>
-${faults.length > 0 && html`<p class="problem" role="note">Went wrong: ${faults.join(', ')}</p>`}
+${faults.length > 0 && html`<p class="problem" role="note">Problems: ${faults.join(', ')}</p>`}
 ${page.overrides.length > 0 && html`<p class="notice" role="note">Overridden for this browser: ${page.overrides.join('; ')}. Nothing was counted.</p>`}
 <dl class="facts">
-<div><dt>Held the page</dt><dd>${ms(page.timing.waited)}</dd></div>
+<div><dt>Delayed the page</dt><dd>${ms(page.timing.waited)}</dd></div>
 <div><dt>Target took</dt><dd>${ms(page.timing.duration)}</dd></div>
 <div><dt>Page sent after</dt><dd>${ms(page.elapsed)}</dd></div>
 <div><dt>Status</dt><dd>${page.statusCode}</dd></div>
 <div><dt>Visitor</dt><dd><code>${visitor === undefined ? 'not known' : redaction.pseudonym(visitor)}</code></dd></div>
 <div><dt>Time</dt><dd>${new Date(page.at).toISOString().replace('T', ' ').slice(0, 23)} UTC</dd></div>
-<div class="wide"><dt>Browser</dt><dd>${page.userAgent || 'none named'}</dd></div>
+<div class="wide"><dt>Browser</dt><dd>${page.userAgent || 'not named'}</dd></div>
 </dl>
 <nav class="local" aria-label="On this page"><a href="#offers">Offers, and why</a><a href="#timeline">Timeline</a><a href="#calls">Calls</a><a href="#cookies">Cookies</a><a href="#notifications">Notifications</a><a href="#copy">Copy</a></nav>
 
 <section id="offers" aria-labelledby="offers-title"><h2 id="offers-title">Offers, and why</h2>
-${page.offers.length === 0 && unasked.length === 0 && html`<p class="empty">The page asked for nothing.</p>`}
+${page.offers.length === 0 && unasked.length === 0 && html`<p class="empty">The page requested nothing.</p>`}
 ${page.offers.map((offer) => offerView(base, page, offer, reasons.find(({ kind, name }) => isOf(offer, kind, name)), catalog))}
 ${unasked.map((reason) => html`<article class="offer"><h3>${reason.kind === 'page load' ? 'page load' : `${reason.kind} ${reason.name}`} ${chip('not read by the handler')}</h3><p class="verdict">${verdict(reason)}</p>${details_('Every rule', rulesView(reason))}</article>`)}
 </section>
@@ -50,7 +50,7 @@ ${call.error !== undefined && html`<p class="problem">${call.error.message}</p>`
 ${call.work.map((one) => html`
 <p class="hint">${one.kind === 'decision' ? 'Decided in memory.' : `${one.method ?? 'POST'} ${one.host ?? ''}${one.path ?? ''}${one.status === undefined ? '' : `, status ${one.status}`}, ${one.attempts ?? 0} ${one.attempts === 1 ? 'attempt' : 'attempts'}${one.reused === undefined ? '' : one.reused ? ', on an open connection' : ', on a new connection'}`}</p>
 <details><summary>Request</summary><pre tabindex="0">${JSON.stringify(redaction.message(one.request), null, 2)}</pre></details>
-${one.response === undefined ? html`<p class="hint">${one.cut ? 'The answer is too large to be kept.' : 'There was no answer.'}</p>` : html`<details><summary>Answer</summary><pre tabindex="0">${JSON.stringify(redaction.message(one.response), null, 2)}</pre></details>`}`)}
+${one.response === undefined ? html`<p class="hint">${one.cut ? 'The response is too large to be kept.' : 'There was no response.'}</p>` : html`<details><summary>Response</summary><pre tabindex="0">${JSON.stringify(redaction.message(one.response), null, 2)}</pre></details>`}`)}
 </article>`)}
 </section>
 
@@ -61,11 +61,11 @@ ${one.response === undefined ? html`<p class="hint">${one.cut ? 'The answer is t
 <section id="notifications" aria-labelledby="notifications-title"><h2 id="notifications-title">Notifications</h2>
 ${page.notifications.length === 0
     ? html`<p class="empty">None${page.overrides.length > 0 && ': nothing is counted with overrides'}.</p>`
-    : html`<table class="plain"><thead><tr><th>What</th><th>Became of it</th><th>At</th></tr></thead><tbody>${page.notifications.map(({ id, what, state, at, error }) => html`<tr><td>${what ?? 'not on its way yet'}<span class="url">${id}</span></td><td>${chip(state, state === 'sent' ? 'good' : state === 'queued' ? 'plain' : 'bad')} ${error}</td><td>${new Date(at).toISOString().slice(11, 23)}</td></tr>`)}</tbody></table>`}
+    : html`<table class="plain"><thead><tr><th>Notification</th><th>State</th><th>Time</th></tr></thead><tbody>${page.notifications.map(({ id, what, state, at, error }) => html`<tr><td>${what ?? 'not sent yet'}<span class="url">${id}</span></td><td>${chip(state, state === 'sent' ? 'good' : state === 'queued' ? 'plain' : 'bad')} ${error}</td><td>${new Date(at).toISOString().slice(11, 23)}</td></tr>`)}</tbody></table>`}
 </section>
 
 <section id="copy" aria-labelledby="copy-title"><h2 id="copy-title">Copy</h2>
-<p class="hint">Visitors are pseudonyms, and addresses of computers are left out.</p>
+<p class="hint">Visitors are pseudonyms, and IP addresses are left out.</p>
 ${copyable('copy-curl', 'As curl', asCurl(page, details, redaction) || '# this page made no call')}
 ${copyable('copy-test', 'As a test with the testing kit', asTest(page, details, redaction))}
 ${copyable('copy-json', 'As JSON', JSON.stringify(asJson(page, redaction), null, 2))}

@@ -43,10 +43,10 @@ export function pagesView (base: string, pages: RecordedPage[], filter: PageFilt
   <button>Filter</button>
 </form>
 <table class="pages">
-<thead><tr><th>Time</th><th>Page</th><th>Offers</th><th>Visitor</th><th class="number">Target took</th><th class="number">Held the page</th></tr></thead>
+<thead><tr><th>Time</th><th>Page</th><th>Offers</th><th>Visitor</th><th class="number">Target took</th><th class="number">Delayed the page</th></tr></thead>
 <tbody id="pages" data-most="${kept.most}">${shown.map((page) => pageRow(base, page, redaction))}</tbody>
 </table>
-<p class="empty"${shown.length > 0 && html` hidden`}>${pages.length === 0 ? 'No page has used Target yet. Open one of your app: it will appear here.' : 'No page is like that.'}</p>`
+<p class="empty"${shown.length > 0 && html` hidden`}>${pages.length === 0 ? 'No page has used Target yet. Open a page of your app, and it will appear here.' : 'No page matches.'}</p>`
 }
 
 export function pageRow (base: string, page: RecordedPage, redaction: Redaction): Html {
@@ -59,7 +59,7 @@ export function pageRow (base: string, page: RecordedPage, redaction: Redaction)
 <td data-label="Offers">${page.overrides.length > 0 && chip('overridden', 'override')} ${page.offers.map((offer) => html`${chip(`${nameOf(offer)}: ${offer.experience?.name ?? offer.reason}`, kindOf(offer.reason))} `)}</td>
 <td data-label="Visitor"><code>${visitor === undefined ? '–' : redaction.pseudonym(visitor)}</code></td>
 <td data-label="Target took" class="number">${ms(page.timing.duration)}</td>
-<td data-label="Held the page" class="number${isSlow && ' slow'}">${ms(page.timing.waited)}</td>
+<td data-label="Delayed the page" class="number${isSlow && ' slow'}">${ms(page.timing.waited)}</td>
 </tr>`
 }
 

@@ -34,7 +34,7 @@ function rowsOf (page: RecordedPage): Row[] {
     for (const one of work) {
       const from = one.startedAt - page.arrivedAt
       if (one.kind === 'decision') {
-        rows.push({ label: 'Decision on-device', segments: [{ kind: 'body', from, to: from + one.elapsed }], text: `${(one.elapsed * 1000).toFixed(0)} µs at ${ms(from)}` })
+        rows.push({ label: 'On-device decision', segments: [{ kind: 'body', from, to: from + one.elapsed }], text: `${(one.elapsed * 1000).toFixed(0)} µs at ${ms(from)}` })
         continue
       }
       const { connected, firstByte, elapsed } = one
@@ -50,9 +50,9 @@ function rowsOf (page: RecordedPage): Row[] {
   }
   for (const offer of page.offers) {
     rows.push({
-      label: `Ask: ${nameOf(offer)}`,
+      label: `Read: ${nameOf(offer)}`,
       segments: [{ kind: 'ask', from: offer.asked, to: offer.asked + offer.waited }],
-      text: `asked at ${ms(offer.asked)}, ${offer.waited < 0.5 ? 'was there' : `waited ${ms(offer.waited)}`}`
+      text: `read at ${ms(offer.asked)}, ${offer.waited < 0.5 ? 'no wait' : `waited ${ms(offer.waited)}`}`
     })
   }
   return rows

@@ -8,7 +8,7 @@ export function verdict ({ explanation, source, missing, trace }: Reason): strin
   if (explanation === undefined) return trace !== undefined && trace.matched.length > 0 ? `Target's trace: ${trace.matched.join('; ')}.` : missing ?? ''
   const matched = explanation.rules.filter(({ outcome }) => outcome === 'matched')
   if (matched.length > 0) return matched.map(({ reason }) => reason).join(' ')
-  if (explanation.decidedBy === 'unknown') return 'It is in no activity of the rule artifact.'
+  if (explanation.decidedBy === 'unknown') return 'No activity of the rule artifact uses it.'
   if (explanation.decidedBy === 'remote') return 'It needs the edge: the artifact lists it as remote.'
   return `No rule matched, so there is no offer. ${source === 'edge' ? 'The edge may know more activities than the artifact.' : ''}`
 }
