@@ -102,6 +102,13 @@ export const subjectName = (subject: Subject): string => nameOf(subject, [])
 /** A value for an error: on one line, shallow and short. */
 export const show = (value: unknown): string => inspect(value, { depth: 0, breakLength: Infinity, maxStringLength: 80 })
 
+/** The type of a value, for an error that must not show the value. */
+export function typeName (value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return 'a list'
+  return `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`
+}
+
 /** Joins alternatives: `a, b or c`. */
 export const alternatives = (names: readonly string[]): string => names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`
 

@@ -2,8 +2,9 @@
  * Attributes: the json offers of an mbox as one object, checked against what the page expects.
  */
 import type { AnySchema, ContentOf } from './any-schema.ts'
-import { kindOfSchema, prepareSchema, type Checked, type MaybePromise } from './content-schema.ts'
-import { after, type CompileSchema } from './foreign-schema.ts'
+import { kindOfSchema, prepareSchema } from './content-schema.ts'
+import { after, type Checked, type MaybePromise } from './checks.ts'
+import type { CompileSchema } from './foreign-schema.ts'
 import type { DeliveryResponse, MboxResponse } from '../schema/index.ts'
 import { isThenable } from '../diagnostics.ts'
 import { failure } from '../errors.ts'

@@ -4,38 +4,15 @@
 import { FormatRegistry, Kind, TypeGuard, TypeRegistry, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { isObject, isPlain, pathOf, problemIn } from '../validation.ts'
+import type { Checked, ContentSchema } from './checks.ts'
 import { copyOf, preparedJson, preparedStandard, type CompileSchema } from './foreign-schema.ts'
 
-/** Content as a page gets it, or the problem: a path and what is expected there, never a value. */
-export type Checked = { content: unknown, problem?: undefined } | { content?: undefined, problem: string }
-
-/** A promise only of a schema that has asynchronous parts. */
-export type MaybePromise<Result> = Result | Promise<Result>
-
-/** A schema, prepared. A check never throws, rejects or writes to what it is given. */
-export interface ContentSchema {
-  /** Whether a check may take time. */
-  readonly mayWait: boolean
-  /**
-   * Checks content.
-   *
-   * @param isOwn it is the app's own, so that a problem may show values
-   */
-  check (content: unknown, isOwn?: boolean): MaybePromise<Checked>
-  /**
-   * What the schema makes of nothing by its own defaults; a problem if it is for an object that must be there, and cannot be made.
-   *
-   * @throws what a default that is a function throws
-   */
-  standIn (): MaybePromise<Checked>
-}
-
-/** What a value is that may be a schema or an object of defaults; a problem where it is neither, or could be mistaken for the other. */
+/** The kind of a schema, or an object of defaults; a problem if a value is neither, or could be mistaken for the other. */
 export type SchemaKind = 'typebox' | 'standard' | 'json' | 'defaults' | { problem: string }
 
 const SCHEMAS = 'a TypeBox schema, a Standard Schema (Zod, Valibot, ArkType and others) or a JSON Schema'
 
-/** Tells kinds of schema apart, and from defaults: a schema must never be shown as if it were content. */
+/** Distinguishes schemas by kind, and from defaults: a schema must never be shown as if it were content. */
 export function kindOfSchema (value: unknown): SchemaKind {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null || Array.isArray(value)) return { problem: `is not ${SCHEMAS}` }
   if ('~standard' in value) return isStandard(value) ? 'standard' : { problem: 'is a Standard Schema of an unknown version' }

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Order, Product } from '../schema/index.ts'
 import { acceptsConversionMbox, type ReportLimit } from '../schema/acceptable.ts'
-import { isObject, mostSimilar } from '../validation.ts'
+import { isObject, mostSimilar, typeName } from '../validation.ts'
 import type { NotificationForm } from './notifications.ts'
 
 /** A purchase. Ids may be numbers; amounts may be text or decimals, as databases return them. */
@@ -51,7 +51,7 @@ export function conversionNotification (mbox: unknown, given: unknown, report: R
 /** The notification that adds attributes to the visitor's profile; undefined without attributes. Never throws. */
 export function profileNotification (given: unknown, report: ReportLimit): NotificationForm | undefined {
   if (!isObject(given)) {
-    report(`takes an object of attributes, got ${given === null ? 'null' : `a value of type ${typeof given}`}`)
+    report(`takes an object of attributes, got ${typeName(given)}`)
     return undefined
   }
   const profileParameters: Record<string, unknown> = {}
@@ -63,7 +63,7 @@ export function profileNotification (given: unknown, report: ReportLimit): Notif
 function readConversion (given: unknown, report: ReportLimit): Record<string, unknown> {
   if (given === undefined || given === null) return {}
   if (!isObject(given)) {
-    report(`takes { order, product, parameters, profileParameters }, got ${Array.isArray(given) ? 'a list' : `a value of type ${typeof given}`}`)
+    report(`takes { order, product, parameters, profileParameters }, got ${typeName(given)}`)
     return {}
   }
   const known: Record<string, unknown> = {}

@@ -4,7 +4,7 @@
  */
 import { isThenable } from '../diagnostics.ts'
 import { isObject, pathOf } from '../validation.ts'
-import type { Checked, ContentSchema, MaybePromise } from './content-schema.ts'
+import { after, type Checked, type ContentSchema, type MaybePromise } from './checks.ts'
 
 /** Compiles a JSON Schema into one of Fastify's validators. May throw. */
 export type CompileSchema = (schema: object) => Validator
@@ -13,12 +13,6 @@ export type CompileSchema = (schema: object) => Validator
 export interface Validator {
   (content: unknown): unknown
   errors?: readonly { instancePath?: string, message?: string }[] | null
-}
-
-/** Goes on now, or when a promise is there. */
-export function after<Value, Result> (value: MaybePromise<Value>, next: (value: Value) => MaybePromise<Result>): MaybePromise<Result> {
-  // A validator's own promise may have no more than `then`.
-  return isThenable(value) ? Promise.resolve(value).then(next) : next(value)
 }
 
 /** Content that a schema may write to: the response stays as it came. */

@@ -3,8 +3,9 @@
  */
 import { Type } from '@sinclair/typebox'
 import { isDeepStrictEqual } from 'node:util'
-import { prepareSchema, type Checked, type ContentSchema, type MaybePromise } from './content-schema.ts'
-import { after, type CompileSchema } from './foreign-schema.ts'
+import { prepareSchema } from './content-schema.ts'
+import { after, type Checked, type ContentSchema, type MaybePromise } from './checks.ts'
+import type { CompileSchema } from './foreign-schema.ts'
 import { isThenable } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
 import { check, isObject, passing, strict } from '../validation.ts'

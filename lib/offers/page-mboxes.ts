@@ -2,8 +2,7 @@
  * The mboxes of one page as the option `mboxes` declares them: content that matches its schema, or the fallback.
  */
 import { assignAttributes, attributesOf, type AttributesReading, type ExpectAttributes } from './attributes.ts'
-import type { Checked, MaybePromise } from './content-schema.ts'
-import { after } from './foreign-schema.ts'
+import { after, type Checked, type MaybePromise } from './checks.ts'
 import type { DeliveryResponse } from '../schema/index.ts'
 import { isThenable, type Log } from '../diagnostics.ts'
 import { failure } from '../errors.ts'

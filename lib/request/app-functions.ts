@@ -6,6 +6,7 @@
 import type { FastifyRequest } from 'fastify'
 import { isThenable } from '../diagnostics.ts'
 import type { Parameters } from '../schema/index.ts'
+import { typeName } from '../validation.ts'
 import { acceptableParameters, type ReportLimit } from '../schema/acceptable.ts'
 import type { Visitor, VisitorDetails } from '../visitor/visitor.ts'
 import type { ContextAdditions } from './context.ts'
@@ -105,7 +106,7 @@ export class AppFunctions {
     }
     const check = (result: unknown): boolean => typeof result === 'boolean'
       ? result
-      : failed(new TypeError(`\`enabled\` must return true or false, or a promise of one, got ${result === null ? 'null' : typeof result}`))
+      : failed(new TypeError(`\`enabled\` must return true or false, or a promise of one, got ${typeName(result)}`))
     try {
       const result: unknown = this.#settings.earlyBody.run('enabled', this.#request, enabled)
       return isThenable(result) ? Promise.resolve(result).then(check).catch(failed) : check(result)

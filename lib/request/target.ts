@@ -7,6 +7,7 @@ import { acceptableNotification, type ReportLimit } from '../schema/acceptable.t
 import { counted, type Log } from '../diagnostics.ts'
 import type { TargetClient } from '../client/client.ts'
 import { failure } from '../errors.ts'
+import { typeName } from '../validation.ts'
 import type { VisitorState } from '../visitor/experience-cloud.ts'
 import { checkNonce, createScript, serverStateOf, type ScriptOptions, type ServerState } from './at-js.ts'
 import { createWebSdkScript, webSdkStateOf } from './web-sdk.ts'
@@ -341,7 +342,7 @@ export class RequestTarget {
    */
   script (options?: ScriptOptions | null): string {
     const isOptions = typeof options === 'object' && options !== null
-    if (!isOptions && options !== undefined && options !== null) this.#warn(`script() takes { nonce }, got a ${typeof options}`)
+    if (!isOptions && options !== undefined && options !== null) this.#warn(`script() takes { nonce }, got ${typeName(options)}`)
     const given = isOptions ? options : {}
     const { handOver } = this.#settings
     const script = handOver === 'Web SDK' ? createWebSdkScript(this.webSdkState(), given) : createScript(this.#calls.all, this.visitorState(), given)
@@ -448,7 +449,7 @@ export class RequestTarget {
   /** Queues the notifications for a response, as soon as there is one. */
   #notifyFrom (method: string, given: Displayed, read: (response: DeliveryResponse, what: Displayed) => NotificationForm[]): void {
     const what = readDisplayed(given)
-    if (what === undefined) return this.#warn(`${method}() takes ${PLACES}, got ${given === null ? 'null' : `a value of type ${typeof given}`}`)
+    if (what === undefined) return this.#warn(`${method}() takes ${PLACES}, got ${typeName(given)}`)
     const call = this.#calls.callWith(what)
     if (!(call instanceof PendingCall)) {
       if (call.kind === 'not-requested') this.#settings.logger.debug('nothing to notify: it was not requested', { what })

@@ -11,7 +11,7 @@ import {
 import { CNAME_COOKIE, ecidOfCname, ecidOfFirstPartyId, ecidOfWebSdk, FIRST_PARTY_ID_MAX_AGE, isFirstPartyId, webSdkCookieName } from './ecid.ts'
 import { cookieOf, edgeStatePrefix, identityIn, isOptedOut, locationIn, withStored, type EdgeState, type StoredEntry } from './edge-state.ts'
 import type { DeliveryResponse, ExperienceCloud, VisitorId } from '../schema/index.ts'
-import { alternatives, problemIn, strict } from '../validation.ts'
+import { alternatives, problemIn, strict, typeName } from '../validation.ts'
 import { MAX_ID } from '../schema/limits.ts'
 import { acceptableCustomerIds, acceptableIds, type ReportLimit } from '../schema/acceptable.ts'
 import { createAudienceManager, DEFAULT_CONSUMER_ID, ExperienceCloudVisitor, toDeliveryCustomerIds, type CustomerIds } from './experience-cloud.ts'
@@ -139,7 +139,7 @@ export class Visitor {
     this.#details = {}
     if (details === undefined || details === null) return
     if (typeof details !== 'object' || Array.isArray(details)) {
-      return this.#settings.report(`\`visitor\` must return an object with ${alternatives(MEMBERS)}, got ${Array.isArray(details) ? 'an array' : `a ${typeof details}`}; it was ignored`)
+      return this.#settings.report(`\`visitor\` must return an object with ${alternatives(MEMBERS)}, got ${typeName(details)}; it was ignored`)
     }
     for (const name of Object.keys(details)) {
       if (!MEMBERS.includes(name)) this.#settings.report(`\`visitor\` returned an ${problemIn(Type.Partial(Details), { [name]: '' })}`)

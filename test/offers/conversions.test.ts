@@ -108,13 +108,13 @@ t.test('amounts and ids of databases count; what is wrong is said once, by name,
     /GET \/bad: request\.target\.converted\(\): unknown member `oder` was left out \(did you mean `order`\?\)/,
     /converted\(\): `order\.total` was left out/,
     /converted\(\): `order` must be an object/,
-    /converted\(\): takes \{ order, product, parameters, profileParameters \}, got a value of type number/,
+    /converted\(\): takes \{ order, product, parameters, profileParameters \}, got a number/,
     /converted\(\): an mbox without a name/,
     /converted\(\): mbox "x+"… was left out: mbox names have at most 250/,
     /converted\(\): mbox "hero-clicked" was left out/,
     /converted\(\): its second argument must be data that JSON\.stringify\(\) accepts/,
     /converted\(\): its arguments cannot be read/,
-    /profile\(\): takes an object of attributes, got a value of type number/
+    /profile\(\): takes an object of attributes, got a number/
   ]) t.match(lines.filter((line) => expected.test(line)).length, 1, String(expected))
 })
 

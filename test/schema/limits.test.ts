@@ -166,7 +166,7 @@ t.test('`visitor`: an unknown member, and anything but an object, is said once',
   for (const [given, expected] of [
     [{ thirdPartyID: 'ann' }, /`visitor` returned an unknown option `thirdPartyID` \(did you mean `thirdPartyId`\?\)/],
     ['ann', /`visitor` must return an object.*got a string/],
-    [['ann'], /got an array/],
+    [['ann'], /got a list/],
     [{ thirdPartyId: {} }, /`thirdPartyId` was left out/]
   ] as const) {
     const warnings: string[] = []
