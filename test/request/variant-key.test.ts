@@ -94,6 +94,25 @@ for (const decisioningMethod of ['server-side', 'on-device', 'hybrid'] as const)
   }
 }
 
+t.test('by the Edge Network, too: new visitors of a variant share one body', async (t) => {
+  const pages = new Map<string, string>()
+  const { app } = await startApp(t, edge.host, { serverDomain: undefined, edgeNetwork: { datastreamId: '7a5d4a2e-0000-4000-8000-000000000001', edgeDomain: edge.host } } as never, (app) => {
+    app.get('/', { config: { target: { prefetch: { mboxes: ['hero'] } } } }, async ({ target }, reply) => {
+      const key = await target.variantKey('hero')
+      const isCached = pages.has(key!)
+      if (!isCached) pages.set(key!, await target.html('hero', WELCOME))
+      target.displayed('hero')
+      return reply.header('cache-control', 'private').header('from-cache', isCached).send(pages.get(key!))
+    })
+  })
+  const visits = await Promise.all(Array.from({ length: 16 }, () => app.inject('/')))
+  t.same([...pages.values()].map((body) => /hero--[ab]/.exec(body)?.[0]).sort(), ['hero--a', 'hero--b'])
+  const identities = visits.map(({ cookies }) => cookies.find(({ name }) => name.endsWith('_identity'))?.value)
+  t.equal(new Set(identities).size, 16, 'each has its own identity')
+  await app.target.flush()
+  t.equal(edge.displays('hero'), 16)
+})
+
 t.test('a key is the same in whichever order, and in every process and version', async (t) => {
   edge.offer('hero', '<h1>Hero</h1>')
   edge.offer('flags', { express: true })
