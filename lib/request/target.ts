@@ -21,11 +21,12 @@ import {
   type ViewOffer
 } from '../offers/offer.ts'
 import { createResult, type TargetResult } from '../offers/result.ts'
-import { keyOf, personalPart, placeName, type PlacedOffer, type VariantKeyOptions } from '../offers/variant.ts'
+import type { PlacedOffer, VariantKeyOptions } from '../offers/variant.ts'
 import type { WebSdkState } from '../offers/web-sdk-state.ts'
 import { PendingCall, type Outcome, type Waited } from './call.ts'
 import type { RequestCalls, TargetTiming } from './calls.ts'
 import { compileRequest, type TargetRequestForm } from './route-config.ts'
+import { VariantKeys } from './variant-keys.ts'
 
 /** Shared by all requests of a plugin instance. */
 export interface RequestTargetSettings extends MboxSettings {
@@ -48,10 +49,7 @@ export class RequestTarget {
   readonly #writeCookies: () => void
   #result: TargetResult | undefined
   #pageMboxes: PageMboxes | undefined
-  /** Places that `variantKey()` has asked for, by name. */
-  #inKey: Set<string> | undefined
-  /** Whether it has returned a key, so that the page may be cached. */
-  #hasKey = false
+  #variantKeys: VariantKeys | undefined
 
   /** @internal */
   constructor (settings: RequestTargetSettings, calls: RequestCalls, writeCookies: () => void) {
@@ -177,25 +175,18 @@ export class RequestTarget {
    * @param what mbox names, `{ view }` or `{ pageLoad: true }`, one or a list: all whose offers are in the cached markup, in any order
    */
   async variantKey (what: Displayed | readonly Displayed[], options?: VariantKeyOptions | null): Promise<string | undefined> {
-    const contentOnly = options?.contentOnly === true
     const places = [what].flat().map(readDisplayed)
     if (!places.every((place) => place !== undefined)) {
       this.#warn(`variantKey() takes ${PLACES}, or a list of them`)
       return undefined
     }
     if (this.#calls.start().qaMode !== undefined || this.#calls.overridden) return undefined
-    const asks = places.map((place) => this.#askForKey(place))
-    this.#inKey ??= new Set()
-    for (const place of places) this.#inKey.add(placeName(place))
-    const offers = await Promise.all(asks)
-    if (!offers.every((offer) => offer !== undefined) || offers.some((offer) => this.#isPersonal(offer, contentOnly))) return undefined
-    try {
-      const key = keyOf(offers, contentOnly)
-      this.#hasKey = true
-      return key
-    } catch {
-      return undefined
-    }
+    this.#variantKeys ??= new VariantKeys({
+      ask: (place) => this.#askForKey(place),
+      warn: (problem) => this.#warn(problem),
+      debug: (message, details) => this.#settings.logger.debug(message, details)
+    })
+    return await this.#variantKeys.create(places, options?.contentOnly === true)
   }
 
   /** An offer as every later read will find it; undefined if a later read may find another. */
@@ -205,18 +196,6 @@ export class RequestTarget {
     return this.#askOnce(place, call, (waited) => waited === (call instanceof PendingCall ? call.outcome : call)
       ? { place, offer: this.#offerFor(place, waited) }
       : undefined, prepare)
-  }
-
-  /** Whether a part of an offer is the visitor's own, which is logged. */
-  #isPersonal ({ place, offer }: PlacedOffer, contentOnly: boolean): boolean {
-    const part = personalPart(offer, contentOnly)
-    if (part?.kind === 'token') {
-      this.#warn(`variantKey() is undefined: the offer of ${nameOf(place)} has the response token ${part.token}, which describes the visitor; ` +
-        'turn it off in Target, or pass { contentOnly: true } if the page shows nothing of its offers but their content')
-    } else if (part !== undefined) {
-      this.#settings.logger.debug(`variantKey() is undefined: the offer belongs to one visitor, since ${part.problem}`, { what: place })
-    }
-    return part !== undefined
   }
 
   /**
@@ -416,16 +395,13 @@ export class RequestTarget {
 
   /** Asks, and has the content checked first where that takes time. */
   #ask<Result> (what: Displayed, call: PendingCall | Outcome, read: (waited: Waited) => Result, prepare = this.#preparationOf(what)): Promise<Result> {
-    if (this.#hasKey && !this.#inKey!.has(placeName(what))) {
-      this.#warn(`variantKey() was called without ${nameOf(what)}, which was read after it: in a page cached by that key, visitors would see the offers of others; ` +
-        'add it to variantKey(), or read it before if it is not in the cached markup')
-    }
+    this.#variantKeys?.read(what)
     return this.#askOnce(what, call, read, prepare)
   }
 
   /** The same; not published again where `variantKey()` has asked before. */
   #askOnce<Result> (what: Displayed, call: PendingCall | Outcome, read: (waited: Waited) => Result, prepare?: (waited: Waited) => Promise<unknown> | undefined): Promise<Result> {
-    const publish = this.#inKey?.has(placeName(what)) === true ? undefined : this.#calls.report?.waitsFor(call)
+    const publish = this.#variantKeys?.covers(what) === true ? undefined : this.#calls.report?.waitsFor(call)
     return this.#calls.ask(call, publish === undefined
       ? read
       : (waited) => {
@@ -493,8 +469,6 @@ function readDisplayed (given: unknown): Displayed | undefined {
 const PAGE_LOAD = { pageLoad: true } as const
 const PLACES = 'an mbox name, { view } or { pageLoad: true }'
 const OVERRIDDEN = { source: 'override', reason: 'overridden' } as const
-
-const nameOf = (place: Displayed): string => typeof place === 'string' ? `mbox '${place}'` : 'view' in place ? `view '${place.view}'` : 'the page load'
 
 const viewEntries = (name: string) => ({ prefetch }: DeliveryResponse): View[] => (prefetch?.views ?? []).filter((view) => view.name === name)
 
