@@ -481,28 +481,83 @@ t.test('clicks and displays are sent until they arrive, as Web SDK would tell th
   t.match(view.xdm._experience.decisioning.propositions, [{ scope: 'product', scopeDetails: { characteristics: { scopeType: 'view' } } }])
 })
 
-t.test('Adobe\'s own sample of an answer', (t) => {
-  const token = 'xycjBJlZhwVV5MN0kMkmoGqipfsIHvVzTQxHolz2IpTMromRrB5ztP5VMxjHbs7c6qPG9UF4rvQTJZniWgqbOw=='
-  const response = toResponse({ context: { channel: 'web' }, execute: { mboxes: [{ name: 'serverapimbox', index: 0 }] } }, handlesOf({
-    requestId: '10959bbf-f83d-40e1-9521-d9145f19cdc5',
-    handle: [{
-      payload: [{
-        id: 'AT:eyJhY3Rpdml0eUlkIjoiMTQwMjgxIiwiZXhwZXJpZW5jZUlkIjoiMCJ9',
-        scope: 'serverapimbox',
-        scopeDetails: { decisionProvider: 'TGT', activity: { id: '140281' }, experience: { id: '0' }, strategies: [{ algorithmID: '0', trafficType: '0' }], characteristics: { eventToken: token } },
-        items: [{
-          id: '282484',
-          schema: 'https://ns.adobe.com/personalization/json-content-item',
-          meta: { 'activity.id': '140281', 'experience.name': 'Experience A' },
-          data: { id: '282484', format: 'application/json', content: { value: 'a/b json experience a', platform: 'server' } }
-        }]
-      }],
-      type: 'personalization:decisions',
-      eventIndex: 0
-    }]
-  }), client)
-  const [option] = response.execute!.mboxes![0]!.options!
-  t.match(option, { type: 'json', content: { value: 'a/b json experience a', platform: 'server' }, responseTokens: { 'experience.name': 'Experience A' } })
-  t.match(JSON.parse(Buffer.from(option!.eventToken!, 'base64url').toString()), { scope: 'serverapimbox', scopeDetails: { characteristics: { eventToken: token } } })
-  t.end()
+t.test('Adobe\'s own samples', async (t) => {
+  const displayToken = 'xycjBJlZhwVV5MN0kMkmoGqipfsIHvVzTQxHolz2IpTMromRrB5ztP5VMxjHbs7c6qPG9UF4rvQTJZniWgqbOw=='
+  const proposition = (id: string, scope: string, characteristics: object, items: object[]) => ({
+    id, scope, scopeDetails: { decisionProvider: 'TGT', activity: { id: '140281' }, experience: { id: '0' }, strategies: [{ algorithmID: '0', trafficType: '0' }], characteristics }, items
+  })
+  const decided = (mbox: string, ...payload: object[]) => toResponse(
+    { context: { channel: 'web' }, execute: { mboxes: [{ name: mbox, index: 0 }] } },
+    handlesOf({ requestId: '10959bbf-f83d-40e1-9521-d9145f19cdc5', handle: [{ payload, type: 'personalization:decisions', eventIndex: 0 }] }),
+    client
+  ).execute!.mboxes![0]!
+  const read = (token: string | undefined) => JSON.parse(Buffer.from(token!, 'base64url').toString())
+
+  await t.test('Edge Network API, personalization with Target', async (t) => {
+    const { options: [option] = [] } = decided('serverapimbox', proposition('AT:eyJhY3Rpdml0eUlkIjoiMTQwMjgxIiwiZXhwZXJpZW5jZUlkIjoiMCJ9', 'serverapimbox', { eventToken: displayToken }, [{
+      id: '282484',
+      schema: 'https://ns.adobe.com/personalization/json-content-item',
+      meta: { 'activity.id': '140281', 'experience.name': 'Experience A' },
+      data: { id: '282484', format: 'application/json', content: { value: 'a/b json experience a', platform: 'server' } }
+    }]))
+    t.match(option, { type: 'json', content: { value: 'a/b json experience a', platform: 'server' }, responseTokens: { 'experience.name': 'Experience A' } })
+    t.match(read(option!.eventToken), { scope: 'serverapimbox', scopeDetails: { characteristics: { eventToken: displayToken } } })
+  })
+
+  await t.test('A4T with client-side logging: a click beside its content, and as a proposition of its own', async (t) => {
+    const html = { id: '1184844', schema: 'https://ns.adobe.com/personalization/html-content-item', data: { id: '1184844', format: 'text/html', content: '<div> analytics impressions </div>' } }
+    const click = { id: '434689', schema: 'https://ns.adobe.com/personalization/measurement', data: { type: 'click', format: 'application/vnd.adobe.target.metric' } }
+    const tokens = { eventTokens: { display: displayToken, click: 'E0gb6q1+WyFW3FMbbQJmrg==' }, analyticsTokens: { display: '434689:0:0|2,434689:0:0|1', click: '434689:0:0|32767' } }
+    const together = decided('a4t-test', proposition('AT:1', 'a4t-test', tokens, [html, click]))
+    t.match(together, { options: [{ type: 'html' }], metrics: [{ type: 'click' }] })
+    t.same([together.options!.length, together.metrics!.length], [1, 1])
+    t.match(read(together.metrics![0]!.eventToken).scopeDetails.characteristics, tokens, 'the payload for Analytics goes back with it')
+    const apart = decided('a4t-test', proposition('AT:1', 'a4t-test', { eventToken: displayToken }, [html]), proposition('AT:1', 'a4t-test', { eventToken: 'E0gb6q1+WyFW3FMbbQJmrg==' }, [click]))
+    t.same([apart.options!.length, apart.metrics!.length], [1, 1])
+    t.equal(read(apart.options![0]!.eventToken).scopeDetails.characteristics.eventToken, displayToken)
+    t.equal(read(apart.metrics![0]!.eventToken).scopeDetails.characteristics.eventToken, 'E0gb6q1+WyFW3FMbbQJmrg==')
+  })
+
+  await t.test('requests of its samples, at the local edge', async (t) => {
+    const edge = await startEdge(t)
+    edge.offer('serverapimbox', { a: 1 }, { when: { eyeColor: 'brown' } })
+    const ecid = '05907638112924484241029082405297151763'
+    const post = async (body: object, path = '/ee/v2/interact', type = 'text/plain; charset=UTF-8') => await json(await fetch(`http://${edge.host}${path}?dataStreamId=sample`, { method: 'POST', headers: { 'content-type': type }, body: JSON.stringify(body) }))
+    const web = { webPageDetails: { URL: 'https://alloystore.dev', name: 'Home Page' }, webReferrer: { URL: '' } }
+    const personalization = { schemas: ['html-content-item', 'json-content-item', 'redirect-item', 'dom-action'].map((name) => `https://ns.adobe.com/personalization/${name}`), decisionScopes: ['__view__', 'serverapimbox'] }
+    const { handle } = await post({
+      event: { xdm: { eventType: 'web.webpagedetails.pageViews', identityMap: { ECID: [{ id: ecid, authenticatedState: 'ambiguous', primary: true }] }, web, device: { screenHeight: 1440 }, _experience: { analytics: { event1to100: { event13: { value: 1 } } } } } },
+      data: { page: { products: [{ productSKU: 'abc123' }] }, '__adobe.target': { eyeColor: 'brown', 'profile.hairColor': 'brown' } },
+      query: { personalization }
+    }, undefined, 'application/json')
+    const of = (type: string) => handle.filter((entry: any) => entry.type === type).flatMap(({ payload }: any) => payload)
+    t.same([...new Set(of('personalization:decisions').map(({ scope }: any) => scope))].sort(), ['__view__', 'product', 'serverapimbox'])
+    t.match(of('state:store'), [{ key: `${prefix}identity`, value: identityOf(ecid), maxAge: 34_128_000 }, { key: `${prefix}cluster`, value: 'or2', maxAge: 1800 }])
+
+    const propositions = of('personalization:decisions').filter(({ scope }: any) => scope === 'serverapimbox').map(({ id, scope, scopeDetails }: any) => ({ id, scope, scopeDetails }))
+    const entries = of('state:store').map(({ key, value }: any) => ({ key, value }))
+    const told = await post({
+      event: { xdm: { web, timestamp: '2022-03-23T04:45:21.193Z', eventType: 'decisioning.propositionDisplay', _experience: { decisioning: { propositions } } } },
+      query: { identity: { fetch: ['ECID'] } },
+      meta: { state: { domain: '', cookiesEnabled: true, entries } }
+    }, '/ee/or2/v2/interact')
+    t.equal(edge.displays('serverapimbox'), 1, 'the display of the hybrid sample, which does not say its type twice')
+    t.match(told.handle[0], { type: 'identity:result', payload: [{ id: ecid, namespace: { code: 'ECID' } }] })
+  })
+
+  await t.test('its identity cookie, in and out', async (t) => {
+    const value = 'CiYwNTkwNzYzODExMjkyNDQ4NDI0MTAyOTA4MjQwNTI5NzE1MTc2M1IOCL-pwpv9LxgBKgNPUjLwAb-pwpv9Lw=='
+    const asked: any[] = []
+    const host = await startServer(t, (request, response) => {
+      let body = ''
+      request.on('data', (chunk) => { body += chunk }).on('end', () => {
+        asked.push(JSON.parse(body))
+        response.end(JSON.stringify({ handle: [{ payload: [{ key: `${prefix}identity`, value, maxAge: 34_128_000 }], type: 'state:store' }] }))
+      })
+    })
+    const { url } = await startShop(t, { host } as TargetEdge)
+    const response = await fetch(url, { headers: { cookie: `${prefix}identity=${value}` } })
+    t.match(asked[0], { event: { xdm: { identityMap: { ECID: [{ id: '05907638112924484241029082405297151763' }] } } }, meta: { state: { entries: [{ key: `${prefix}identity`, value }] } } })
+    t.same(response.headers.getSetCookie(), [`${prefix}identity=${value}; Max-Age=34128000; Path=/; SameSite=Lax`])
+  })
 })

@@ -1,6 +1,6 @@
 /** Converts an Edge Network response to the Delivery API's format, with the places of the request. */
 import type { Action, DeliveryRequest, DeliveryResponse, Metric, Option } from '../../schema/index.ts'
-import { at, PAGE_SCOPE, payloadsOf, propositionsIn, SCHEMA, tokenOf, type Handle, type Proposition } from './wire.ts'
+import { at, MEASUREMENT, PAGE_SCOPE, payloadsOf, propositionsIn, SCHEMA, tokenOf, type Handle, type Proposition } from './wire.ts'
 
 type Place = { options: Option[], metrics?: Metric[] }
 
@@ -81,12 +81,17 @@ function optionsOf (proposition: Proposition): Option[] {
   return options
 }
 
-/** The clicks of a proposition: of an mbox as a second token, of a page as items of their own. */
+/**
+ * The clicks of a proposition: of an mbox as a second token or as a measurement, alone or beside its content; of a page as actions
+ * of their own.
+ */
 function clicksOf (proposition: Proposition): Metric[] {
   const eventToken = tokenOf(proposition)
-  const ofPage = proposition.items.filter(({ schema, data }) => schema === SCHEMA.action && isClick(data))
+  const clicks = proposition.items.filter(({ data }) => isClick(data))
+  const ofPage = clicks.filter(({ schema }) => schema === SCHEMA.action)
     .map(({ data }) => ({ type: 'click', eventToken, ...(typeof data?.['selector'] === 'string' && { selector: data['selector'] }) }) as Metric)
-  return typeof at(proposition.scopeDetails, 'characteristics', 'eventTokens', 'click') === 'string' ? [{ type: 'click', eventToken } as Metric, ...ofPage] : ofPage
+  const isMeasured = typeof at(proposition.scopeDetails, 'characteristics', 'eventTokens', 'click') === 'string' || clicks.some(({ schema }) => schema === MEASUREMENT)
+  return isMeasured ? [{ type: 'click', eventToken } as Metric, ...ofPage] : ofPage
 }
 
 /**

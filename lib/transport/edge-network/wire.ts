@@ -38,6 +38,9 @@ export const SCHEMA = {
   default: `${NAMESPACE}default-content-item`
 }
 
+/** What is measured of a place that Web SDK does not render: its clicks. It comes without being asked for. */
+export const MEASUREMENT = `${NAMESPACE}measurement`
+
 /** The handles of an answer; what is not of the form is left out. */
 export function handlesOf (body: unknown): Handle[] {
   const handles = isObject(body) && Array.isArray(body['handle']) ? body['handle'] : []
