@@ -3,7 +3,7 @@ import Fastify, { type FastifyReply } from 'fastify'
 import t from 'tap'
 import { startBrowser, withoutBrowser } from '../support/chromium.ts'
 import fastifyAdobeTarget, { type FastifyAdobeTargetOptions, type RequestTarget } from '../../lib/index.ts'
-import { client, organizationId, startEdge } from '../support/helper.ts'
+import { client, organizationId, startEdge, startServer } from '../support/helper.ts'
 import '../support/no-unhandled-rejections.ts'
 import { alloy, alloyJs, baseCode, configure, visitor } from './browser.ts'
 
@@ -152,5 +152,64 @@ t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
     await careful.reload()
     t.equal(await careful.textContent('i'), 'matched', 'then the server asks')
     await careful.waitForFunction("document.querySelector('#promise').textContent !== 'Fast'")
+  })
+
+  t.test('writes and reads the same cookies as the server, byte for byte', async (t) => {
+    const edge = await startEdge(t)
+    const prefix = 'kndctr_1234567890_AdobeOrg_'
+    // Everything that a cookie's value may need encoded, and what Adobe's own values look like.
+    const odd = Array.from({ length: 95 }, (_, index) => String.fromCharCode(0x20 + index)).join('') + 'CiYw-_pv9Lw=='
+    const host = await startServer(t, (request, response) => {
+      const chunks: Buffer[] = []
+      request.on('data', (chunk: Buffer) => { chunks.push(chunk) }).on('end', async () => {
+        const answer = await fetch(`http://${edge.host}${request.url}`, { method: 'POST', headers: { 'content-type': 'text/plain' }, body: Buffer.concat(chunks) })
+        const body = await answer.json().catch(() => undefined) as any
+        body?.handle?.find(({ type }: any) => type === 'state:store')?.payload.push({ key: `${prefix}odd`, value: odd, maxAge: 1800 })
+        response.writeHead(answer.status, { 'content-type': 'application/json', 'access-control-allow-origin': request.headers.origin ?? '*', 'access-control-allow-credentials': 'true' }).end(JSON.stringify(body ?? {}))
+      })
+    })
+    const app = Fastify({ forceCloseConnections: true })
+    t.teardown(() => app.close())
+    await app.register(fastifyAdobeTarget, { client, organizationId, secure: false, cookies: { domain: 'shop.localhost' }, edgeNetwork: { datastreamId: 'server-datastream', edgeDomain: host } })
+    const page = `<!doctype html><head>${baseCode}${configure()}<script src="/alloy.js"></script></head><p id="promise">Fast</p>`
+    app.get('/alloy.js', { config: { target: false } }, (_request, reply) => reply.type('text/javascript').send(alloyJs))
+    app.get('/browser', { config: { target: false } }, (_request, reply) => reply.type('text/html').send(page))
+    app.get('/server', { config: { target: ['hero'] } }, async ({ target }, reply) => reply.type('text/html').send(`${page}<i>${(await target.offer('hero')).reason}</i>`))
+    const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
+    const site = `http://www.shop.localhost:${port}`
+    const stateSent = () => Object.fromEntries(edge.requests.at(-1)!.body.meta.state.entries.map(({ key, value }: any) => [key.slice(prefix.length), value]))
+    const written = async (context: Awaited<ReturnType<typeof visitor>>['context']) => (await context.cookies())
+      .filter(({ name }) => name.startsWith('kndctr_')).map(({ name, value, domain, path, httpOnly, secure, expires }) => ({ name, value, domain, path, httpOnly, secure, days: Math.round(expires / 86_400) }))
+      .sort((one, other) => one.name < other.name ? -1 : 1)
+
+    const { context: first } = await visitor(browser, host)
+    const served = await first.newPage()
+    await served.goto(`${site}/server`)
+    const byServer = await written(first)
+    const { context: second } = await visitor(browser, host)
+    const alone = await second.newPage()
+    await alone.goto(`${site}/browser`)
+    const { identity } = await alloy(alone, 'getIdentity', { namespaces: ['ECID'] })
+    const byWebSdk = await written(second)
+    t.same(byServer.map(({ name }) => name), [`${prefix}cluster`, `${prefix}identity`, `${prefix}odd`])
+    const without = (cookies: typeof byServer) => cookies.map(({ value, ...cookie }) => cookie.name.endsWith('_identity') ? { ...cookie, length: value.length } : { ...cookie, value })
+    t.same(without(byServer), without(byWebSdk), 'one writes as the other does; two identities are of two visitors')
+    t.equal(byWebSdk[1]!.value, Buffer.from(`\n&${identity.ECID}`).toString('base64url'))
+
+    await alloy(served, 'sendEvent', {})
+    t.same(stateSent(), { identity: byServer[1]!.value, cluster: 'or2', odd }, 'Web SDK reads what the server wrote')
+    t.same((await written(first)).map(({ name }) => name), byServer.map(({ name }) => name), 'and writes over it: there is one of each')
+    await alone.goto(`${site}/server`)
+    await edge.until(() => edge.displays('hero') === 2)
+    const asked = edge.requests.findLast(({ path }) => path.endsWith('/v2/interact'))!
+    t.equal(asked.path, '/ee/or2/v2/interact')
+    t.match(asked.body.event.xdm.identityMap, { ECID: [{ id: identity.ECID }] })
+    t.same(Object.fromEntries(asked.body.meta.state.entries.map(({ key, value }: any) => [key.slice(prefix.length), value])), { identity: byWebSdk[1]!.value, cluster: 'or2', odd }, 'the server reads what Web SDK wrote')
+
+    await alloy(alone, 'setConsent', { consent: [{ standard: 'Adobe', version: '1.0', value: { general: 'out' } }] })
+    const calls = edge.requests.length
+    await alone.reload()
+    t.equal(await alone.textContent('i'), 'opted-out', 'its consent too')
+    t.equal(edge.requests.length, calls)
   })
 })
