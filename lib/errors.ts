@@ -9,15 +9,15 @@ import createError, { type FastifyError } from '@fastify/error'
 /** How far a call had come when it failed. */
 export type CallPhase = 'request' | 'queue' | 'connect' | 'send' | 'headers' | 'body' | 'answer' | 'decision'
 
-/** What is known about a failed call. Holds no visitor id, no cookie and no parameter value. */
+/** Facts about a failed call. They contain no visitor id, cookie or parameter value. */
 export interface TargetErrorMeta {
   /** `requestId` of the Delivery API request. */
   requestId?: string
   /** How far the call had come. */
   phase: CallPhase
-  /** HTTP status of the answer, or the `status` in its body. */
+  /** HTTP status of the response, or the `status` in its body. */
   status?: number
-  /** The Delivery API itself refused the request, in its own JSON (`{ status, message }`); not so a proxy, a firewall or a limit. */
+  /** Whether the Delivery API itself refused the request, in its own JSON (`{ status, message }`), and not a proxy, a firewall or a limit. */
   refused?: boolean
   /** Number of times the request was put on a connection. */
   attempts: number

@@ -1,6 +1,6 @@
 /**
  * The visitor of one call on the Edge Network, for callers without Fastify: read from Web SDK's cookies, which the caller passes.
- * What a page's own visitor is on the Edge Network, `visitor/visitor.ts` says.
+ * For the visitor of a page, see `visitor/visitor.ts`.
  */
 import { randomUUID } from 'node:crypto'
 import type { VisitorId } from '../schema/index.ts'
@@ -56,7 +56,7 @@ export class EdgeVisitors {
     }
   }
 
-  /** Whether the Edge Network knows a visitor by an id. Target's own ids mean nothing to it. */
+  /** Whether some ids identify a visitor of the Edge Network. Target's own ids do not. */
   knows ({ marketingCloudVisitorId, thirdPartyId, customerIds = [] }: VisitorId): boolean {
     return Boolean(marketingCloudVisitorId) || (Boolean(thirdPartyId) && this.#settings.thirdPartyIdNamespace !== undefined) || customerIds.length > 0
   }

@@ -1,6 +1,6 @@
 /**
- * Orders in a request that is decided on-device. The edge would count them with its answer; here they go with the impression
- * of what they came with, or in a notification of their own.
+ * Orders in a request that is decided on-device. The edge would count them with its response; here they go with the impression
+ * of their mbox, or in a separate notification.
  */
 import { randomUUID } from 'node:crypto'
 import type { DeliveryRequest, Notification, RequestDetails } from '../schema/index.ts'
@@ -8,7 +8,7 @@ import type { DeliveryRequest, Notification, RequestDetails } from '../schema/in
 /** Where an order was in the request. */
 export type OrderPlace = Pick<Notification, 'mbox' | 'view'>
 
-/** Adds the order of some details, and what belongs to it, to the notification of their impression. */
+/** Adds an order and its details to the notification of their impression. */
 export function addOrder (notification: Notification, { order, product, parameters, profileParameters }: RequestDetails): void {
   notification.order = order
   if (product !== undefined) notification.product = product

@@ -1,23 +1,23 @@
 /**
- * How an API says what happened: what its answers must have, and what its errors look like. The network, its deadlines and its
+ * The dialect of an API: what its responses must contain, and what its errors look like. The network, its deadlines and its
  * breakers are the same for all.
  */
 import { isObject } from '../validation.ts'
 import { findFault } from './response-shape.ts'
 
-/** The words of one API. */
+/** The dialect of one API. */
 export interface Dialect {
-  /** What is wrong with an answer, for an error message; undefined if nothing is. */
+  /** The problem of a response, for an error message; undefined if it is valid. */
   findFault (body: unknown): string | undefined
   /** The status reported in the body, whatever the response's own; 0 if none. */
   statusIn (body: unknown): number
-  /** What an error's body says, for people. */
+  /** The message in an error's body. */
   messageIn (body: unknown): unknown
-  /** Whether an error's body is of the API's own form. Firewalls and proxies answer in theirs. */
+  /** Whether an error's body has the API's own format. Firewalls and proxies use theirs. */
   isOwnError (status: number, body: unknown): boolean
 }
 
-/** Adobe's edge may answer 200 with the error's status in the body. */
+/** Adobe's edge may return 200 with the error's status in the body. */
 const statusIn = (body: unknown): number => isObject(body) && typeof body['status'] === 'number' ? body['status'] : 0
 
 /** The Delivery API: `{ status, message }`. */

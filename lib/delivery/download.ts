@@ -5,7 +5,7 @@ import { failure, type TargetError } from '../errors.ts'
 import type { Host } from './host.ts'
 import { Transfer } from './transfer.ts'
 
-/** What to fetch, and its limits. */
+/** Options of a download. */
 export interface DownloadOptions {
   /** For the tracing channel. */
   kind: 'artifact' | 'geo' | 'token'

@@ -186,7 +186,7 @@ function parse (body: Buffer): unknown {
   }
 }
 
-/** What the response says about the way to the edge. */
+/** Remarks on the route to the edge, for an error message. */
 function remarkOn (body: Buffer, { location }: IncomingHttpHeaders, { origin }: DeliveryCall): string {
   const remarks = [location === undefined ? '' : 'redirects are not followed', schemeAdviceOf(body, location, { origin, method: 'POST' })].filter((remark) => remark !== '')
   return remarks.length === 0 ? '' : ` (${remarks.join('; ')})`

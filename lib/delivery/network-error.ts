@@ -55,10 +55,10 @@ export function isUnknownHost (error: unknown): boolean {
 /** OpenSSL's reasons for bytes that are not TLS: a server that answers in plain text. */
 const NOT_TLS = /wrong.version.number|packet.length.too.long|http.request|https.proxy.request|unknown.protocol|bad.record.type|record.too.small/i
 
-/** What web servers that speak TLS say to a request in plain text: nginx, Go, Apache, Jetty and Traefik. */
+/** Responses of web servers with TLS to a request in plain text: nginx, Go, Apache, Jetty and Traefik. */
 const PLAIN_TO_TLS = /plain HTTP request|HTTP request to an HTTPS server|plain HTTP to an SSL|requires TLS/i
 
-/** What to change where the two ends do not speak the same scheme. */
+/** Advice if the two ends use different schemes. */
 const ADVICE = {
   edge: { http: 'the edge uses http: set `secure: false`', https: 'the edge uses https: set `secure: true`' },
   download: { http: 'the server uses http: `artifactLocation` must begin with http://', https: 'the server uses https: `artifactLocation` must begin with https://' }
@@ -67,7 +67,7 @@ const ADVICE = {
 /** The request that ended in an error. */
 interface Sent { origin?: string | URL | null | undefined, method: string }
 
-/** Advice for a request that met the other scheme, to be added to a message; empty for all other errors. */
+/** Advice for a request to a server with the other scheme, to be added to a message; empty for all other errors. */
 function schemeAdvice (error: unknown, { origin, method }: Sent): string {
   if (!(error instanceof Error)) return ''
   const advice = ADVICE[method === 'POST' ? 'edge' : 'download']

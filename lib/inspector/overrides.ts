@@ -1,5 +1,5 @@
 /**
- * Overrides: what one browser gets in place of Target's offers, in a signed cookie. By a link such as `/?target_override=hero:B`
+ * Overrides: what one browser gets instead of Target's offers, kept in a signed cookie. Set by a link such as `/?target_override=hero:B`
  * or by the inspector's forms. Only forms may set custom content: a link could put foreign markup into the page.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -86,9 +86,9 @@ function split (value: string): [kind: string, rest: string] {
 }
 
 /**
- * Reads what a link or a form says of one mbox.
+ * Reads one mbox's override from a link or a form.
  *
- * @returns undefined if it is nothing; an empty string takes the override away
+ * @returns undefined if it is invalid; an empty string removes the override
  */
 export function readValue (mbox: string, given: string): string | undefined {
   if (mbox === '' || mbox.length > MAX_NAME) return undefined
@@ -111,7 +111,7 @@ export class OverrideStore {
     this.#catalog = catalog
   }
 
-  /** What a browser has; undefined if it has nothing, or nothing that was signed here and is still good. */
+  /** The overrides of a browser; undefined without a valid cookie. */
   read (request: FastifyRequest): Overrides | undefined {
     const token = cookieOf(request, OVERRIDE)
     if (token === undefined) return undefined
@@ -120,7 +120,7 @@ export class OverrideStore {
   }
 
   /**
-   * What a browser has after a link: `?target_override=hero:B,banner:none`. An empty parameter takes all away.
+   * The overrides of a browser after a link: `?target_override=hero:B,banner:none`. An empty parameter removes all.
    *
    * @returns undefined if the address has no such parameter
    */
@@ -138,7 +138,7 @@ export class OverrideStore {
     return values
   }
 
-  /** @returns false if it is too much for a cookie */
+  /** @returns false if it does not fit into a cookie */
   write (request: FastifyRequest, reply: FastifyReply, values: OverrideValues): boolean {
     if (values.size === 0) {
       setCookie(request, reply, OVERRIDE, '', 0)

@@ -62,10 +62,10 @@ type JsonContent<Schema> =
                         : Schema extends { readonly patternProperties: Readonly<Record<string, infer Value>> } ? Record<string, JsonContent<Value>>
                           : Schema extends { readonly type: 'object' } ? Record<string, unknown> : unknown
 
-/** Names of members that are there. Of a schema that was not written `as const` they are not known. */
+/** Names of the required members. They are unknown unless the schema was written `as const`. */
 type RequiredOf<Schema> = Schema extends { readonly required: readonly (infer Name)[] } ? string extends Name ? never : Name : never
 
-/** A default makes a member that is always there. */
+/** A member with a default is always present. */
 type IsThere<Member, Name, Required> = Name extends Required ? true : Member extends { readonly default: unknown } ? true : false
 
 type JsonObject<Properties, Required> = Simplify<

@@ -56,7 +56,7 @@ const KEYWORDS = new Set(['type', 'properties', 'items', 'required', 'enum', 'co
   'minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf', 'minLength', 'maxLength', 'minItems', 'maxItems', 'uniqueItems', 'minProperties',
   'maxProperties', 'additionalProperties', 'patternProperties', 'propertyNames', 'anyOf', 'oneOf', 'allOf', 'not', 'if', 'then', 'else', 'definitions'])
 
-/** Whether an object is a JSON Schema, or so like one that it cannot be meant as content. */
+/** Whether an object is a JSON Schema, or too similar to one to be content. */
 function isJsonSchema (value: Record<string, unknown>): boolean {
   const { type, properties } = value
   if (typeof value.$schema === 'string' || typeof value.$ref === 'string') return true

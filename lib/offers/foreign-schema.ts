@@ -9,18 +9,18 @@ import { after, type Checked, type ContentSchema, type MaybePromise } from './ch
 /** Compiles a JSON Schema into one of Fastify's validators. May throw. */
 export type CompileSchema = (schema: object) => Validator
 
-/** A validator as Fastify takes it: of Ajv, or of any other library. */
+/** A validator as Fastify accepts it: of Ajv, or of any other library. */
 export interface Validator {
   (content: unknown): unknown
   errors?: readonly { instancePath?: string, message?: string }[] | null
 }
 
-/** Content that a schema may write to: the response stays as it came. */
+/** A copy of content that a schema may write to, so that the response stays unchanged. */
 export const copyOf = (content: unknown): unknown => typeof content === 'object' ? structuredClone(content) : content
 
 interface Issue { message?: string, path?: readonly (PropertyKey | { key: PropertyKey })[] }
 
-/** Prepares a Standard Schema. Its messages may have values in them, so only those on the app's own data are shown. */
+/** Prepares a Standard Schema. Its messages may contain values, so only those about the app's own data are shown. */
 export function preparedStandard (schema: { '~standard': { validate (value: unknown): unknown } }): ContentSchema {
   const standard = schema['~standard']
   const check = (content: unknown, isOwn = false) => guarded(() => after(standard.validate(copyOf(content)), (result): Checked => {

@@ -11,7 +11,7 @@ import type { Option } from '../schema/index.ts'
 import type { Displayed } from './notifications.ts'
 import type { Offer, OfferContent } from './offer.ts'
 
-/** What a page shows of its offers. */
+/** Options of `variantKey()`. */
 export interface VariantKeyOptions {
   /**
    * Whether the page shows nothing of the offers but their content: no response tokens, no event tokens, no Analytics payload. The
@@ -20,13 +20,13 @@ export interface VariantKeyOptions {
   contentOnly?: boolean
 }
 
-/** An offer, and where it is. */
+/** An offer and its place. */
 export interface PlacedOffer {
   readonly place: Displayed
   readonly offer: Offer<OfferContent, unknown>
 }
 
-/** Names of the response tokens that tell variants apart. All others describe the visitor: `profile.…`, `geo.…`, profile scripts. */
+/** Response tokens that identify a variant. All others describe the visitor: `profile.…`, `geo.…`, profile scripts. */
 const VARIANT_TOKEN = /^(?:activity|experience|offer|option|location)\./
 
 /** Characters of a key: 192 bits. */
@@ -36,7 +36,7 @@ const LENGTH = 32
 export const placeName = (place: Displayed): string => JSON.stringify(place)
 
 /**
- * The key of offers, in whichever order they are.
+ * The key of some offers; their order does not matter.
  *
  * @throws RangeError if content is nested too deep
  */
@@ -48,7 +48,7 @@ export function keyOf (offers: readonly PlacedOffer[], contentOnly: boolean): st
   return hash('sha256', JSON.stringify([...new Set(parts)].sort()), 'base64url').slice(0, LENGTH)
 }
 
-/** What in an offer is one visitor's own, as far as that can be known; undefined if nothing is. */
+/** The part of an offer that is known to belong to one visitor; undefined if there is none. */
 export function personalPart ({ options }: Offer<OfferContent, unknown>, contentOnly: boolean): PersonalPart | undefined {
   for (const option of options) {
     if (hasParameters(option)) return { kind: 'content', problem: 'parameters of the request are filled into its content' }
@@ -59,7 +59,7 @@ export function personalPart ({ options }: Offer<OfferContent, unknown>, content
   return undefined
 }
 
-/** Part of an offer that is one visitor's own. */
+/** A part of an offer that belongs to one visitor. */
 export type PersonalPart = { readonly kind: 'content', readonly problem: string } | { readonly kind: 'token', readonly token: string }
 
 function visitorToken ({ responseTokens }: Option): string | undefined {

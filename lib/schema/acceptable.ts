@@ -134,7 +134,7 @@ export function acceptablePlace ({ countryCode, stateCode, city, latitude, longi
   return geo
 }
 
-/** What becomes of a member: the value to send, or undefined to leave it out. */
+/** Converts a member's value: to the one to send, or to undefined to leave it out. */
 type Rule = (value: unknown) => unknown
 
 const text = (max: number): Rule => (value) => {

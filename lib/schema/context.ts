@@ -1,5 +1,5 @@
 /**
- * Where and with what the visitor is: the `context` of a Delivery request.
+ * The `context` of a Delivery request: where the visitor is, and with which device.
  *
  * Source: Adobe Target Delivery API 1.0, OpenAPI.
  */
@@ -28,11 +28,11 @@ export const MobilePlatform = Type.Object({
   deviceName: Type.Optional(Type.String({ description: 'Device name as the Mobile SDK reports it (a.DeviceName), for device detection.' })),
   deviceType: DeviceType,
   platformType: MobilePlatformType,
-  version: Type.Optional(Type.String({ maxLength: 128, description: 'Platform version; when given, only activities for it are evaluated.' }))
+  version: Type.Optional(Type.String({ maxLength: 128, description: 'Platform version; if present, only activities for it are evaluated.' }))
 }, { ...open, description: 'The mobile device, for the channel mobile.' })
 export type MobilePlatform = Static<typeof MobilePlatform>
 
-/** The mobile app; each member, when given, must match the activity's. */
+/** The mobile app; each member that is present must match the activity's. */
 export const Application = Type.Object({
   id: Type.Optional(Type.String({ maxLength: 250, description: 'Application id; absent matches any.' })),
   name: Type.Optional(Type.String({ maxLength: 250, description: 'Application name; absent matches any.' })),
@@ -98,10 +98,10 @@ export const Geo = Type.Object({
   stateCode: Type.Optional(Type.String({ minLength: 1, maxLength: 3, description: 'Subdivision, the second part of ISO 3166-2.' })),
   city: Type.Optional(Type.String({ maxLength: 50, description: 'City.' })),
   zip: Type.Optional(Type.String({ maxLength: 12, description: 'Postal code.' }))
-}, { ...open, description: 'Where the visitor is; resolved from the IP address when absent.' })
+}, { ...open, description: 'The location of the visitor; resolved from the IP address if absent.' })
 export type Geo = Static<typeof Geo>
 
-/** User-agent client hints, taken in place of `userAgent` where given. */
+/** User-agent client hints, which take precedence over `userAgent`. */
 export const ClientHints = Type.Object({
   mobile: Type.Optional(Type.Boolean({ description: 'Sec-CH-UA-Mobile.' })),
   model: Type.Optional(Type.String({ description: 'Sec-CH-UA-Model.' })),
@@ -111,10 +111,10 @@ export const ClientHints = Type.Object({
   browserUAWithFullVersion: Type.Optional(Type.String({ description: 'Sec-CH-UA-Full-Version-List.' })),
   architecture: Type.Optional(Type.String({ description: 'Sec-CH-UA-Arch.' })),
   bitness: Type.Optional(Type.String({ description: 'Sec-CH-UA-Bitness.' }))
-}, { ...open, description: 'User-agent client hints, taken in place of userAgent.' })
+}, { ...open, description: 'User-agent client hints, which take precedence over userAgent.' })
 export type ClientHints = Static<typeof ClientHints>
 
-/** Where and with what the visitor is. */
+/** Where the visitor is, and with which device. */
 export const Context = Type.Object({
   channel: ChannelType,
   mobilePlatform: Type.Optional(MobilePlatform),
@@ -127,6 +127,6 @@ export const Context = Type.Object({
   timeOffsetInMinutes: Type.Optional(Type.Number({ description: 'Minutes from UTC of the visitor\'s clock.' })),
   userAgent: Type.Optional(Type.String({ description: 'User agent; the HTTP header is ignored.' })),
   clientHints: Type.Optional(ClientHints),
-  beacon: Type.Optional(Type.Boolean({ description: 'true: the answer is a 204 without a body. Default false.' }))
-}, { ...open, description: 'Where and with what the visitor is.' })
+  beacon: Type.Optional(Type.Boolean({ description: 'true: the response is a 204 without a body. Default false.' }))
+}, { ...open, description: 'Where the visitor is, and with which device.' })
 export type Context = Static<typeof Context>

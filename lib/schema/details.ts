@@ -1,5 +1,5 @@
 /**
- * What a page load, an mbox, a view and a notification have in common.
+ * The members common to page loads, mboxes, views and notifications.
  *
  * Source: Adobe Target Delivery API 1.0, OpenAPI; lengths: limits.ts.
  */
@@ -22,12 +22,12 @@ const parameters = (maxProperties: number, maxLength: number, description: strin
  * 5000 characters.
  *
  * A bad name fails instead of being removed: `additionalProperties` is a schema that nothing fulfils and not `false`,
- * which ajv under Fastify's `removeAdditional` takes for "strip it".
+ * which ajv with Fastify's `removeAdditional` would strip.
  */
 export const Parameters = parameters(MAX_PARAMETERS, MAX_PARAMETER_VALUE, 'Parameters by name.')
 export type Parameters = Static<typeof Parameters>
 
-/** Profile parameters by name, at most 50: names as of {@link Parameters}, values of at most 256 characters. */
+/** Profile parameters by name, at most 50: names as in {@link Parameters}, values of at most 256 characters. */
 export const ProfileParameters = parameters(MAX_PROFILE_PARAMETERS, MAX_PROFILE_PARAMETER_VALUE, 'Profile parameters by name.')
 export type ProfileParameters = Static<typeof ProfileParameters>
 
@@ -55,7 +55,7 @@ export const Product = Type.Object({
 }, { ...open, description: 'The product shown.' })
 export type Product = Static<typeof Product>
 
-/** What a page load, an mbox, a view and a notification have in common. */
+/** The members common to page loads, mboxes, views and notifications. */
 export const RequestDetails = Type.Object({
   address: Type.Optional(Address),
   parameters: Type.Optional(Parameters),

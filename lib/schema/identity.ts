@@ -19,16 +19,16 @@ export const CustomerId = Type.Object({
 }, { ...open, description: 'An id of the customer\'s own systems.' })
 export type CustomerId = Static<typeof CustomerId>
 
-/** The visitor's ids; without any, Target makes a `tntId`. */
+/** The visitor's ids; without any, Target generates a `tntId`. */
 export const VisitorId = Type.Object({
-  tntId: Type.Optional(Type.String({ maxLength: MAX_ID, description: 'Target\'s own id; a dot parts it from its location hint, as in <id>.35_0.' })),
+  tntId: Type.Optional(Type.String({ maxLength: MAX_ID, description: 'Target\'s own id; a dot separates it from its location hint, as in <id>.35_0.' })),
   thirdPartyId: Type.Optional(Type.String({ maxLength: MAX_THIRD_PARTY_ID, description: 'The site\'s own id of the visitor (mbox3rdPartyId).' })),
   marketingCloudVisitorId: Type.Optional(Type.String({ maxLength: MAX_ID, description: 'Experience Cloud id (ECID).' })),
   customerIds: Type.Optional(Type.Array(CustomerId, { maxItems: MAX_CUSTOMER_IDS, description: 'Further ids, in addition to the ECID.' }))
 }, { ...open, description: 'The visitor\'s ids.' })
 export type VisitorId = Static<typeof VisitorId>
 
-/** What Audience Manager needs to find the profile. */
+/** Audience Manager's data for finding the profile. */
 export const AudienceManager = Type.Object({
   locationHint: Type.Optional(Type.Integer({ minimum: 1, description: 'DCS region that holds the profile.' })),
   blob: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'Encrypted visitor metadata (AAM blob).' }))

@@ -8,35 +8,35 @@ import { RequestDetails } from './details.ts'
 import { MAX_MBOX_NAME, MAX_VIEW_NAME } from './limits.ts'
 import { choice, open } from './shape.ts'
 
-/** What happened. */
+/** The kind of event. */
 export const MetricType = choice(['click', 'display'], 'What happened.')
 export type MetricType = Static<typeof MetricType>
 
-/** The mbox it happened in. */
+/** The mbox of the event. */
 export const NotificationMbox = Type.Object({
   name: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_MBOX_NAME, description: 'Mbox name.' })),
-  state: Type.Optional(Type.String({ description: 'State of the prefetched mbox, sent back as it came.' }))
-}, { ...open, description: 'The mbox it happened in.' })
+  state: Type.Optional(Type.String({ description: 'State of the prefetched mbox, sent back unchanged.' }))
+}, { ...open, description: 'The mbox of the event.' })
 export type NotificationMbox = Static<typeof NotificationMbox>
 
-/** The view it happened in. */
+/** The view of the event. */
 export const NotificationView = Type.Object({
   name: Type.Optional(Type.String({ maxLength: MAX_VIEW_NAME, description: 'View name.' })),
   key: Type.Optional(Type.String({ maxLength: 512, description: 'View key, for fingerprinted views.' })),
-  state: Type.Optional(Type.String({ description: 'State of the prefetched view, sent back as it came.' }))
-}, { ...open, description: 'The view it happened in.' })
+  state: Type.Optional(Type.String({ description: 'State of the prefetched view, sent back unchanged.' }))
+}, { ...open, description: 'The view of the event.' })
 export type NotificationView = Static<typeof NotificationView>
 
-/** The page load it happened in. */
+/** The page load of the event. */
 export const NotificationPageLoad = Type.Object({
-  state: Type.Optional(Type.String({ description: 'State of the prefetched page load, sent back as it came.' }))
-}, { ...open, description: 'The page load it happened in.' })
+  state: Type.Optional(Type.String({ description: 'State of the prefetched page load, sent back unchanged.' }))
+}, { ...open, description: 'The page load of the event.' })
 export type NotificationPageLoad = Static<typeof NotificationPageLoad>
 
-/** One display or click; the answer repeats its `id` when it was counted. */
+/** One display or click; the response contains its `id` if it was counted. */
 export const Notification = Type.Object({
   ...RequestDetails.properties,
-  id: Type.String({ maxLength: 200, description: 'Comes back in the answer when the notification was processed.' }),
+  id: Type.String({ maxLength: 200, description: 'Returned in the response if the notification was processed.' }),
   impressionId: Type.Optional(Type.String({ maxLength: 128, description: 'A repeat of an earlier one does not count as an impression again.' })),
   type: MetricType,
   timestamp: Type.Integer({ description: 'When it happened, milliseconds since the epoch.' }),

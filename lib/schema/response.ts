@@ -1,5 +1,5 @@
 /**
- * What Target answers. Loose on purpose: nearly every member may be absent.
+ * Responses of Target. Loose on purpose: nearly every member may be absent.
  *
  * Source: Adobe Target Delivery API 1.0, OpenAPI.
  */
@@ -8,10 +8,10 @@ import { VisitorId } from './identity.ts'
 import { MetricType } from './notification.ts'
 import { choice, open } from './shape.ts'
 
-/** A JSON object of which nothing more is known. */
+/** A JSON object with unknown members. */
 const record = (description: string) => Type.Unsafe<Record<string, unknown>>(Type.Object({}, { ...open, description }))
 
-/** What kind of content an option has. */
+/** The kind of an option's content. */
 export const OptionType = choice(['html', 'json', 'redirect', 'dynamic', 'actions'], 'Kind of content.')
 export type OptionType = Static<typeof OptionType>
 
@@ -28,7 +28,7 @@ export type Action = Static<typeof Action>
 export const ResponseTokens = record('Response tokens by name.')
 export type ResponseTokens = Static<typeof ResponseTokens>
 
-/** The trace, when the request asked for one. */
+/** The trace, if it was requested. */
 export const TraceResponse = record('The trace, when the request asked for one.')
 export type TraceResponse = Static<typeof TraceResponse>
 
@@ -59,13 +59,13 @@ export const Option = Type.Object({
 }, { ...open, description: 'The content of one offer.' })
 export type Option = Static<typeof Option>
 
-/** Something to notify when it happens, a click mostly. */
+/** An event to notify, usually a click. */
 export const Metric = Type.Object({
   type: Type.Optional(MetricType),
-  selector: Type.Optional(Type.String({ description: 'What is to be clicked.' })),
+  selector: Type.Optional(Type.String({ description: 'The element to click.' })),
   eventToken: Type.Optional(Type.String({ description: 'To notify the click.' })),
   analytics: Type.Optional(AnalyticsResponse)
-}, { ...open, description: 'Something to notify when it happens.' })
+}, { ...open, description: 'An event to notify.' })
 export type Metric = Static<typeof Metric>
 
 /** The executed or prefetched page load. */
@@ -82,7 +82,7 @@ export type PageLoadResponse = Static<typeof PageLoadResponse>
 export const MboxResponse = Type.Object({
   index: Type.Optional(Type.Integer({ description: 'The index of the request.' })),
   name: Type.Optional(Type.String({ description: 'Mbox name.' })),
-  options: Type.Optional(Type.Array(Option, { description: 'What to show.' })),
+  options: Type.Optional(Type.Array(Option, { description: 'Options to show.' })),
   metrics: Type.Optional(Type.Array(Metric, { description: 'Clicks to notify.' })),
   analytics: Type.Optional(AnalyticsResponse),
   trace: Type.Optional(TraceResponse)
@@ -108,46 +108,46 @@ export const View = Type.Object({
 }, { ...open, description: 'A prefetched view.' })
 export type View = Static<typeof View>
 
-/** What was executed. */
+/** The executed places. */
 export const ExecuteResponse = Type.Object({
   pageLoad: Type.Optional(PageLoadResponse),
   mboxes: Type.Optional(Type.Array(MboxResponse, { description: 'The mboxes.' }))
-}, { ...open, description: 'What was executed.' })
+}, { ...open, description: 'The executed places.' })
 export type ExecuteResponse = Static<typeof ExecuteResponse>
 
-/** What was prefetched. */
+/** The prefetched places. */
 export const PrefetchResponse = Type.Object({
   views: Type.Optional(Type.Array(View, { description: 'The views.' })),
   pageLoad: Type.Optional(PageLoadResponse),
   mboxes: Type.Optional(Type.Array(PrefetchMboxResponse, { description: 'The mboxes.' })),
   metrics: Type.Optional(Type.Array(Metric, { description: 'Clicks of activities with views that belong to no view.' }))
-}, { ...open, description: 'What was prefetched.' })
+}, { ...open, description: 'The prefetched places.' })
 export type PrefetchResponse = Static<typeof PrefetchResponse>
 
-/** A processed notification. One that is missing from the answer was not processed. */
+/** A processed notification. One that is missing from the response was not processed. */
 export const NotificationResponse = Type.Object({
   id: Type.Optional(Type.String({ description: 'Id of the notification.' })),
   trace: Type.Optional(TraceResponse)
 }, { ...open, description: 'A processed notification.' })
 export type NotificationResponse = Static<typeof NotificationResponse>
 
-/** A Delivery API answer. */
+/** A Delivery API response. */
 export const DeliveryResponse = Type.Object({
   status: Type.Optional(Type.Integer({ description: 'HTTP status.' })),
   requestId: Type.Optional(Type.String({ description: 'Id of the request.' })),
   id: Type.Optional(VisitorId),
   client: Type.Optional(Type.String({ description: 'Client code.' })),
-  edgeHost: Type.Optional(Type.String({ description: 'The edge that answered; later calls should go there.' })),
+  edgeHost: Type.Optional(Type.String({ description: 'The edge that responded; later calls should go there.' })),
   execute: Type.Optional(ExecuteResponse),
   prefetch: Type.Optional(PrefetchResponse),
   notifications: Type.Optional(Type.Array(NotificationResponse, { description: 'Processed notifications.' })),
   telemetryServerToken: Type.Optional(Type.String({ description: 'To send back in the next telemetry entry.' }))
-}, { ...open, description: 'A Delivery API answer.' })
+}, { ...open, description: 'A Delivery API response.' })
 export type DeliveryResponse = Static<typeof DeliveryResponse>
 
-/** The answer when the request was refused or the edge failed. */
+/** The response if the request was refused or the edge failed. */
 export const UnexpectedError = Type.Object({
   status: Type.Integer({ description: 'HTTP status: 400 for a refused request, 500 for a failure of the edge.' }),
-  message: Type.String({ description: 'What is wrong.' })
+  message: Type.String({ description: 'The reason.' })
 }, { ...open, description: 'An error.' })
 export type UnexpectedError = Static<typeof UnexpectedError>

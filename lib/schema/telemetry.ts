@@ -10,11 +10,11 @@ import { choice, open } from './shape.ts'
 export const DecisioningMethod = choice(['server-side', 'on-device', 'hybrid'], 'Where the decision is made.')
 export type DecisioningMethod = Static<typeof DecisioningMethod>
 
-/** Where a request was answered. */
+/** Where a request was decided. */
 export const ExecutionMode = choice(['edge', 'local'], 'Where the request was answered.')
 export type ExecutionMode = Static<typeof ExecutionMode>
 
-/** What a request asked for. */
+/** The contents of a request. */
 export const TelemetryFeatures = Type.Object({
   decisioningMethod: Type.Optional(DecisioningMethod),
   executeMboxCount: Type.Optional(Type.Integer({ description: 'Number of executed mboxes.' })),
@@ -22,17 +22,17 @@ export const TelemetryFeatures = Type.Object({
   prefetchMboxCount: Type.Optional(Type.Integer({ description: 'Number of prefetched mboxes.' })),
   prefetchPageLoad: Type.Optional(Type.Boolean({ description: 'Whether the page load was prefetched.' })),
   prefetchViewCount: Type.Optional(Type.Integer({ description: 'Number of prefetched views.' }))
-}, { ...open, description: 'What the request asked for.' })
+}, { ...open, description: 'The contents of the request.' })
 export type TelemetryFeatures = Static<typeof TelemetryFeatures>
 
-/** Where the time of a call went, in milliseconds. */
+/** The durations of a call's steps, in milliseconds. */
 export const TelemetryRequest = Type.Object({
   dns: Type.Optional(Type.Number({ description: 'DNS lookup, ms.' })),
   tls: Type.Optional(Type.Number({ description: 'TLS handshake, ms.' })),
   timeToFirstByte: Type.Optional(Type.Number({ description: 'Time to the first byte, ms.' })),
   download: Type.Optional(Type.Number({ description: 'Download, ms.' })),
-  responseSize: Type.Optional(Type.Integer({ description: 'Size of the answer, bytes.' }))
-}, { ...open, description: 'Where the time of the call went.' })
+  responseSize: Type.Optional(Type.Integer({ description: 'Size of the response, bytes.' }))
+}, { ...open, description: 'The durations of the steps of a call.' })
 export type TelemetryRequest = Static<typeof TelemetryRequest>
 
 /** One earlier call. */
@@ -41,15 +41,15 @@ export const TelemetryEntry = Type.Object({
   timestamp: Type.Optional(Type.Integer({ description: 'When, milliseconds since the epoch.' })),
   mode: Type.Optional(ExecutionMode),
   execution: Type.Optional(Type.Number({ description: 'Duration, ms.' })),
-  parsing: Type.Optional(Type.Number({ description: 'Parsing of the answer, ms.' })),
+  parsing: Type.Optional(Type.Number({ description: 'Parsing of the response, ms.' })),
   features: Type.Optional(TelemetryFeatures),
   request: Type.Optional(TelemetryRequest),
-  telemetryServerToken: Type.Optional(Type.String({ description: 'Token of that answer, sent back as it came.' }))
+  telemetryServerToken: Type.Optional(Type.String({ description: 'Token of that response, sent back unchanged.' }))
 }, { ...open, description: 'One earlier call.' })
 export type TelemetryEntry = Static<typeof TelemetryEntry>
 
 /** Earlier calls. */
 export const Telemetry = Type.Object({
   entries: Type.Optional(Type.Array(TelemetryEntry, { description: 'Earlier calls.' }))
-}, { ...open, description: 'How earlier calls went.' })
+}, { ...open, description: 'Earlier calls.' })
 export type Telemetry = Static<typeof Telemetry>

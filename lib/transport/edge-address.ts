@@ -3,7 +3,7 @@
  */
 import { isSessionId } from '../visitor/cookies.ts'
 
-/** What the address depends on. */
+/** The settings that an address depends on. */
 export interface EdgeAddressSettings {
   client: string
   organizationId: string
@@ -14,11 +14,11 @@ export interface EdgeAddressSettings {
   version?: string
 }
 
-/** How long a location hint whose host is unknown to DNS is not used, in ms; and how many of them are kept. */
+/** For how many ms a location hint is not used after its host was unknown to DNS, and how many such hints are kept. */
 const DEAD_FOR = 300_000
 const MAX_DEAD = 64
 
-/** Addresses of one client's calls; the constant parts are put together once. */
+/** Addresses of one client's calls; their constant parts are joined once. */
 export class EdgeAddress {
   readonly #settings: EdgeAddressSettings
   readonly #scheme: string
@@ -26,7 +26,7 @@ export class EdgeAddress {
   readonly #origin: string
   readonly #start: string
   readonly #end: string
-  /** Location hints of clusters that no longer exist, and until when that is believed. */
+  /** Location hints of clusters that no longer exist, and until when they are not used. */
   readonly #dead = new Map<string, number>()
 
   constructor (settings: EdgeAddressSettings) {
@@ -39,7 +39,7 @@ export class EdgeAddress {
     this.#end = version === undefined ? '' : `&version=${encodeURIComponent(version)}`
   }
 
-  /** The location hint to use for a visitor's: the same, or none where its cluster no longer exists. */
+  /** The location hint to use: the visitor's, or none if its cluster no longer exists. */
   hintFor (locationHint: string | undefined): string | undefined {
     if (locationHint === undefined || this.#dead.size === 0) return locationHint
     const until = this.#dead.get(locationHint)
@@ -73,7 +73,7 @@ export class EdgeAddress {
   }
 }
 
-/** What the edge accepts as a session id needs no more than `encodeURIComponent`; the rest is the edge's to refuse. */
+/** `encodeURIComponent` is enough for session ids that the edge accepts; it refuses all others. */
 function encodeSessionId (sessionId: unknown): string {
   return isSessionId(sessionId) ? encodeURIComponent(sessionId) : new URLSearchParams({ id: String(sessionId) }).toString().slice(3)
 }

@@ -1,7 +1,7 @@
 /**
  * What the Edge Network keeps at the visitor: Web SDK's cookies `kndctr_<organization>_…`, passed on as they come and written as
  * the Edge Network says. All of them come from a browser: they go into the body of a call and nowhere else, except for the
- * location hint, of which only the known ones count.
+ * location hint, of which only known values are used.
  *
  * Sources: Adobe, Edge Network API, client state and location hints; `@adobe/alloy`, consent cookie.
  */
@@ -12,7 +12,7 @@ export interface StateEntry {
   value: string
 }
 
-/** A part that the Edge Network wants to be kept. */
+/** A part that the Edge Network wants to store. */
 export interface StoredEntry extends StateEntry {
   /** Seconds. undefined: for the browser's session. */
   maxAge: number | undefined
@@ -31,7 +31,7 @@ const LOCATIONS: readonly unknown[] = ['or2', 'va6', 'irl1', 'ind1', 'jpn3', 'sg
 const MAX_ENTRIES = 20
 const MAX_VALUE = 4096
 const NAME = /^\w{1,100}$/
-/** What a cookie can hold, the rest percent-encoded. */
+/** Characters that a cookie can hold; others are percent-encoded. */
 const VALUE = /^[ -~]{0,4096}$/
 /** The characters of a cookie's value that Web SDK leaves as they are. */
 const ENCODED = /[^!#-+\--:<-[\]-~]|%/g
@@ -83,7 +83,7 @@ function consentOf (cookie: string | undefined): 'in' | 'out' | undefined {
   return choice === 'in' || choice === 'out' ? choice : undefined
 }
 
-/** The state of a visitor after a reply. The device id has done its work once there is an identity. */
+/** The state of a visitor after a reply. The device id is dropped once there is an identity. */
 export function withStored (state: EdgeState | undefined, stored: readonly StoredEntry[] | undefined): EdgeState | undefined {
   if (stored === undefined || stored.length === 0) return state
   const entries = new Map([...state?.entries ?? [], ...stored].map(({ key, value }) => [key, value]))
