@@ -93,6 +93,8 @@ t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
     app.get('/', { config: { target: { execute: { pageLoad: {}, mboxes: ['hero'] }, prefetch: { views: [{}] } } } }, async ({ target }, reply) =>
       send(reply, (await target.pageLoad(), target.script({ nonce })), {}, await target.html('hero', '')))
     app.get('/rendered', { config: { target: { prefetch: { pageLoad: {} } } } }, async ({ target }, reply) => send(reply, (await target.pageLoad(), target.script({ nonce }))))
+    app.get('/slow', { config: { target: { execute: { pageLoad: {} }, maxWait: 1 } } }, async ({ target }, reply) => send(reply, (await target.pageLoad(), target.script({ nonce }))))
+    app.get('/late', { config: { target: { execute: { pageLoad: {} }, timeout: 50 } } }, async ({ target }, reply) => send(reply, (await target.pageLoad(), target.script({ nonce }))))
     await app.register(fastifyAdobeTarget, { ...options, decorator: 'careful', edgeNetwork: { ...options.edgeNetwork, defaultConsent: 'pending' } } as FastifyAdobeTargetOptions)
     app.get('/careful', { config: { careful: { execute: { pageLoad: {} } } } } as object, async (request, reply) => {
       const { careful } = request as unknown as { careful: RequestTarget }
@@ -139,6 +141,20 @@ t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
     await page.waitForFunction("document.querySelector('#promise').textContent !== 'Fast'")
     await edge.until(() => edge.displays({ pageLoad: true }) === 1)
     t.equal(edge.requests.filter(({ path }) => path.includes('/v1/')).length, 1, 'what was prefetched the browser reports')
+    const scopesOfBrowser = () => edge.requests.filter(({ path }) => path.includes('/v1/')).map(({ body }) => body.events[0].query?.personalization?.decisionScopes ?? [])
+    edge.reset()
+    edge.fault('slow:200', { times: 1 })
+    await page.goto(`${url}/slow`)
+    await alloy(page, 'sendEvent', { renderDecisions: true })
+    await edge.until(() => edge.displays({ pageLoad: true }) === 1)
+    t.same(scopesOfBrowser(), [[]], 'after maxWait the browser asks for nothing, and the server\'s call counts')
+    t.equal(await page.textContent('#promise'), 'Fast')
+    edge.reset()
+    edge.fault('slow:400', { times: 1 })
+    await page.goto(`${url}/late`)
+    await alloy(page, 'sendEvent', { renderDecisions: true })
+    t.same(scopesOfBrowser(), [['__view__']], 'after the timeout it asks')
+    t.not(await page.textContent('#promise'), 'Fast')
     t.same(errors, [], 'nothing to complain about')
 
     edge.reset()
