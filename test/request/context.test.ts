@@ -110,17 +110,22 @@ t.test('an app on HTTP/2 closes without HTTP/1 headers, and without warnings of 
   process.on('warning', warn)
   t.teardown(() => { process.off('warning', warn) })
   const app = Fastify({ http2: true })
+  let closed: Promise<unknown> | undefined
   await app.register(fastifyAdobeTarget as never, optionsFor(edge.host) as never)
-  app.get('/slow', { config: { target: ['hero'] } as never }, async (request) => { await sleep(100); return await (request as never as { target: { content (name: string): Promise<string> } }).target.content('hero') })
+  app.get('/slow', { config: { target: ['hero'] } as never }, async (request) => {
+    closed = app.close()
+    await sleep(50)
+    return await (request as never as { target: { content (name: string): Promise<string> } }).target.content('hero')
+  })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const session = http2.connect(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
   const stream = session.request({ ':path': '/slow' })
   let headers: http2.IncomingHttpHeaders = {}
   stream.on('response', (given) => { headers = given })
-  stream.on('end', () => session.close()).resume()
-  await sleep(30)
-  await app.close()
-  await sleep(20)
+  stream.resume()
+  await once(stream, 'end')
+  session.close()
+  await closed
   t.equal(headers[':status'], 200)
   t.ok(headers['set-cookie'])
   for (const name of ['connection', 'keep-alive', 'transfer-encoding']) t.equal(headers[name], undefined, name)
