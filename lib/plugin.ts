@@ -140,7 +140,7 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
       scope,
       decorator,
       transport: options.client.edgeNetwork === undefined ? 'deliveryApi' : 'edgeNetwork',
-      notify: (request, notifications) => state.calls(request).notifyIfKnown(notifications)
+      notify: (request, notifications) => state.calls(request).notifications.addIfKnown(notifications)
     })
   }
   if (options.healthRoute !== undefined) addHealthRoute(app, { ...options.healthRoute, scope, decorator, health: () => client.health() })

@@ -1,25 +1,24 @@
 /**
- * All calls of one request: which of them has what a handler reads, when they are sent, and which notifications follow.
+ * All calls of one request: which of them has what a handler reads, and when they are sent.
  * One object per request; it does not outlive the request, unless a call is in its grace or a notification waits for one.
  */
-import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { TargetClient } from '../client/client.ts'
 import type { Log } from '../diagnostics.ts'
 import { asTargetError, failure } from '../errors.ts'
 import { acceptsMbox } from '../schema/acceptable.ts'
 import type { ForcedOffer, PageInspection } from '../offers/inspection.ts'
-import { completeNotification, type Displayed, type NotificationForm } from '../offers/notifications.ts'
+import type { Displayed } from '../offers/notifications.ts'
 import type { OfferSource } from '../offers/offer.ts'
 import type { Answer } from '../offers/result.ts'
 import type { DecisioningMethod, QAMode } from '../schema/index.ts'
 import { freezeQaMode, QA_ENDED, readQaVisit, type QaVisit } from '../visitor/qa-mode.ts'
 import type { Visitor } from '../visitor/visitor.ts'
-import { senderKey } from '../transport/transport.ts'
 import { AppFunctions, type AppFunctionsSettings } from './app-functions.ts'
 import { NOT_REQUESTED, PendingCall, type CallKind, type Outcome, type Waited } from './call.ts'
 import { DeliveryRequests, type DeliveryRequestSettings } from './delivery-request.ts'
 import { ForcedOffers } from './forced-offers.ts'
+import { PageNotifications } from './page-notifications.ts'
 import { PageReport } from './page-report.ts'
 import { Reads, type Preparation } from './reads.ts'
 import { withoutMboxes, type TargetPlan } from './route-config.ts'
@@ -92,8 +91,7 @@ export class RequestCalls {
   #routeQaMode: QAMode | undefined
   /** The call for the mboxes that were read in this tick. */
   #gathering: { call: PendingCall, mboxes: Set<string> } | undefined
-  /** Shared by all displays and clicks of the page. */
-  #impressionId: string | undefined
+  #notifications: PageNotifications | undefined
 
   constructor (settings: RequestCallsSettings, request: FastifyRequest, route: Route, visitor: Visitor) {
     this.#settings = settings
@@ -147,7 +145,7 @@ export class RequestCalls {
 
   /** Whether anything was or will be sent for this request, and may be. */
   get used (): boolean {
-    return this.#app.consent === true && (this.#calls.length > 0 || this.#impressionId !== undefined)
+    return this.#app.consent === true && (this.#calls.length > 0 || this.#notifications?.any === true)
   }
 
   /** Whether the app allows calls for this visitor, as far as known. Calls `enabled` unless that was done already. */
@@ -169,6 +167,11 @@ export class RequestCalls {
   /** The QA mode in force. */
   get qaMode (): QAMode | undefined {
     return this.#routeQaMode ?? this.#qaVisit?.mode
+  }
+
+  /** The notifications of this request. */
+  get notifications (): PageNotifications {
+    return (this.#notifications ??= new PageNotifications(this.#settings, this, this.#app, this.#requests))
   }
 
   /** The calls so far, in order of their start. */
@@ -278,41 +281,6 @@ export class RequestCalls {
   wait<Result> (call: PendingCall | Outcome, maxWait: number | undefined, read: (waited: Waited) => Result | PromiseLike<Result>, prepare?: Preparation): Promise<Result> {
     if (this.#reply?.sent === true) this.#bypass(this.#reply)
     return this.#reads.wait(call, maxWait, read, prepare)
-  }
-
-  /** Queues notifications; missing members are filled in. */
-  notify (forms: readonly NotificationForm[]): void {
-    if (forms.length === 0 || this.#app.enabled === false || this.overridden) return
-    this.#impressionId ??= randomUUID()
-    const notifications = forms.map((form) => completeNotification(form, this.#impressionId!))
-    this.report?.queued(notifications)
-    const { sessionId, locationHint } = this.visitor
-    const { qaMode } = this
-    this.#whenReady(() => this.#settings.client.notify({ key: senderKey(sessionId, qaMode), request: this.#requests.base(qaMode), sessionId, locationHint, edgeState: this.visitor.edgeState }, notifications))
-  }
-
-  /** Queues notifications of a visitor known by cookies or to the app; those of unknown visitors are dropped. */
-  notifyIfKnown (forms: readonly NotificationForm[]): void {
-    if (this.#app.enabled === false) return
-    this.#whenReady(() => { if (this.visitor.isKnown) this.notify(forms) })
-  }
-
-  /** Runs a function once the app's functions have settled, now if they have; never if Target may not be called. */
-  #whenReady (run: () => void): void {
-    const { ready } = this.#app
-    if (ready === true) run()
-    else if (ready !== false) {
-      const arrived = this.expectNotifications()
-      ready.then((allowed) => {
-        if (allowed) run()
-        arrived()
-      })
-    }
-  }
-
-  /** Announces notifications that are not queued yet; to be called once when they are, or will not be. */
-  expectNotifications (): () => void {
-    return this.#settings.client.expectNotifications()
   }
 
   #gather () {

@@ -233,7 +233,7 @@ export class RequestTarget {
     const valid = forms.map((form) => this.#readNotification(form, this.#settings.report)).filter((form) => form !== undefined)
     const ignored = forms.length - valid.length
     if (ignored > 0) this.#settings.logger.warn(`ignored ${counted(ignored, 'malformed notification')}: \`type\` must be 'display' or 'click', and the rest JSON`)
-    this.#calls.notify(valid)
+    this.#calls.notifications.add(valid)
   }
 
   /**
@@ -264,7 +264,7 @@ export class RequestTarget {
     try {
       const form = make(report)
       const accepted = form === undefined ? undefined : this.#readNotification(form, report)
-      if (accepted !== undefined) this.#calls.notify([accepted])
+      if (accepted !== undefined) this.#calls.notifications.add([accepted])
       else if (form !== undefined) this.#warn(`${method}(): its second argument must be data that JSON.stringify() accepts`)
     } catch {
       this.#warn(`${method}(): its arguments cannot be read`)
@@ -434,14 +434,14 @@ export class RequestTarget {
     const prepare = this.#preparationOf(what)
     const queue = (waited: Waited) => {
       if (waited.kind !== 'answered') return
-      const notify = () => this.#calls.notify(read(waited.answer.response, what))
+      const notify = () => this.#calls.notifications.add(read(waited.answer.response, what))
       const checked = prepare?.(waited)
       if (checked === undefined) notify()
       else checked.then(notify)
     }
     if (call.outcome !== undefined) return queue(call.outcome)
     call.needed = true
-    const arrived = this.#calls.expectNotifications()
+    const arrived = this.#settings.client.expectNotifications()
     call.wait(undefined, (waited) => {
       queue(waited)
       arrived()
