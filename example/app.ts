@@ -32,7 +32,7 @@ export interface AppOptions {
   productService: string
   /** Makes the edge as it is to be from now on. Only a local edge can be made slow. */
   setEdge?: (state: TargetState) => void
-  /** Asks Target by the Edge Network, for pages with Adobe's Web SDK. Default: by the Delivery API, for pages with at.js. */
+  /** Calls Target through the Edge Network, for pages with Adobe's Web SDK. Default: the Delivery API, for pages with at.js. */
   webSdk?: boolean
   /** Default `false`. */
   logger?: FastifyServerOptions['logger']

@@ -4,7 +4,7 @@
  *
  * The stand-in is not at.js. Of `targetGlobalSettings.serverState` it reads what at.js 2.11 reads and does with it what
  * that does, for the few kinds of content of this shop: the executed page load and, when triggered, the prefetched views,
- * their displays and clicks told to Target. Where at.js would ask Target for offers, it asks and leaves the answer.
+ * their displays and clicks reported to Target. Where at.js would request offers, it does so and ignores the response.
  */
 import { readFileSync } from 'node:fs'
 

@@ -1,6 +1,6 @@
 /**
- * Target decided on the server, applied in the browser: the page load and the views of `GET /product` are asked for beside
- * the handler, and at.js finds them in the page instead of asking again. The page allows no script without its nonce.
+ * Target decided on the server, applied in the browser: the page load and the views of `GET /product` are requested in parallel with
+ * the handler, and at.js finds them in the page instead of requesting them again. The page allows no script without its nonce.
  */
 import { randomBytes } from 'node:crypto'
 import { Type, type Static } from '@sinclair/typebox'
@@ -14,7 +14,7 @@ import { style } from './style.ts'
 
 const ProductQuery = Type.Object({ id: Type.String({ default: 'sweater', maxLength: 50 }) })
 
-/** @param options host and port of the edge, for the displays and clicks that the browser tells itself, and address of the product service */
+/** @param options host and port of the edge, for the displays and clicks that the browser reports, and address of the product service */
 export async function browserRoutes (app: FastifyInstance, { edge, productService }: { edge: string, productService: string }): Promise<void> {
   // With a real account at.js knows all this; then the settings may hold what else the page wants, or not be there.
   const settings = { clientCode: client, imsOrgId: organizationId, serverDomain: edge, secureOnly: false, overrideMboxEdgeServer: false }
@@ -61,7 +61,7 @@ ${new Html(target.script({ nonce }))}
   <p class="behind__eyebrow">Behind this page</p>
   <h2 id="behind-title">Decided on the server, applied by at.js</h2>
   <p class="behind__text">The call to Target started when the request arrived, and ran while the shop looked up the product: it delayed the page by ${target.timing.waited.toFixed(1)} ms. Target decided the page load (${pageLoad.reason}) and the view “product”.</p>
-  <p class="behind__text">at.js found both in the page and asked Target for nothing: it wrote the promise of delivery, and the advice on sizes once the view was triggered. It tells Target itself what was seen and clicked.</p>
+  <p class="behind__text">at.js found both in the page and made no request for offers: it wrote the promise of delivery, and the advice on sizes once the view was triggered. It reports displays and clicks to Target itself.</p>
   ${isStandIn && html`<p class="behind__text">at.js is Adobe's, so a stand-in does its part here. To see the real one, download it from your account and run <code>AT_JS=./at.js npm start</code>.</p>`}
   <p class="behind__why"><a href="/_target">Why? The inspector</a></p>
 </div></section>

@@ -11,9 +11,9 @@ import { compactTimelineSvg, timelineSvg, type Timeline } from './timeline.ts'
 export interface PageModel {
   /** Of the page's Content-Security-Policy. */
   nonce: string
-  /** What was made of Target; undefined where that cannot be done. */
+  /** What was made of Target; undefined if that cannot be done. */
   state: TargetState | undefined
-  /** Whether Target is asked by the Edge Network. */
+  /** Whether Target is called through the Edge Network. */
   webSdk: boolean
   /** The inspector's badge. */
   toolbar: string
@@ -116,7 +116,7 @@ ${new Html(model.toolbar)}
 `.toString()
 }
 
-/** What a page without Target's offers says of it. */
+/** What a page without Target's offers says about it. */
 const outcome = ({ offers, timeline }: PageModel) => {
   const reasons = [...new Set(offers.map(({ reason }) => reason))].join(', ')
   return `sent after ${timeline.answered.toFixed(0)} ms with ${offers.some(({ type }) => type === undefined) ? 'fallbacks' : 'offers'} (${reasons})`

@@ -2,22 +2,22 @@
  * The routes of the sample application of Adobe's Python SDK (target-python-sdk, `samples/app.py`), in this plugin. They
  * use the client's methods, which are named as in Adobe's SDKs, and answer with the Delivery API's response as JSON.
  *
- * | route | asks for |
+ * | route | requests |
  * |---|---|
  * | `GET /executePageload`, `/executePageLoad` | the page load |
  * | `GET /executeMbox?mbox=a,b` | executed mboxes |
  * | `GET /prefetchMbox?mbox=a&prefetch=b,c` | executed and prefetched mboxes, in one call |
  * | `GET /prefetchView?view=a` | prefetched views, in the callback style |
  * | `GET /prefetchViewAsyncio?view=a`, `/prefetchViewAsync` | prefetched views, awaited |
- * | `POST /sendNotifications` | nothing: tells that the prefetched views and mboxes in the body were displayed |
+ * | `POST /sendNotifications` | nothing: reports that the prefetched views and mboxes in the body were displayed |
  *
  * The commands of the original's README work here. As there, the ids of a visitor may be given in the query string (`tntId`,
  * `thirdPartyId`, `mcid`), an empty one counts as absent, the first of several counts, a body is JSON whatever its content
- * type says, `async` is accepted (every call is asynchronous), and where nothing is asked for the answer is 204.
+ * type says, `async` is accepted (every call is asynchronous), and if nothing is requested the response is 204.
  *
  * On purpose different: Target's failures are answered with their code, e.g. 504 and FST_TARGET_TIMEOUT, not with 500; what
- * was prefetched without an offer counts no display; a body without anything to tell is answered with 204, not with 500. These
- * are an API for tests. For a page, use `request.target`, which has a fallback in place of an error.
+ * was prefetched without an offer counts no display; a body without anything to report gets 204, not 500. These
+ * are an API for tests. For a page, use `request.target`, which has a fallback instead of an error.
  */
 import { randomUUID } from 'node:crypto'
 import { Type, type Static } from '@sinclair/typebox'
@@ -140,7 +140,7 @@ function display ({ options, event_tokens: tokens }: Static<typeof Prefetched>) 
   }
 }
 
-/** What is asked, for the visitor of this request on this page. */
+/** The request, for the visitor of this request on this page. */
 function offersOptions (request: VisitorRequest, asked: GetOffersOptions['request']): GetOffersOptions {
   const { tntId, thirdPartyId, mcid: marketingCloudVisitorId } = request.query
   return {

@@ -1,6 +1,6 @@
 /**
  * `npm start` opens the shop until Ctrl-C. `npm start -- --once` makes fifty visits and prints a report. With `--web-sdk` it is a shop with
- * Adobe's Web SDK, which asks Target by the Edge Network.
+ * Adobe's Web SDK, which calls Target through the Edge Network.
  * The address is http://127.0.0.1:3000; `PORT` sets another port. If that is taken, the next free one is used.
  */
 import { parseArgs } from 'node:util'
@@ -40,7 +40,7 @@ if (webSdk && webSdkJs === undefined) {
   The products take 80 ms and Target 60 ms: the end of the page shows how much time Target added.
   "Make Target slow", "Break it", "Drop it": the page stays on time.
   Why this hero? The inspector: ${shop.address}/_target
-  ${webSdk ? 'Target is asked by the Edge Network.' : `Another hero for this browser alone: ${shop.address}/?target_override=hero:B`}
+  ${webSdk ? 'Target is called through the Edge Network.' : `Another hero for this browser alone: ${shop.address}/?target_override=hero:B`}
   Decided on the server, applied by ${webSdk ? 'Web SDK' : 'at.js'}: ${shop.address}/product
   As JSON: ${shop.address}/executeMbox?mbox=hero,banner
   Ctrl-C closes the shop.

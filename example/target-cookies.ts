@@ -8,7 +8,7 @@ import { organizationId } from './account.ts'
 
 const visitorCookie = getVisitorCookieName(organizationId)
 
-/** Options of `getOffers` and `sendNotifications` that say who asks: by at.js's cookies, and by Web SDK's. */
+/** Options of `getOffers` and `sendNotifications` that identify the visitor: by at.js's cookies, and by Web SDK's. */
 export function visitorOptions ({ cookies }: FastifyRequest): Omit<GetOffersOptions, 'request'> {
   return {
     edgeCookies: cookies,

@@ -41,7 +41,7 @@ export function timelineSvg ({ asked, listed, answered, target }: Timeline): Htm
   <text class="caption${fits ? '' : ' caption--beside'}" x="${fits ? x(from) + 12 : left ? x(from) - 8 : x(from) + barWidth + 8}" y="${y + 25}"${left ? html` text-anchor="end"` : ''}>${caption}</text>`
   }
 
-  return html`<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Products took ${(listed - asked).toFixed(1)} ms, Target's call ${duration.toFixed(1)} ms beside it; Target delayed the page by ${target.waited.toFixed(1)} ms">
+  return html`<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Products took ${(listed - asked).toFixed(1)} ms, Target's call ${duration.toFixed(1)} ms in parallel; Target delayed the page by ${target.waited.toFixed(1)} ms">
   <text class="tick" x="0" y="14">ms since the request arrived</text>
   ${ticks.map((time) => html`<line class="grid" x1="${x(time)}" x2="${x(time)}" y1="${top - 8}" y2="${height}"/><text class="tick" x="${x(time)}" y="14" text-anchor="middle">${time}</text>`)}
   ${bar(0, 'The page’s own work', 'page', asked, listed - asked)}

@@ -1,6 +1,6 @@
 /**
  * `npm start -- --web-sdk`: the same as `browser.ts` for sites with Adobe's Web SDK. The server asks the Edge Network, renders the
- * banner and hands the page load and the views over to Web SDK, the real one of npm `@adobe/alloy`, which asks for nothing.
+ * banner and hands the page load and the views over to Web SDK, the real one of npm `@adobe/alloy`, which makes no request for them.
  */
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ import { style } from './style.ts'
 
 const ProductQuery = Type.Object({ id: Type.String({ default: 'sweater', maxLength: 50 }) })
 
-/** Adobe's base code: it keeps what the page asks of Web SDK until that is loaded. */
+/** Adobe's base code: it queues the page's commands until Web SDK is loaded. */
 const baseCode = new Html('!function(n,o){o.forEach(function(o){n[o]||((n.__alloyNS=n.__alloyNS||[]).push(o),n[o]=function(){var u=arguments;return new Promise(function(i,l){n[o].q.push([i,l,u])})},n[o].q=[])})}(window,["alloy"])')
 
 function readWebSdk (): string | undefined {
@@ -90,7 +90,7 @@ ${new Html(target.script({ nonce }))}
   <p class="behind__eyebrow">Behind this page</p>
   <h2 id="behind-title">Decided on the server by the Edge Network, applied by Web SDK</h2>
   <p class="behind__text">The call to the Edge Network started when the request arrived, and ran while the shop looked up the product: it delayed the page by ${target.timing.waited.toFixed(1)} ms. Target decided the banner, which the server wrote into the page, the page load (${pageLoad.reason}) and the view “product”.</p>
-  <p class="behind__text">Web SDK got page load and views by <code>applyResponse</code> and asked for nothing: it wrote the promise of delivery and, with the page view that it reports, the advice on sizes. The server has reported the banner and the page load, Web SDK reports the view and the clicks.</p>
+  <p class="behind__text">Web SDK got page load and views by <code>applyResponse</code> and made no request for offers: it wrote the promise of delivery and, with the page view that it reports, the advice on sizes. The server has reported the banner and the page load, Web SDK reports the view and the clicks.</p>
   <p class="behind__text">This is the real Web SDK. Only its address is changed, to <code>${edge}</code>, the local edge.</p>
   <p class="behind__why"><a href="/_target">The inspector</a></p>
 </div></section>
