@@ -8,6 +8,7 @@ import type { TargetEdge } from '../../lib/edge/index.ts'
 import { Log } from '../../lib/diagnostics.ts'
 import { AccessToken } from '../../lib/transport/edge-network/access-token.ts'
 import { toResponse } from '../../lib/transport/edge-network/answer.ts'
+import { collectBody } from '../../lib/transport/edge-network/event.ts'
 import { handlesOf } from '../../lib/transport/edge-network/wire.ts'
 import { client, cookiesOf, json, organizationId, startEdge, startServer } from '../support/helper.ts'
 import '../support/no-unhandled-rejections.ts'
@@ -516,6 +517,14 @@ t.test('Adobe\'s own samples', async (t) => {
     t.same([apart.options!.length, apart.metrics!.length], [1, 1])
     t.equal(read(apart.options![0]!.eventToken).scopeDetails.characteristics.eventToken, displayToken)
     t.equal(read(apart.metrics![0]!.eventToken).scopeDetails.characteristics.eventToken, 'E0gb6q1+WyFW3FMbbQJmrg==')
+  })
+
+  await t.test('displays of one impression are merged as Web SDK does it', async (t) => {
+    const token = (eventToken: string) => Buffer.from(JSON.stringify({ id: 'AT:1', scope: 'a4t-test', scopeDetails: { characteristics: { eventToken } } })).toString('base64url')
+    const display = (id: string, ...tokens: string[]) => ({ id, impressionId: 'i', type: 'display' as const, timestamp: 1, mbox: { name: 'a4t-test' }, tokens })
+    const { events } = collectBody({ context: { channel: 'web' } }, [display('n1', token('a'), token('b')), display('n2', token('a'))], undefined, { thirdPartyIdNamespace: undefined, report () {} }) as any
+    t.equal(events.length, 1)
+    t.same(events[0].xdm._experience.decisioning.propositions.map(({ scopeDetails }: any) => scopeDetails.characteristics.eventToken), ['a', 'b'], 'the same one once, two of one activity both')
   })
 
   await t.test('requests of its samples, at the local edge', async (t) => {

@@ -48,21 +48,26 @@ export function interactBody (request: DeliveryRequest, scopes: readonly string[
  */
 export function collectBody (request: DeliveryRequest, notifications: readonly Notification[], state: EdgeState | undefined, settings: EventSettings): object {
   const xdm = xdmOf(request, state, settings)
-  const events: { key: string, event: object, propositions: Reported[] }[] = []
+  const events: { key: string, event: object, propositions: Reported[], seen: Set<string> }[] = []
   for (const notification of notifications) {
     const isClick = notification.type === 'click'
     const { data } = targetData([notification])
     // Further details of a notification belong to it alone.
     const key = isClick || data !== undefined ? notification.id : `${notification.impressionId} ${notification.view?.name ?? ''}`
     const merged = events.find((known) => known.key === key)
-    const propositions = merged?.propositions ?? []
+    const { propositions = [], seen = new Set<string>() } = merged ?? {}
     for (const proposition of reportedBy(notification)) {
-      if (!propositions.some(({ id, scope }) => id === proposition.id && scope === proposition.scope)) propositions.push(proposition)
+      // As Web SDK compares them: an activity may be in one scope twice, with tokens of its own.
+      const text = JSON.stringify(proposition)
+      if (seen.has(text)) continue
+      seen.add(text)
+      propositions.push(proposition)
     }
     if (merged !== undefined) continue
     events.push({
       key,
       propositions,
+      seen,
       event: {
         xdm: {
           ...xdm,
