@@ -79,7 +79,7 @@ export interface CallMessage {
   queued?: number
   /** When the last attempt was put on an open connection. */
   connected?: number
-  /** Whether that connection was reused. Unknown with the app's own `dispatcher`. */
+  /** Whether that connection was open before. Unknown with the app's own `dispatcher`. */
   reused?: boolean
   /** When the first byte of the response arrived. */
   firstByte?: number

@@ -115,6 +115,7 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
     routes.warnOfMisplaced((name) => app.hasRequestDecorator(name))
     done(routes.misconfigured)
   })
+  app.addHook('onReady', () => client.preconnect())
 
   app.addHook('onRequest', (request, reply, done) => {
     state.arrive(request, reply)

@@ -37,6 +37,8 @@ import { Warnings } from './warnings.ts'
 /** A client's options, checked and with their defaults. */
 export interface ClientSettings extends DeliverySettings, OnDeviceSettings, DeliveryApiSettings, CallDefaults {
   decisioningMethod: DecisioningMethod
+  /** Connections to open before the first call. */
+  preconnect: number
   telemetryEnabled: boolean
   /** Undefined: the Delivery API. */
   edgeNetwork?: EdgeNetworkSettings | undefined
@@ -74,6 +76,7 @@ export class TargetClient {
    * @internal
    */
   readonly executor: CallExecutor
+  #preconnected: Promise<void> | undefined
   #closed = false
   /**
    * Set by the inspector, and by nothing else.
@@ -319,14 +322,29 @@ export class TargetClient {
   }
 
   /**
-   * Resolves when decisions can be made: immediately if server-side, else when there is a rule artifact.
+   * Opens the first connections to the edge, once. Resolves after 500 ms at the latest, and never rejects.
+   *
+   * @param patience ms
+   * @internal
+   */
+  preconnect (patience?: number): Promise<void> {
+    const { targetLocationHint, preconnect } = this.#settings
+    this.#preconnected ??= this.#delivery.preconnect(this.#transport.origin(targetLocationHint), preconnect, patience)
+    return this.#preconnected
+  }
+
+  /**
+   * Resolves when the connections of `preconnect` are open, after 500 ms at the latest, and decisions can be made: on-device and
+   * hybrid when there is a rule artifact.
    *
    * @param options `timeout`: ms. Default: none
    * @throws (rejects) FST_TARGET_NOT_READY at the timeout, or if the client is closed first; FST_TARGET_INVALID_OPTIONS
    */
   async ready (options: { timeout?: number } = {}): Promise<void> {
     checkOptions(WaitOptions, options, { call: 'ready()' })
+    const preconnected = this.preconnect(options.timeout)
     if (this.#settings.decisioningMethod !== 'server-side') await this.#onDevice.artifact.ready(options)
+    await preconnected
   }
 
   /**

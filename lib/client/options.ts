@@ -72,6 +72,12 @@ export interface TargetClientOptions {
     maxQueue?: number
   }
   /**
+   * Connections to the edge that are opened before the app listens, so that the first pages find them; nothing is sent over them.
+   * They are closed after `pool.keepAliveTimeout` like all that are idle. If the edge cannot be reached, the start waits for at
+   * most 500 ms and goes on. 0: none, and none with `dispatcher`. Default 4.
+   */
+  preconnect?: number
+  /**
    * Any undici dispatcher (proxy, mock, instrumented), used for every outgoing call and never closed. Of `pool`, only
    * `maxResponseSize` and, as a limit on calls in flight, `connections + maxQueue` then apply.
    */
@@ -152,6 +158,7 @@ export const clientProperties = {
     maxResponseSize: Type.Optional(Type.Integer({ minimum: 1, expected: 'a number of bytes, an integer ≥ 1' })),
     maxQueue: Type.Optional(integer(0))
   }, strict)),
+  preconnect: Type.Optional(integer(0)),
   dispatcher: Type.Optional(withMethods(['dispatch'], 'an undici Dispatcher')),
   breaker: Type.Optional(Type.Union([Type.Literal(false), Type.Object({
     failures: Type.Optional(integer(1)),
@@ -248,6 +255,7 @@ export function clientSettings (options: TargetClientOptions): ClientSettings {
       connections: 128, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: false, maxResponseSize: 8 * 1024 * 1024, maxQueue: 1024, ...pool
     },
     breaker: breaker === false ? false : { failures: 10, window: 10_000, cooldown: 5000, ...breaker },
+    preconnect: options.preconnect ?? 4,
     dispatcher: options.dispatcher,
     notifications: {
       concurrency: 256, maxQueue: 10_000, maxBytes: 64 * 1024 * 1024, retries: 10, maxAge: 3_600_000, closeTimeout: 5000, ...options.notifications

@@ -43,6 +43,9 @@ export interface DeliveryHealth {
 /** Maximum number of hosts kept: a visitor's location hint picks one, and there are about as many edges in the world. */
 const MAX_HOSTS = 16
 
+/** Maximum time in ms for which {@link Delivery.preconnect} holds the start. */
+const PATIENCE = 500
+
 /** The same limit as in `fetch`. */
 const MAX_REDIRECTS = 20
 
@@ -120,6 +123,24 @@ export class Delivery {
       if (this.#closed === undefined) download.begin()
       else download.close()
     })
+  }
+
+  /**
+   * Opens connections to an edge before its first call, and sends nothing. Resolves when they are open or have failed, at the
+   * latest after `patience` ms, at most 500; what is not open then opens in the background. Never rejects. Does nothing with the
+   * app's own dispatcher.
+   */
+  async preconnect (origin: string, count: number, patience = PATIENCE): Promise<void> {
+    if (count === 0 || this.#settings.dispatcher !== undefined || this.#closed !== undefined) return
+    const host = this.#host(origin)
+    if (host === undefined) return
+    let timer: NodeJS.Timeout | undefined
+    const enough = new Promise<void>((resolve) => { timer = setTimeout(resolve, Math.min(PATIENCE, patience)) })
+    await Promise.race([enough, host.preconnect(count).then((outcomes) => {
+      const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+      if (failed !== undefined && this.#closed === undefined) this.#log.debug(`no connection to ${host.name} before the first call`, { err: failed.reason })
+    })])
+    clearTimeout(timer)
   }
 
   /** A plain object, made without I/O; works even after `close()`. */

@@ -98,6 +98,12 @@ export class Host {
     return this.#settings.dispatcher === undefined ? this.#currentPool().acquire() : undefined
   }
 
+  /** Opens connections before there are calls for them. Never rejects. */
+  preconnect (count: number): Promise<PromiseSettledResult<void>[]> {
+    const pool = this.#currentPool()
+    return Promise.allSettled(Array.from({ length: Math.min(count, this.#settings.pool.connections) }, () => pool.preconnect()))
+  }
+
   /** Sends a request over its connection, or with the app's own dispatcher. The handler may be called before this returns. */
   dispatch (connection: Connection | undefined, request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
     if (connection !== undefined) connection.dispatch(request, handler)

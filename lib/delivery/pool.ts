@@ -35,23 +35,65 @@ export class Connection {
   readonly #client: Client
   #socket: Socket | undefined
   #destroyed = false
-  /** Responses received over the current socket. With 0 it is fresh, so its failure says something about the host. */
-  served = 0
+  readonly #connect: Connect
+  readonly #keepAliveTimeout: number
+  /** A socket that was opened ahead, until the first request takes it. */
+  #ahead: Socket | undefined
+  /**
+   * Whether the current socket was open before the current request, so that it can have died in between. The failure of a
+   * fresh one says something about the host.
+   */
+  isReused = false
 
-  constructor (pool: ConnectionPool, origin: string, options: Client.Options, connect: Connect) {
+  constructor (pool: ConnectionPool, origin: string, options: ConnectionOptions, connect: Connect, outside: AsyncResource) {
     this.#pool = pool
+    this.#connect = connect
+    this.#keepAliveTimeout = options.keepAliveTimeout
     this.#client = new Client(origin, {
       ...options,
       connect: (target, callback) => {
-        this.served = 0
-        const socket = connect(target, callback)
-        this.#socket = socket
-        // Drop the reference: this connection can sit idle long after its socket has closed.
-        socket?.once('close', () => { if (this.#socket === socket) this.#socket = undefined })
+        const ahead = this.#ahead
+        this.#ahead = undefined
+        this.isReused = false
+        if (ahead === undefined) this.#open(target, callback)
+        // As undici does before it reuses a socket: its end, if that has arrived, is noticed first.
+        else outside.runInAsyncScope(setImmediate, undefined, () => this.#take(ahead, target, callback))
       }
     })
     const emitter: EventEmitter = this.#client
     emitter.on('error', ignore)
+  }
+
+  #open (target: buildConnector.Options, callback: buildConnector.Callback): Socket | undefined {
+    const socket = this.#connect(target, callback)
+    this.#socket = socket
+    // Drop the reference: this connection can sit idle long after its socket has closed.
+    socket?.once('close', () => { if (this.#socket === socket) this.#socket = undefined })
+    return socket
+  }
+
+  /**
+   * Opens a socket for the first request, and sends nothing. As with undici's own idle sockets, it is closed after
+   * `keepAliveTimeout`, and the process may end meanwhile.
+   *
+   * @param done called once, with an error if it cannot be opened
+   */
+  openAhead (target: buildConnector.Options, done: (error: Error | null) => void): void {
+    this.#open(target, (error, socket) => {
+      if (error === null) this.#ahead = socket.unref().setTimeout(this.#keepAliveTimeout, closeIdle)
+      done(error)
+    })?.unref()
+  }
+
+  /** Gives undici the socket that was opened ahead, or another one if that has ended. */
+  #take (ahead: Socket, target: buildConnector.Options, callback: buildConnector.Callback): void {
+    if (this.#destroyed) return callback(CLOSED, null)
+    if (ahead.readable && ahead.writable) {
+      this.isReused = true
+      callback(null, ahead.setTimeout(0, closeIdle).ref())
+    } else {
+      this.#open(target, callback)
+    }
   }
 
   /** Whether it has a socket or is opening one. */
@@ -87,6 +129,13 @@ export class Connection {
   }
 }
 
+function closeIdle (this: Socket): void {
+  this.destroy()
+}
+
+/** Options of undici's client, those of every pool. */
+type ConnectionOptions = Client.Options & { keepAliveTimeout: number }
+
 /** Opens a socket and returns it immediately, while it is connecting. */
 type Connect = (...args: Parameters<buildConnector.connector>) => Socket | undefined
 
@@ -99,11 +148,14 @@ type Connect = (...args: Parameters<buildConnector.connector>) => Socket | undef
  */
 export class ConnectionPool {
   readonly #origin: string
-  readonly #options: Client.Options
+  readonly #options: ConnectionOptions
   readonly #connect: Connect
+  readonly #outside: AsyncResource
   readonly #all = new Set<Connection>()
   /** The most recently used one is reused first, so that the others can time out and close. */
   readonly #idle: Connection[] = []
+  /** Those whose sockets are being opened ahead. */
+  readonly #opening = new Set<Connection>()
   #closing = false
   /** When it was created, by `performance.now()`. */
   readonly madeAt = performance.now()
@@ -112,6 +164,7 @@ export class ConnectionPool {
   constructor (origin: string, settings: PoolSettings, outside: AsyncResource) {
     const { allowH2, keepAliveTimeout } = settings
     this.#origin = origin
+    this.#outside = outside
     // Transfers have their own deadlines, so undici needs no timeouts.
     this.#options = { pipelining: 1, allowH2, keepAliveTimeout, keepAliveMaxTimeout: keepAliveTimeout, headersTimeout: 0, bodyTimeout: 0 }
     const connector = buildConnector({ allowH2, timeout: CONNECT_TIMEOUT })
@@ -137,11 +190,34 @@ export class ConnectionPool {
 
   /** A connection for one request. */
   acquire (): Connection {
-    const idle = this.#idle.pop()
-    if (idle !== undefined) return idle
-    const connection = new Connection(this, this.#origin, this.#options, this.#connect)
+    return this.#idle.pop() ?? this.#add()
+  }
+
+  #add (): Connection {
+    const connection = new Connection(this, this.#origin, this.#options, this.#connect, this.#outside)
     this.#all.add(connection)
     return connection
+  }
+
+  /** Opens a connection before there is a request for it. Rejects if it cannot be opened. */
+  preconnect (): Promise<void> {
+    const { protocol, host, hostname, port } = new URL(this.#origin)
+    const connection = this.#add()
+    this.#opening.add(connection)
+    return new Promise((resolve, reject) => {
+      // As undici does it: an IPv6 address without its brackets.
+      connection.openAhead({ protocol, host, hostname: hostname.replace(/^\[|\]$/g, ''), port }, (error) => {
+        this.#opening.delete(connection)
+        if (error === null) {
+          // The oldest is used first: a server that is still accepting them reads calls in the order in which they were sent.
+          this.#idle.unshift(connection)
+          return resolve()
+        }
+        connection.destroy(error)
+        this.release(connection)
+        reject(error)
+      })
+    })
   }
 
   /** Returns a connection to the pool. */
@@ -155,6 +231,7 @@ export class ConnectionPool {
   close (): void {
     this.#closing = true
     for (const connection of this.#idle.splice(0)) this.release(connection)
+    for (const connection of this.#opening) connection.destroy(CLOSED)
   }
 }
 

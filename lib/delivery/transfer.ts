@@ -195,7 +195,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     this.phase = 'headers'
     if (this.#message !== undefined) {
       this.#message.connected = this.elapsed
-      if (this.#connection !== undefined) this.#message.reused = this.#connection.served > 0
+      if (this.#connection !== undefined) this.#message.reused = this.#connection.isReused
     }
   }
 
@@ -221,7 +221,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   }
 
   onResponseEnd (): void {
-    if (this.#connection !== undefined) this.#connection.served += 1
+    if (this.#connection !== undefined) this.#connection.isReused = true
     this.#release()
     this.#readBody()
   }
@@ -343,7 +343,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     // The ids in the request prevent it from being counted twice.
     if (isGoaway(error)) return true
     if (this.#answering) return false
-    return isUnprocessed(error) || (isDeadSocket(error) && (this.#connection?.served ?? bytesReadBefore(error)) > 0)
+    return isUnprocessed(error) || (isDeadSocket(error) && (this.#connection?.isReused ?? bytesReadBefore(error) > 0))
   }
 
   /** Uses the same connection, which opens a fresh socket, but only after undici has cleaned up the old one. */

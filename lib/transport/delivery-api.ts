@@ -31,6 +31,10 @@ export class DeliveryApi implements Transport {
     this.#address = new EdgeAddress(settings)
   }
 
+  origin (locationHint: string | undefined): string {
+    return this.#address.origin(locationHint)
+  }
+
   ask (call: TransportCall, settled: Settled<Reply>): Abortable {
     const request = withKnownPlace(call.request)
     let body: string

@@ -63,6 +63,8 @@ export interface Reply extends Pick<Answer, 'edgeState' | 'webSdk' | 'hintIsDead
 export interface Transport {
   /** Mboxes, and notifications, that one call takes; larger requests are split. */
   readonly limits: { readonly mboxes: number, readonly notifications: number }
+  /** Where the calls of visitors with this location hint go. */
+  origin (locationHint: string | undefined): string
   /**
    * Sends a call, within its deadline. Never throws.
    *

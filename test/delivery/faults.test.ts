@@ -336,6 +336,8 @@ t.test('TLS and HTTP/2, by a process that trusts the certificate', async (t) => 
   const server = await new FaultServer((socket, { onSocket }) => onSocket === 2 ? socket.destroy() : socket.write(GOOD), { secure: true }).listen()
   t.teardown(() => server.close())
   const modern = createSecureServer({ key: TLS.key, cert: TLS.cert })
+  let sessions = 0
+  modern.on('session', () => { sessions += 1 })
   modern.on('stream', (stream) => {
     stream.respond({ ':status': 200 })
     stream.end('{"status":200}')
@@ -351,6 +353,8 @@ t.test('TLS and HTTP/2, by a process that trusts the certificate', async (t) => 
     'calls over TLS'
   )
   t.equal(server.requests.length, 3, 'the second one was sent again when its connection died')
+  t.equal(server.accepted, 2, 'the first one went over the connection that was open')
+  t.equal(sessions, 1)
 })
 
 t.test('plain HTTP on a TLS port is a connection error', async (t) => {

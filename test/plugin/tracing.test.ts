@@ -168,7 +168,7 @@ t.test('the tracing channel', async (t) => {
     const { message } = events[0]!
     const recorded = edge.requests.at(-1)
     t.match(message, {
-      kind: 'page', host: edge.host, method: 'POST', path: '/rest/v1/delivery', timeout: 500, decisioningMethod: 'server-side', mboxes: 3, attempts: 1, phase: 'answer', status: 200, reused: false
+      kind: 'page', host: edge.host, method: 'POST', path: '/rest/v1/delivery', timeout: 500, decisioningMethod: 'server-side', mboxes: 3, attempts: 1, phase: 'answer', status: 200, reused: true
     })
     t.equal(message.requestId, recorded!.body.requestId)
     t.strictSame(JSON.parse(JSON.stringify(message.request)), recorded!.body, 'the request by reference')

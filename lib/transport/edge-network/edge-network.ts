@@ -84,6 +84,10 @@ export class EdgeNetwork implements Transport {
     }
   }
 
+  origin (): string {
+    return this.#origin
+  }
+
   problemIn (request: Partial<DeliveryRequest>): string | undefined {
     return problemIn(request)
   }

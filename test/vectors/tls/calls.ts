@@ -10,6 +10,13 @@ const delivery = new Delivery({ pool, breaker: false, logger: console })
 const call = (origin: string) => send(delivery, {
   origin, path: '/rest/v1/delivery', body: '{}', requestId: 'r', kind: 'page', timeout: 5000, breakerTimeout: 5000, grace: 0, retryable: true
 }).answer
+const sockets = (origin: string) => delivery.health().pool[new URL(origin).host]?.sockets
+
+// Opened before the first call: nothing is sent until there is one, whatever the server says first.
+await delivery.preconnect(reviving, 1)
+await delivery.preconnect(modern, 1)
+await sleep(50)
+t.same([sockets(reviving), sockets(modern)], [1, 1])
 
 t.match(await call(reviving), { status: 200, attempts: 1 })
 await sleep(50)
