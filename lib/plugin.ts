@@ -4,6 +4,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RegisterOptions } from 'fastify'
 import { TargetClient } from './client/client.ts'
+import { loadUndici } from './delivery/undici.ts'
 import { failure, isTargetError } from './errors.ts'
 import { attributesExpecter } from './offers/attributes.ts'
 import { contentReporter } from './offers/page-mboxes.ts'
@@ -49,6 +50,8 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
   const { logger, report, organizationId, targetLocationHint } = options.client
   const request = options.request === undefined ? undefined : compileForm(options.request, { root: 'request' }, report)
   if (options.ofrepRoute !== undefined && mboxes.size === 0) throw failure('FST_TARGET_INVALID_OPTIONS', '`ofrepRoute` requires `mboxes`: only declared mboxes are evaluated')
+  // No page is to wait for it.
+  if (options.client.dispatcher === undefined) await loadUndici()
   const client = new TargetClient(options.client)
   const checkPlan = ({ execute, prefetch, members, decisioningMethod }: TargetPlan, name: string) => {
     const problem = client.problemIn({ ...members, ...(execute !== undefined && { execute }), ...(prefetch !== undefined && { prefetch }), decisioningMethod })

@@ -14,6 +14,7 @@ import { Download, redirectOf, type DownloadAnswer, type DownloadOptions } from 
 import { DeliveryExchange, type DeliveryAnswer, type DeliveryCall, type Settled } from './exchange.ts'
 import { Host, type HostSettings } from './host.ts'
 import type { PoolSettings } from './pool.ts'
+import { loadedUndici, loadUndici } from './undici.ts'
 import { warmUp } from './warm-up.ts'
 
 export type { BreakerKind, BreakerReport, BreakerSettings, BreakerState } from './breaker.ts'
@@ -84,8 +85,7 @@ export class Delivery {
     host.isEdge = true
     this.#callsUnderWay += 1
     const exchange = new DeliveryExchange(host, call, this.#settings.pool.maxResponseSize, this.#log, settled, this.#onSettled)
-    if (this.#closed === undefined) exchange.begin()
-    else exchange.close()
+    this.#begin(exchange)
     return exchange
   }
 
@@ -110,6 +110,13 @@ export class Delivery {
     }
   }
 
+  /** Begins a transfer once undici has loaded. */
+  #begin (transfer: DeliveryExchange | Download): void {
+    if (this.#closed !== undefined) transfer.close()
+    else if (this.#settings.dispatcher !== undefined || loadedUndici() !== undefined) transfer.begin()
+    else loadUndici().then(() => { if (!transfer.isSettled) this.#begin(transfer) })
+  }
+
   #download (target: URL, options: DownloadOptions): Promise<DownloadAnswer> {
     const host = this.#host(target.origin)
     if (host === undefined) return Promise.reject(failure('FST_TARGET_INVALID_REQUEST', 'not an http(s) URL'))
@@ -120,8 +127,7 @@ export class Delivery {
         else resolve(answer)
       })
       this.#downloads.add(download)
-      if (this.#closed === undefined) download.begin()
-      else download.close()
+      this.#begin(download)
     })
   }
 
@@ -134,6 +140,7 @@ export class Delivery {
     if (count === 0 || this.#settings.dispatcher !== undefined || this.#closed !== undefined) return
     const host = this.#host(origin)
     if (host === undefined) return
+    await loadUndici()
     let timer: NodeJS.Timeout | undefined
     const enough = new Promise<void>((resolve) => { timer = setTimeout(resolve, Math.min(PATIENCE, patience)) })
     await Promise.race([enough, host.preconnect(count).then((outcomes) => {

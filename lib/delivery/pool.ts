@@ -5,7 +5,8 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { EventEmitter } from 'node:events'
 import { Socket } from 'node:net'
-import { buildConnector, Client, type Dispatcher } from 'undici'
+import type { buildConnector, Client, Dispatcher } from 'undici'
+import { loadedUndici } from './undici.ts'
 
 /** Connections to a host and the queue in front of them, each per host. */
 export interface PoolSettings {
@@ -49,7 +50,7 @@ export class Connection {
     this.#pool = pool
     this.#connect = connect
     this.#keepAliveTimeout = options.keepAliveTimeout
-    this.#client = new Client(origin, {
+    this.#client = new (loadedUndici()!.Client)(origin, {
       ...options,
       connect: (target, callback) => {
         const ahead = this.#ahead
@@ -167,7 +168,7 @@ export class ConnectionPool {
     this.#outside = outside
     // Transfers have their own deadlines, so undici needs no timeouts.
     this.#options = { pipelining: 1, allowH2, keepAliveTimeout, keepAliveMaxTimeout: keepAliveTimeout, headersTimeout: 0, bodyTimeout: 0 }
-    const connector = buildConnector({ allowH2, timeout: CONNECT_TIMEOUT })
+    const connector = loadedUndici()!.buildConnector({ allowH2, timeout: CONNECT_TIMEOUT })
     this.#connect = (target, callback) => {
       // undici's connector returns the socket, although its type does not say so. Without it, only CONNECT_TIMEOUT would end an
       // attempt that is no longer needed.

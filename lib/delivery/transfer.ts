@@ -101,6 +101,11 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     return (this.endedAt ?? performance.now()) - this.startedAt
   }
 
+  /** Whether it has its result. */
+  get isSettled (): boolean {
+    return this.#settled
+  }
+
   get background (): boolean {
     return this.#terms.background === true
   }

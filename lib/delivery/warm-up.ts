@@ -3,7 +3,8 @@
  * (WebAssembly), which takes about as long as a call. One request over an in-memory connection triggers that.
  */
 import { Duplex } from 'node:stream'
-import { Client, type buildConnector } from 'undici'
+import type { buildConnector } from 'undici'
+import { loadedUndici, loadUndici } from './undici.ts'
 
 let warm = false
 
@@ -12,7 +13,8 @@ export function warmUp (): void {
   if (warm) return
   warm = true
   setImmediate(async () => {
-    const client = new Client('http://127.0.0.1', { connect })
+    await loadUndici()
+    const client = new (loadedUndici()!.Client)('http://127.0.0.1', { connect })
     try {
       const { body } = await client.request({ path: '/', method: 'POST', body: '{}' })
       await body.dump()

@@ -1,6 +1,10 @@
 /** Calls to a `Delivery` of short patience, and how they end. */
 import { Delivery, type DeliveryAnswer, type DeliveryCall, type DeliverySettings } from '../../lib/delivery/delivery.ts'
+import { loadUndici } from '../../lib/delivery/undici.ts'
 import type { TargetError } from '../../lib/errors.ts'
+
+// As for the plugin, so that calls begin at once.
+await loadUndici()
 
 export const TIMEOUT = 250
 export const GRACE = 150

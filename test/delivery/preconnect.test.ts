@@ -1,6 +1,8 @@
 /** Connections that are opened before the first call, to servers of every kind. TLS with a trusted certificate is in faults.test.ts. */
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
+import { promisify } from 'node:util'
 import Fastify from 'fastify'
 import t from 'tap'
 import { Agent } from 'undici'
@@ -138,6 +140,33 @@ t.test('the plugin opens them before it listens, and a page is the first that is
   await edgeNetwork.close()
   await t.rejects(async () => { await Fastify().register(fastifyAdobeTarget, { ...settings, preconnect: -1 }) }, { message: /`preconnect` must be an integer ≥ 0, got -1/ })
   await server.close()
+})
+
+t.test('undici is loaded with the first client, or not at all', async (t) => {
+  // A process of its own: here it has been loaded long since.
+  const script = `
+    import { createTargetClient } from './lib/index.ts'
+    import { createRequire } from 'node:module'
+    const isLoaded = () => Object.keys(createRequire(import.meta.url).cache).some((file) => file.includes('/node_modules/undici/lib/dispatcher/client.js'))
+    const seen = [isLoaded()]
+    const options = { client: 'acmeclient', organizationId: '1@AdobeOrg', serverDomain: process.argv.at(-1), secure: false }
+    const proxied = createTargetClient({ ...options, dispatcher: { dispatch () {} } })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    seen.push(isLoaded())
+    const client = createTargetClient(options)
+    const request = { execute: { mboxes: [{ name: 'hero', index: 0 }] } }
+    const aborted = new AbortController()
+    const given = client.getOffers({ request, signal: aborted.signal }).catch(({ code }) => code)
+    aborted.abort()
+    const { response } = await client.getOffers({ request })
+    seen.push(isLoaded(), await given, response.execute.mboxes[0].name)
+    await Promise.all([client.close(), proxied.close()])
+    console.log(JSON.stringify(seen))
+  `
+  const server = await new FaultServer().listen()
+  t.teardown(() => server.close())
+  const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, '--input-type=module', '--eval', script, hostOf(server)])
+  t.same(JSON.parse(stdout), [false, false, true, 'FST_TARGET_ABORTED', 'hero'])
 })
 
 t.test('a client of its own opens them with ready()', async (t) => {

@@ -1,3 +1,4 @@
 import './delivery.test.ts'
 import './faults.test.ts'
 import './intermediaries.test.ts'
+import './preconnect.test.ts'
