@@ -1,6 +1,26 @@
 /** What happens once: starting, and taking a new artifact while pages are served. */
+import { Agent, get } from 'node:http'
+import { contenders } from './contenders.js'
 import { spread } from './statistics.js'
 import { table } from './report.js'
+
+const FRESH = ['no-target', 'bare-undici', 'plugin', 'sdk']
+const titleOf = (name) => name === 'sdk' ? 'Adobe Node SDK' : contenders[name].title
+const agent = new Agent({ keepAlive: true })
+
+/** ms that a page takes. */
+const visit = (url) => new Promise((resolve, reject) => {
+  const asked = performance.now()
+  get(url, { agent }, (response) => response.resume().on('end', () => resolve(performance.now() - asked))).on('error', reject)
+})
+
+/** ms of an app's first pages. Fastify itself has served one before that without Target. */
+async function firstPage ([{ hello: { url, startedAt } }]) {
+  await visit(`${url}/plain`)
+  const first = await visit(url)
+  const answered = performance.timeOrigin + performance.now() - startedAt
+  return { first, answered, second: await visit(url) }
+}
 
 export const swap = {
   title: 'A new artifact: ms of work, and the longest event-loop stall',
@@ -30,7 +50,7 @@ export const swap = {
 
 export const start = {
   title: 'Start: ms in a fresh process',
-  seconds: ({ start: { repeats } }) => repeats * 1.6,
+  seconds: ({ start: { repeats } }) => repeats * 5,
   async run ({ plan, processes, edge, step }) {
     const runs = { plugin: [], sdk: [] }
     for (let repeat = 0; repeat < plan.start.repeats; repeat++) {
@@ -39,10 +59,19 @@ export const start = {
         runs[name].push(await processes.with([['register.js', [edge.hello.host]]], ([child]) => child.ask(name)))
       }
     }
+    const fresh = Object.fromEntries(FRESH.map((name) => [name, []]))
+    for (let repeat = 0; repeat < plan.start.repeats; repeat++) {
+      for (const name of FRESH) {
+        step(`first page, ${name}`)
+        fresh[name].push(await processes.with([['fresh.js', [name, edge.hello.host]]], firstPage))
+      }
+    }
     return [
       { step: 'import fastify-adobe-target', ...spread(runs.plugin.map((run) => run.import)) },
       { step: 'register to ready', ...spread(runs.plugin.map(({ register }) => register)) },
-      { step: 'import @adobe/target-nodejs-sdk', ...spread(runs.sdk.map((run) => run.import)) }
+      { step: 'import @adobe/target-nodejs-sdk', ...spread(runs.sdk.map((run) => run.import)) },
+      ...FRESH.map((name) => ({ step: `start of the process to its first page: ${titleOf(name)}`, ...spread(fresh[name].map(({ answered }) => answered)) })),
+      ...FRESH.map((name) => ({ step: `first page over the second: ${titleOf(name)}`, ...spread(fresh[name].map(({ first, second }) => first - second)) }))
     ]
   },
   print: (rows) => table(rows, {
