@@ -1,9 +1,10 @@
 import Fastify from 'fastify'
 import { connect } from 'node:net'
+import { json as readJson } from 'node:stream/consumers'
 import t from 'tap'
 import type { Notification } from '../../lib/schema/index.ts'
 import fastifyAdobeTarget, { createTargetClient } from '../../lib/index.ts'
-import { client, cookiesOf, json, optionsFor, organizationId, startApp, startEdge } from '../support/helper.ts'
+import { client, cookiesOf, json, optionsFor, organizationId, startApp, startEdge, startServer } from '../support/helper.ts'
 import '../support/no-unhandled-rejections.ts'
 import { sleep, until } from '../support/wait.ts'
 
@@ -143,4 +144,34 @@ t.test('events: clientReady, sendNotificationError', async (t) => {
   await until(() => seen.length === 2)
   t.same(seen[1], ['sendNotificationError', 'bad', 'FST_TARGET_HTTP'], 'the one that the edge refuses stands alone')
   t.same(edge.notifications.map(({ id }) => id), ['good'])
+})
+
+t.test('beside a full outbox a page call waits for no notification', async (t) => {
+  const SLOW = 1000
+  let underWay = 0
+  let made = 0
+  const host = await startServer(t, async (request, response) => {
+    const { notifications } = await readJson(request) as { notifications?: unknown[] }
+    if (notifications !== undefined) {
+      underWay += 1
+      await sleep(SLOW)
+      underWay -= 1
+    }
+    response.end(JSON.stringify({ status: 200 }))
+  })
+  const target = createTargetClient({ client, organizationId, serverDomain: host, secure: false, timeout: SLOW, grace: 0, pool: { connections: 4 }, notifications: { maxQueue: 200, closeTimeout: 0 }, logger: { debug () {}, error () {} } })
+  t.teardown(() => target.close())
+  const fill = () => { for (let visitor = 0; visitor < 300; visitor++) target.notify({ key: `v${visitor}`, request: { context: { channel: 'web' } }, sessionId: `v${visitor}`, locationHint: undefined }, [{ id: `n${++made}`, impressionId: `n${made}`, type: 'click', timestamp: 1, mbox: { name: 'hero' } }]) }
+  fill()
+  await until(() => underWay > 0)
+  t.ok(target.health().outbox.dropped > 0, 'it is full')
+  const took: number[] = []
+  for (let page = 0; page < 20; page++) {
+    const started = performance.now()
+    await target.getOffers({ request: { execute: { mboxes: [{ name: 'hero' }] } } })
+    took.push(performance.now() - started)
+    fill()
+  }
+  t.ok(underWay > 0 && target.health().outbox.pending > 150, 'it still is')
+  t.ok(Math.max(...took) < SLOW / 2, `pages took at most ${Math.max(...took).toFixed(0)} ms`)
 })
