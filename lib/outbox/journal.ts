@@ -1,8 +1,8 @@
 /**
  * The journal: writes notifications to a store behind the outbox, and recovers those that other instances left there.
  *
- * Nothing waits for it. It makes one `append` and one `settle` call at a time, each with everything that has accumulated
- * meanwhile, so a slow store gets larger groups, not more calls. If a store throws, rejects or never answers, notifications
+ * Nothing waits for it. It makes one `append` and one `settle` call at a time, a few ms apart, each with everything that has
+ * accumulated meanwhile, so a slow store gets larger groups, not more calls. If a store throws, rejects or never answers, notifications
  * stay in memory; those still unsent when it works again are written then.
  */
 import type { Notification } from '../schema/index.ts'
@@ -41,6 +41,12 @@ type Step = 'append' | 'settle' | 'recover' | 'close'
 
 /** ms until a call to the store counts as failed; if it succeeds later, the result is still used. */
 const PATIENCE = { append: 2000, settle: 2000, recover: 10_000, close: 1000 }
+
+/**
+ * ms from the end of one call to the next of its kind, so that under load few calls carry many records. The first is made at once. A
+ * crash within that time loses what a write in progress would lose; what is not settled then is sent again with the same id.
+ */
+const REST = { append: 5, settle: 50 }
 
 /** Delays before a failed step is tried again, in ms. */
 const RETRY = { first: 1000, max: 30_000, jitter: [0.8, 1] } as const
@@ -161,6 +167,7 @@ export class Journal<Visitor> {
     try {
       await work()
       this.#succeeded(step)
+      if (this.#onIdle === undefined) await new Promise((resolve) => { setTimeout(resolve, REST[step]) })
     } catch (error) {
       this.#failed(step, error)
     }
