@@ -1,3 +1,2 @@
-import './gherkin.test.ts'
 import './ofrep.test.ts'
 import './provider.test.ts'
