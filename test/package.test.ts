@@ -64,7 +64,7 @@ t.test('npm test, or test:full, runs every test file once', async (t) => {
   const alone = [...read('.taprc').matchAll(/^ {2}- (test\/\S+\.test\.ts)$/gm)].map(([, file]) => file!)
   const together = files.filter((file) => file.endsWith('/suite.ts')).flatMap((suite) =>
     [...read(suite).matchAll(/^import '\.\/(.+)'$/gm)].map(([, file]) => `${dirname(suite)}/${file}`))
-  const full = ['cli/cli', 'crash/crash', 'delivery/outage', 'docs/example', 'prometheus/dashboard', 'soak/soak'].map((file) => `test/${file}.test.ts`)
+  const full = ['cli/cli', 'crash/crash', 'delivery/outage', 'docs/example', 'edge/testing-kit', 'plugin/shutdown', 'prometheus/dashboard', 'soak/soak'].map((file) => `test/${file}.test.ts`)
   for (const file of full) t.match(JSON.parse(read('package.json')).scripts['test:full'], file)
   t.same([...alone, ...together, ...full].sort(), files.filter((file) => file.endsWith('.test.ts')).sort(), 'in .taprc or the suite.ts of its folder')
 })
