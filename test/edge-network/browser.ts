@@ -12,8 +12,12 @@ const entry = createRequire(import.meta.url).resolve('@adobe/alloy')
 /** The library as pages load it. */
 export const alloyJs = readFileSync(join(dirname(entry), '..', 'dist', 'alloy.min.js'), 'utf8')
 
-/** Adobe's base code: a function that queues what is asked of it until the library is there. */
-export const baseCode = '<script>!function(n,o){o.forEach(function(o){n[o]||((n.__alloyNS=n.__alloyNS||[]).push(o),n[o]=function(){var u=arguments;return new Promise(function(i,l){n[o].q.push([i,l,u])})},n[o].q=[])})}(window,["alloy"])</script>'
+/** Queues commands until the library is there, which finds the queue by the name that is listed. */
+export const commandQueue = `<script>
+window.__alloyNS = ['alloy']
+window.alloy = (...command) => new Promise((resolve, reject) => window.alloy.q.push([resolve, reject, command]))
+window.alloy.q = []
+</script>`
 
 /** Configures the library; as a page does it that has asked for nothing yet. */
 export const configure = (options: object = {}) =>

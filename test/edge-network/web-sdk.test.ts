@@ -5,7 +5,7 @@ import { startBrowser, withoutBrowser } from '../support/chromium.ts'
 import fastifyAdobeTarget, { type FastifyAdobeTargetOptions, type RequestTarget } from '../../lib/index.ts'
 import { client, organizationId, startEdge, startServer } from '../support/helper.ts'
 import '../support/no-unhandled-rejections.ts'
-import { alloy, alloyJs, baseCode, configure, visitor } from './browser.ts'
+import { alloy, alloyJs, commandQueue, configure, visitor } from './browser.ts'
 
 t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
   const browser = await startBrowser(t)
@@ -18,7 +18,7 @@ t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
     t.teardown(() => app.close())
     app.get('/alloy.js', (_request, reply) => reply.type('text/javascript').send(alloyJs))
     app.get('/', (_request, reply) => reply.type('text/html').send(
-      `<!doctype html><head>${baseCode}${configure()}<script src="/alloy.js"></script></head><body><p id="promise">Fast</p><div id="sizes"></div><div id="hero"></div></body>`
+      `<!doctype html><head>${commandQueue}${configure()}<script src="/alloy.js"></script></head><body><p id="promise">Fast</p><div id="sizes"></div><div id="hero"></div></body>`
     ))
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
     const { context, calls } = await visitor(browser, edge.host)
@@ -87,7 +87,7 @@ t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
     const nonce = 'cmFuZG9tMTIz'
     const send = (reply: FastifyReply, script: string, settings = {}, body = '') => reply.type('text/html')
       .header('content-security-policy', `script-src 'self' 'nonce-${nonce}'`)
-      .send(`<!doctype html><head>${baseCode}${configure(settings)}`.replaceAll('<script>', `<script nonce="${nonce}">`) +
+      .send(`<!doctype html><head>${commandQueue}${configure(settings)}`.replaceAll('<script>', `<script nonce="${nonce}">`) +
         `${script}<script src="/alloy.js"></script></head><body>${body}<p id="promise">Fast</p><div id="sizes"></div></body>`)
     app.get('/alloy.js', { config: { target: false } }, (_request, reply) => reply.type('text/javascript').send(alloyJs))
     app.get('/', { config: { target: { execute: { pageLoad: {}, mboxes: ['hero'] }, prefetch: { views: [{}] } } } }, async ({ target }, reply) =>
@@ -187,7 +187,7 @@ t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
     const app = Fastify({ forceCloseConnections: true })
     t.teardown(() => app.close())
     await app.register(fastifyAdobeTarget, { client, organizationId, secure: false, cookies: { domain: 'shop.localhost' }, edgeNetwork: { datastreamId: 'server-datastream', edgeDomain: host } })
-    const page = `<!doctype html><head>${baseCode}${configure()}<script src="/alloy.js"></script></head><p id="promise">Fast</p>`
+    const page = `<!doctype html><head>${commandQueue}${configure()}<script src="/alloy.js"></script></head><p id="promise">Fast</p>`
     app.get('/alloy.js', { config: { target: false } }, (_request, reply) => reply.type('text/javascript').send(alloyJs))
     app.get('/browser', { config: { target: false } }, (_request, reply) => reply.type('text/html').send(page))
     app.get('/server', { config: { target: ['hero'] } }, async ({ target }, reply) => reply.type('text/html').send(`${page}<i>${(await target.offer('hero')).reason}</i>`))
