@@ -142,11 +142,13 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   /** Queues or sends it. */
   protected open (): void {
     const { timeout, signal } = this.#terms
+    // Less than `timeout` if undici had to be loaded first.
+    const left = Math.ceil(timeout - this.elapsed)
     if (signal?.aborted === true) return this.abort()
-    if (timeout <= 0) return this.fail('FST_TARGET_TIMEOUT', 'no time left')
+    if (left <= 0) return this.fail('FST_TARGET_TIMEOUT', 'no time left')
     if (!this.host.enqueue(this)) return this.fail('FST_TARGET_OVERLOAD', `the queue for ${this.host.name} is full`)
     if (this.#settled) return
-    this.#timer = setTimeout(onDeadline, timeout, this)
+    this.#timer = setTimeout(onDeadline, left, this)
     if (signal !== undefined) watch(signal, this)
   }
 
