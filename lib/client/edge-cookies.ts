@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { VisitorId } from '../schema/index.ts'
-import { readCookieHeader } from '../visitor/cookies.ts'
+import { readCookieHeader, type CookieNames } from '../visitor/cookies.ts'
 import { ecidOfFirstPartyId, ecidOfWebSdk } from '../visitor/ecid.ts'
 import { addEntry, edgeStatePrefix, identityIn, isOptedOut, locationIn, type EdgeState, type StateEntry } from '../visitor/edge-state.ts'
 import { visitorSettings } from '../visitor/visitor.ts'
@@ -32,11 +32,13 @@ export class EdgeVisitors {
   readonly #organizationId: string
   readonly #settings: EdgeVisitorSettings
   readonly #prefix: string
+  readonly #cookieNames: CookieNames
 
   constructor (organizationId: string, settings: EdgeVisitorSettings) {
     this.#organizationId = organizationId
     this.#settings = settings
     this.#prefix = edgeStatePrefix(organizationId)
+    this.#cookieNames = visitorSettings(organizationId, { edgeNetwork: {} }).cookieNames
   }
 
   /**
@@ -45,7 +47,7 @@ export class EdgeVisitors {
    * @param ownId the caller's own ECID: the cookie must not say otherwise
    */
   read (cookies: EdgeCookies | undefined, ownId: string | undefined): EdgeVisitor {
-    let entries = typeof cookies === 'string' ? this.#ofHeader(cookies) : this.#ofObject(cookies ?? {})
+    let entries = typeof cookies === 'string' ? readCookieHeader(cookies, this.#cookieNames).edgeState : this.#ofObject(cookies ?? {})
     const ecid = ecidOfWebSdk(identityIn(entries, this.#prefix))
     if (ownId && ownId !== ecid) entries = entries.filter(({ key }) => key !== `${this.#prefix}identity`)
     return {
@@ -64,10 +66,6 @@ export class EdgeVisitors {
   /** The ECID of a new visitor, as the Edge Network makes them. */
   newEcid (): string {
     return ecidOfFirstPartyId(this.#organizationId, randomUUID())
-  }
-
-  #ofHeader (header: string): StateEntry[] {
-    return readCookieHeader(header, visitorSettings(this.#organizationId, { edgeNetwork: {} }).cookieNames).edgeState
   }
 
   #ofObject (cookies: Exclude<EdgeCookies, string>): StateEntry[] {
