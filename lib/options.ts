@@ -3,8 +3,7 @@
  */
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import type { ClientSettings } from './client/client.ts'
-import { clientProperties, clientSettings, replaced, type TargetClientOptions } from './client/options.ts'
+import { clientProperties, clientSettings, replaced, type ClientSettings, type TargetClientOptions } from './client/options.ts'
 import type { TargetLogger } from './diagnostics.ts'
 import { failure } from './errors.ts'
 import type { CompileSchema } from './offers/foreign-schema.ts'

@@ -7,45 +7,31 @@ import { randomUUID } from 'node:crypto'
 import { createAttributesProvider, type AttributesProvider } from '../offers/attributes.ts'
 import {
   addMboxes, checkCallOptions, createCall, senderOf,
-  type CallDefaults, type GetOffersOptions, type KnownVisitor
+  type GetOffersOptions, type KnownVisitor
 } from './call.ts'
 import type { CompiledArtifact } from '../decisioning/compile.ts'
 import { CallExecutor } from './call-executor.ts'
 import { checkNotificationsRequest, checkOffersRequest } from './sdk-request.ts'
-import { Delivery, type DeliverySettings } from '../delivery/delivery.ts'
+import { Delivery } from '../delivery/delivery.ts'
 import type { DecisioningMethod, DeliveryRequest, Notification } from '../schema/index.ts'
 import { acceptableNotification, type ReportLimit } from '../schema/acceptable.ts'
 import { checkOptions, MillisecondsOrZero, strict } from '../validation.ts'
 import { Expectations } from './expectations.ts'
 import { asTargetError, failure, type TargetError } from '../errors.ts'
-import type { Log } from '../diagnostics.ts'
-import { emitterOf, failedNotification, type TargetEvents } from './events.ts'
+import { emitterOf, failedNotification } from './events.ts'
 import { createHealth, type TargetHealth } from './health.ts'
 import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
 import { completeNotification, type NotificationForm } from '../offers/notifications.ts'
 import type { Inspector } from '../offers/inspection.ts'
 import { createResult, emptyResponse, type Answer, type TargetResult } from '../offers/result.ts'
-import { OnDevice, type OnDeviceSettings } from './on-device.ts'
-import { resolveClientOptions, type TargetClientOptions } from './options.ts'
-import { Outbox, type OutboxSettings } from '../outbox/outbox.ts'
-import { DeliveryApi, type DeliveryApiSettings } from '../transport/delivery-api.ts'
-import { EdgeNetwork, type EdgeNetworkSettings } from '../transport/edge-network/edge-network.ts'
+import { OnDevice } from './on-device.ts'
+import { resolveClientOptions, type ClientSettings, type TargetClientOptions } from './options.ts'
+import { Outbox } from '../outbox/outbox.ts'
+import { DeliveryApi } from '../transport/delivery-api.ts'
+import { EdgeNetwork } from '../transport/edge-network/edge-network.ts'
 import type { NotificationSender, TargetCall, Transport } from '../transport/transport.ts'
 import { TelemetryStore } from './telemetry.ts'
 import { Warnings } from './warnings.ts'
-
-/** A client's options, checked and with their defaults. */
-export interface ClientSettings extends DeliverySettings, OnDeviceSettings, DeliveryApiSettings, CallDefaults {
-  decisioningMethod: DecisioningMethod
-  /** Connections to open before the first call. */
-  preconnect: number
-  telemetryEnabled: boolean
-  /** Undefined: the Delivery API. */
-  edgeNetwork?: EdgeNetworkSettings | undefined
-  notifications: OutboxSettings
-  events: TargetEvents
-  logger: Log
-}
 
 /** Node's callback style. */
 export type TargetCallback<Result> = (error: TargetError | null, result?: Result) => void

@@ -5,14 +5,18 @@ import { Type } from '@sinclair/typebox'
 import type { Dispatcher } from 'undici'
 import type { ArtifactStore } from '../decisioning/artifact-store.ts'
 import { Log, type TargetLogger } from '../diagnostics.ts'
+import type { DeliverySettings } from '../delivery/delivery.ts'
 import type { DecisioningMethod } from '../schema/index.ts'
 import { callback, checkOptions, flag, integer, isObject, MAX_MILLISECONDS, Milliseconds, MillisecondsOrZero, oneOf, passing, strict, text, withMethods } from '../validation.ts'
-import type { ClientSettings } from './client.ts'
+import type { CallDefaults } from './call.ts'
 import { EdgeVisitors } from './edge-cookies.ts'
 import { failure } from '../errors.ts'
 import type { EdgeNetworkSettings } from '../transport/edge-network/edge-network.ts'
 import { REFUSED_OPTIONS } from '../transport/edge-network/unsupported.ts'
 import type { TargetEvents } from './events.ts'
+import type { OnDeviceSettings } from './on-device.ts'
+import type { OutboxSettings } from '../outbox/outbox.ts'
+import type { DeliveryApiSettings } from '../transport/delivery-api.ts'
 import type { OutboxStore, OutboxTransform } from '../outbox/store.ts'
 
 /** Options of `createTargetClient()`, and the client's part of the plugin's options. */
@@ -223,6 +227,19 @@ function checkEdgeNetwork (options: TargetClientOptions): void {
     const given = options[name as keyof TargetClientOptions]
     if (given !== undefined && given !== false) throw failure('FST_TARGET_INVALID_OPTIONS', `\`${name}\` cannot be used with \`edgeNetwork\`: ${advice}`)
   }
+}
+
+/** A client's options, checked and with their defaults. */
+export interface ClientSettings extends DeliverySettings, OnDeviceSettings, DeliveryApiSettings, CallDefaults {
+  decisioningMethod: DecisioningMethod
+  /** Connections to open before the first call. */
+  preconnect: number
+  telemetryEnabled: boolean
+  /** Undefined: the Delivery API. */
+  edgeNetwork?: EdgeNetworkSettings | undefined
+  notifications: OutboxSettings
+  events: TargetEvents
+  logger: Log
 }
 
 /** Checked options of the client with their defaults. */
