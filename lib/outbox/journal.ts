@@ -5,6 +5,7 @@
  * accumulated meanwhile, so a slow store gets larger groups, not more calls. If a store throws, rejects or never answers, notifications
  * stay in memory; those still unsent when it works again are written then.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Notification } from '../schema/index.ts'
 import { backoff, Log, within, type TargetLogger } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
@@ -167,7 +168,7 @@ export class Journal<Visitor> {
     try {
       await work()
       this.#succeeded(step)
-      if (this.#onIdle === undefined) await new Promise((resolve) => { setTimeout(resolve, REST[step]) })
+      if (this.#onIdle === undefined) await sleep(REST[step])
     } catch (error) {
       this.#failed(step, error)
     }
@@ -226,7 +227,7 @@ export class Journal<Visitor> {
     let count = 0
     while (!this.#closing) {
       if (!this.#options.hasRoom()) {
-        await pause(ROOM_INTERVAL)
+        await sleep(ROOM_INTERVAL, undefined, { ref: false })
         continue
       }
       let taken: Promise<void> | undefined
@@ -299,7 +300,5 @@ function describe (thrown: unknown): string {
   const { code } = thrown as { code?: unknown }
   return `${typeof code === 'string' && !thrown.message.includes(code) ? `${code} ` : ''}${thrown.message}`.slice(0, 'syscall' in thrown ? 300 : 80)
 }
-
-const pause = (ms: number) => new Promise<void>((resolve) => { setTimeout(resolve, ms).unref() })
 
 const ignore = () => {}

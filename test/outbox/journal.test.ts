@@ -205,6 +205,23 @@ t.test('transform: nothing readable in the store; a wrong key is counted', async
   t.match(sum(wrong.outbox), { accepted: 1, recovered: 1, failed: 1 })
 })
 
+t.test('under load few calls carry many records, and the first is made at once', async (t) => {
+  const store = new MemoryStore()
+  const { edge, outbox } = setUp(t, store)
+  const started = performance.now()
+  outbox.add({ key: 'first' }, [notification('first')])
+  await nextTurn()
+  t.equal(store.calls.append, 1)
+  for (let visitor = 0; visitor < 500; visitor++) {
+    outbox.add({ key: `v${visitor}` }, [notification(`n${visitor}`)])
+    await nextTurn()
+  }
+  await until(() => edge.seen.length === 501 && store.records.size === 0)
+  const elapsed = performance.now() - started
+  t.ok(store.calls.append <= elapsed / 5 + 2, `${store.calls.append} calls of append() in ${elapsed.toFixed(0)} ms`)
+  t.ok(store.calls.settle <= elapsed / 50 + 2, `${store.calls.settle} of settle()`)
+})
+
 t.test('recovers at the pace of the queue, and leaves room for pages', async (t) => {
   const records = new Map(Array.from({ length: 5000 }, (_, index) => [`id${index}`, JSON.stringify({ v: 1, client: 'acme', acceptedAt: Date.now(), visitor: { key: `v${index}` }, notifications: [notification(`n${index}`)] })]))
   const { edge, outbox } = setUp(t, new MemoryStore(records), { maxQueue: 100 })
