@@ -158,7 +158,7 @@ export class RequestTarget {
    *
    * It waits for the offers as `offer()` does, within the same `timeout` and `maxWait`, and requests them if the route does
    * not. It counts nothing: executed offers are counted by their call, prefetched ones need `displayed()`, which must be called
-   * for every visitor, also for a page from the cache. Reading an offer again after it is reported to subscribers once.
+   * for every visitor, also for a page from the cache. An offer of the key appears once on the `offer` channel, also if it is read again.
    *
    * The key covers reason, options, metrics and Analytics payload of the offers: their content, response tokens and event tokens.
    * Everything else that a page depends on must be in the cache's own key, as the address and the language, or stay out of the
