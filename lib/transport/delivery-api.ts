@@ -50,13 +50,7 @@ export class DeliveryApi implements Transport {
       if (hint !== call.locationHint) reply.hintIsDead = true
       return reply
     }
-    const delivery: DeliveryCall = {
-      ...deliveryCallOf(call, this.#settings.timeout, toReply),
-      origin: this.#address.origin(hint),
-      path: this.#address.path(call.sessionId),
-      body,
-      request
-    }
+    const delivery = deliveryCallOf(call, { origin: this.#address.origin(hint), path: this.#address.path(call.sessionId), body, request }, this.#settings.timeout, toReply)
     const ended = replying(settled, toReply)
     return hint === undefined || !this.#address.usesHints
       ? this.#delivery.send(delivery, ended)

@@ -117,14 +117,13 @@ export class EdgeNetwork implements Transport {
     }
     const location = isEdgeLocation(call.locationHint) ? `/${call.locationHint}` : ''
     const toReply = (answer: DeliveryAnswer): Reply => this.#toReply(call, answer)
-    const delivery: DeliveryCall = {
-      ...deliveryCallOf(call, this.#settings.timeout, toReply),
+    const delivery = deliveryCallOf(call, {
       origin: this.#origin,
       path: `${this.#base}${location}/v2/${notifications === undefined ? 'interact' : 'collect'}${this.#query}${encodeURIComponent(request.requestId ?? randomUUID())}`,
       body,
       headers: headersOf(request.context),
       dialect: EDGE_NETWORK
-    }
+    }, this.#settings.timeout, toReply)
     const ended = replying(settled, toReply)
     return this.#token === undefined ? this.#delivery.send(delivery, ended) : this.#sendAuthenticated(this.#token, delivery, ended)
   }
