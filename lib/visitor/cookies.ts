@@ -41,10 +41,12 @@ export interface TargetCookie {
 /** A cookie to be written; without a `maxAge` it is for the browser's session. */
 export type WrittenCookie = Omit<TargetCookie, 'maxAge'> & { maxAge: number | undefined }
 
-/** The unexpired parts of an `mbox` cookie. */
+/** The unexpired parts of an `mbox` cookie, each with its expiry in epoch seconds. */
 export interface TargetCookieParts {
   sessionId?: string
+  sessionExpires: number
   tntId?: string
+  deviceExpires: number
 }
 
 /** Names of the cookies that matter to one client. */
@@ -140,9 +142,7 @@ function unquote (value: string): string {
  * @param now epoch seconds
  */
 export function parseTargetCookie (values: readonly string[], now = Math.ceil(Date.now() / 1000)): TargetCookieParts {
-  const parts: TargetCookieParts = {}
-  let sessionExpires = -1
-  let deviceExpires = -1
+  const parts: TargetCookieParts = { sessionExpires: -1, deviceExpires: -1 }
   for (const value of values) {
     const text = value.includes('#') ? value : decodeCookie(value)
     if (text === undefined) continue
@@ -151,16 +151,16 @@ export function parseTargetCookie (values: readonly string[], now = Math.ceil(Da
       if (id === undefined || expiry === undefined || !EXPIRY.test(expiry)) continue
       const expires = Number(expiry)
       if (expires < now) continue
-      if (name === 'session' && expires > sessionExpires) {
+      if (name === 'session' && expires > parts.sessionExpires) {
         const sessionId = decodeCookie(id)
         if (!isSessionId(sessionId)) continue
         parts.sessionId = sessionId
-        sessionExpires = expires
-      } else if (name === 'PC' && expires > deviceExpires) {
+        parts.sessionExpires = expires
+      } else if (name === 'PC' && expires > parts.deviceExpires) {
         const tntId = decodeCookie(id)
         if (tntId === undefined || !TNT_ID.test(tntId)) continue
         parts.tntId = tntId
-        deviceExpires = expires
+        parts.deviceExpires = expires
       }
     }
   }
@@ -193,19 +193,14 @@ export function createTargetCookie (sessionId: string, tntId: string | undefined
 }
 
 /**
- * Whether a received `mbox` cookie says what would be written now, but for expiries that are less than some seconds off.
- *
- * @param received its value
- * @param written the value of {@link createTargetCookie}
+ * Whether a received `mbox` cookie has what {@link createTargetCookie} would write now, with expiries that differ by less than
+ * some seconds.
  */
-export function saysTheSame (received: string, written: string, seconds: number): boolean {
-  const before = received.split(/[|#]/)
-  const after = written.split(/[|#]/)
-  return before.length === after.length && after.every((text, index) => {
-    const known = before[index]!
-    // Name, id, expiry, and again.
-    return text === known || (index % 3 === 2 && EXPIRY.test(known) && Math.abs(Number(text) - Number(known)) < seconds)
-  })
+export function isUpToDate (received: TargetCookieParts, sessionId: string, tntId: string | undefined, seconds: number, now = Math.ceil(Date.now() / 1000)): boolean {
+  const isNear = (expires: number, maxAge: number) => Math.abs(now + maxAge - expires) < seconds
+  if (received.sessionId !== sessionId || !isNear(received.sessionExpires, SESSION_MAX_AGE)) return false
+  if (tntId === undefined || !TNT_ID.test(tntId)) return received.tntId === undefined
+  return received.tntId === tntId && isNear(received.deviceExpires, DEVICE_MAX_AGE)
 }
 
 /** Makes the `mboxEdgeCluster` cookie. */

@@ -69,8 +69,8 @@ export function parseVisitorCookie (cookie: string | undefined): Record<string, 
 
 /** A new supplemental data id: two groups of 16 random hexadecimal digits. */
 function createSupplementalDataId (): string {
-  const digits = randomUUID().replaceAll('-', '').toUpperCase()
-  return `${digits.slice(0, 16)}-${digits.slice(16)}`
+  const uuid = randomUUID().toUpperCase()
+  return `${uuid.slice(0, 8)}${uuid.slice(9, 13)}${uuid.slice(14, 18)}-${uuid.slice(19, 23)}${uuid.slice(24)}`
 }
 
 /** One visitor of one organization, for the lifetime of one page. */

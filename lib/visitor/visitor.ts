@@ -5,8 +5,8 @@
 import { randomUUID } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
 import {
-  clusterOf, createLocationHintCookie, createTargetCookie, getVisitorCookieName, isLocationHint, LOCATION_HINT_COOKIE, locationHintOf,
-  parseTargetCookie, readCookieHeader, saysTheSame, TARGET_COOKIE, type CookieNames, type RawCookies, type WrittenCookie
+  clusterOf, createLocationHintCookie, createTargetCookie, getVisitorCookieName, isLocationHint, isUpToDate, LOCATION_HINT_COOKIE, locationHintOf,
+  parseTargetCookie, readCookieHeader, TARGET_COOKIE, type CookieNames, type RawCookies, type TargetCookieParts, type WrittenCookie
 } from './cookies.ts'
 import { CNAME_COOKIE, ecidOfCname, ecidOfFirstPartyId, ecidOfWebSdk, FIRST_PARTY_ID_MAX_AGE, isFirstPartyId, webSdkCookieName } from './ecid.ts'
 import { cookieOf, edgeStatePrefix, identityIn, isOptedOut, locationIn, withStored, type EdgeState, type StoredEntry } from './edge-state.ts'
@@ -82,6 +82,8 @@ export class Visitor {
   readonly qaCookie: string | undefined
   readonly #settings: VisitorSettings
   readonly #received: RawCookies
+  /** The parts of the received `mbox` cookie. */
+  readonly #target: TargetCookieParts
   readonly #experienceCloud: ExperienceCloudVisitor
   /** Whether the cookies identify a visitor. A session alone does not. */
   readonly #came: boolean
@@ -105,6 +107,7 @@ export class Visitor {
     const cookies = readCookieHeader(cookieHeader, settings.cookieNames)
     this.#received = cookies
     const parts = parseTargetCookie(cookies.target)
+    this.#target = parts
     this.sessionId = parts.sessionId ?? randomUUID()
     this.cameBack = parts.sessionId !== undefined || parts.tntId !== undefined || cookies.edgeState.length > 0
     const prefix = settings.cookieNames.edgeState
@@ -237,24 +240,27 @@ export class Visitor {
     const cookies: WrittenCookie[] = this.#edgeState === undefined
       ? [{ ...createTargetCookie(this.sessionId, this.#tntId), name: cookieNames.target }]
       : [...this.#stored.values()].map(cookieOf)
-    const cluster = this.#edgeState === undefined ? this.locationHint ?? this.#edgeCluster : undefined
+    const cluster = this.#cluster
     if (cluster !== undefined) cookies.push({ ...createLocationHintCookie(cluster), name: cookieNames.locationHint })
     if (this.#firstPartyId !== undefined) cookies.push({ name: cookieNames.firstPartyId!, value: this.#firstPartyId, maxAge: FIRST_PARTY_ID_MAX_AGE })
     return cookies
   }
 
+  /** The cluster to keep in a cookie. The Edge Network keeps its own. */
+  get #cluster (): string | undefined {
+    return this.#edgeState === undefined ? this.locationHint ?? this.#edgeCluster : undefined
+  }
+
   /** The cookies to write: none if the browser has the same, with expiries that differ by less than some ms. */
   newCookies (renewAfter: number): WrittenCookie[] {
-    const { cookies } = this
-    // Those of the Edge Network do not say when they were written.
-    if (renewAfter === 0 || this.#edgeState !== undefined) return cookies
-    const { cookieNames } = this.#settings
+    return renewAfter > 0 && this.#isUpToDate(renewAfter / 1000) ? [] : this.cookies
+  }
+
+  #isUpToDate (seconds: number): boolean {
     const { target, locationHint, firstPartyId } = this.#received
-    const isKnown = ({ name, value }: WrittenCookie) => {
-      // If there are several, it is unknown which one the browser would keep.
-      if (name === cookieNames.target) return target.length === 1 && saysTheSame(target[0]!, value, renewAfter / 1000)
-      return value === (name === cookieNames.locationHint ? locationHint : firstPartyId)
-    }
-    return cookies.every(isKnown) ? [] : cookies
+    // The cookies of the Edge Network do not say when they were written; of several with one name, it is unknown which one counts.
+    if (this.#edgeState !== undefined || target.length !== 1) return false
+    if (this.#firstPartyId !== firstPartyId || (this.#cluster !== undefined && this.#cluster !== locationHint)) return false
+    return isUpToDate(this.#target, this.sessionId, this.#tntId, seconds)
   }
 }
