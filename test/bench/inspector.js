@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify from 'fastify'
 import fastifyAdobeTarget from 'fastify-adobe-target'
 import targetInspector from 'fastify-adobe-target/inspector'
-import { client, headers, mbox, organizationId, render } from './page.js'
+import { client, mbox, organizationId, render, visitorHeaders } from './page.js'
 import { Processes } from './processes.js'
 import { percentile } from './statistics.js'
 
@@ -47,7 +47,7 @@ async function slice (app) {
   const start = performance.now()
   const pages = []
   for (let elapsed = 0; elapsed < SLICE; elapsed = performance.now() - start) {
-    while (pages.length < elapsed * RATE / 1000) pages.push(app.inject({ url: '/', headers }))
+    while (pages.length < elapsed * RATE / 1000) pages.push(app.inject({ url: '/', headers: visitorHeaders() }))
     await sleep(5)
   }
   await Promise.all(pages)
@@ -68,7 +68,7 @@ const heap = () => {
 }
 const before = heap()
 for (let page = 0; page < PAGES; page += 50) {
-  await Promise.all(Array.from({ length: 50 }, (_, more) => inspected.inject({ url: `/?page=${page + more}`, headers: { ...headers, 'user-agent': `${'x'.repeat(200)} ${page}` } })))
+  await Promise.all(Array.from({ length: 50 }, (_, more) => inspected.inject({ url: `/?page=${page + more}`, headers: { ...visitorHeaders(), 'user-agent': `${'x'.repeat(200)} ${page}` } })))
 }
 console.log(`heap before and after ${PAGES} pages: ${before.toFixed(1)} MB, ${heap().toFixed(1)} MB`)
 

@@ -4,14 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import autocannon from 'autocannon'
 import { answerParent } from './child.js'
-import { headers } from './page.js'
+import { newVisitorHeaders, visitorHeaders } from './page.js'
 import { percentile } from './statistics.js'
 
 const run = promisify(execFile)
 const wrk = await run('wrk', ['--version']).then(() => true, (error) => error.code !== 'ENOENT')
-
-/** Of browsers that were never here: every page is another visitor's. */
-const { cookie: _, ...headersOfNobody } = headers
 
 /** A wrk that runs ends with this process. */
 const stopping = new AbortController()
@@ -21,7 +18,7 @@ process.on('SIGTERM', () => process.exit(1))
 answerParent({
   /** Closed loop; requests per second. wrk leaves the second core to the edge stand-in, autocannon does not. */
   async saturate ({ url, connections, seconds, areNew = false }) {
-    const given = areNew ? headersOfNobody : headers
+    const given = areNew ? newVisitorHeaders : visitorHeaders()
     return wrk ? await withWrk(url, connections, seconds, given) : { rate: (await withAutocannon({ url, connections, duration: seconds, headers: given })).rate }
   },
   /** Closed loop; latencies in ms. */
@@ -31,7 +28,7 @@ answerParent({
   },
   /** At a given rate, every page by a visitor who was never here; latencies in ms. */
   async pace ({ url, connections, seconds, rate }) {
-    const { rate: reached, latencies } = await withAutocannon({ url, connections, duration: seconds, overallRate: rate, headers: headersOfNobody })
+    const { rate: reached, latencies } = await withAutocannon({ url, connections, duration: seconds, overallRate: rate, headers: newVisitorHeaders })
     return { rate: reached, ...percentiles(latencies) }
   },
   /** All at once on fresh connections, again and again; latencies in ms. */
@@ -55,7 +52,7 @@ async function withWrk (url, connections, seconds, headers) {
 /** autocannon's own histogram has whole milliseconds, so every response is written down here. */
 async function withAutocannon (options) {
   const latencies = []
-  const instance = autocannon({ headers, ...options, timeout: 30, sampleInt: 100 })
+  const instance = autocannon({ headers: visitorHeaders(), ...options, timeout: 30, sampleInt: 100 })
   const started = performance.now()
   let last = started
   instance.on('response', (client, status, bytes, milliseconds) => {

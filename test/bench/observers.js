@@ -11,7 +11,7 @@ import fastifyAdobeTarget from 'fastify-adobe-target'
 import { TargetInstrumentation } from 'fastify-adobe-target/otel'
 import { targetMetrics } from 'fastify-adobe-target/prometheus'
 import * as promClient from 'prom-client'
-import { client, headers, mbox, organizationId, render } from './page.js'
+import { client, mbox, organizationId, render, visitorHeaders } from './page.js'
 import { Processes } from './processes.js'
 import { table } from './report.js'
 import { percentile } from './statistics.js'
@@ -58,7 +58,7 @@ async function slice (name) {
   const before = process.cpuUsage()
   let left = PAGES
   await Promise.all(Array.from({ length: AT_A_TIME }, async () => {
-    while (left-- > 0) await app.inject({ url: '/', headers })
+    while (left-- > 0) await app.inject({ url: '/', headers: visitorHeaders() })
   }))
   const { user, system } = process.cpuUsage(before)
   end()

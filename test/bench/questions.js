@@ -1,11 +1,11 @@
 /** What is asked on-device: requests by name, each with the artifact it is for. */
 import { ASKED, generateArtifact, shippedArtifact } from './artifact.js'
-import { headers } from './page.js'
+import { newVisitorHeaders } from './page.js'
 
 const context = {
   channel: 'web',
   address: { url: 'http://shop.example.com/products?foo=bar#top' },
-  userAgent: headers['user-agent'],
+  userAgent: newVisitorHeaders['user-agent'],
   geo: { ipAddress: '203.0.113.7', countryCode: 'US', stateCode: 'CA', city: 'SANFRANCISCO', latitude: 37.75, longitude: -122.4 }
 }
 
