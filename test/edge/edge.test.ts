@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { DeliveryResponse, UnexpectedError, type DeliveryRequest, type Metric, type Notification, type Option } from '../../lib/schema/index.ts'
+import { TYPICAL_REQUEST } from '../../lib/edge/delivery-route.ts'
 import { createEdge, type EdgeOptions, type FaultKind, type TargetEdge } from '../../lib/edge/index.ts'
 import { sleep } from '../support/wait.ts'
 import { artifactWith } from '../support/artifacts.ts'
@@ -57,6 +58,11 @@ async function edgeFor (t: Test, options: EdgeOptions = {}) {
     }
   }
 }
+
+t.test('the request that compiles an edge\'s code before its first caller is one that it accepts', async (t) => {
+  const { post } = await edgeFor(t)
+  t.equal((await post(TYPICAL_REQUEST)).status, 200)
+})
 
 t.test('wrong options throw and name the option', async (t) => {
   const refused = (options: unknown, message: RegExp) => {
