@@ -27,7 +27,7 @@ export class OtherVersion {
     try {
       this.#git('worktree', 'add', '--detach', '--force', this.#folder, this.commit)
       symlinkSync(join(root, 'node_modules'), join(this.#folder, 'node_modules'), 'junction')
-      execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'lib/tsconfig.json'], { cwd: this.#folder, stdio: 'inherit' })
+      execFileSync('npm', ['run', 'build', '--silent'], { cwd: this.#folder, stdio: 'inherit' })
       rmSync(join(this.#folder, 'test/bench'), { recursive: true, force: true })
       cpSync(join(root, 'test/bench'), join(this.#folder, 'test/bench'), { recursive: true })
     } catch (error) {

@@ -1,12 +1,11 @@
 /** A client that swaps its artifact, watching its own event loop: `node swap.js <edge host>`. */
 import { createTargetClient } from 'fastify-adobe-target'
-// Not public: compiling by itself, to tell it from downloading and parsing.
-import { compileArtifact } from '../../dist/decisioning/compile.js'
 import { answerParent } from './child.js'
 import { client, organizationId } from './page.js'
 
 const [host] = process.argv.slice(2)
 const location = `http://${host}/rules.json`
+const settings = { client, organizationId, serverDomain: host, secure: false, decisioningMethod: 'on-device', pollingInterval: 0, preconnect: 0 }
 
 /** ms that `work` takes, and the longest time without a turn of the event loop. */
 async function watch (work) {
@@ -34,13 +33,16 @@ answerParent({
     const started = performance.now()
     const parsed = JSON.parse(text)
     const parse = performance.now() - started
-    const compile = await watch(() => compileArtifact(parsed))
+    let target
+    const compile = await watch(async () => {
+      target = createTargetClient({ ...settings, artifactPayload: parsed })
+      await target.ready()
+    })
+    await target.close()
     return { bytes: Buffer.byteLength(text), parse, compile }
   },
   async refresh () {
-    const target = createTargetClient({
-      client, organizationId, serverDomain: host, secure: false, decisioningMethod: 'on-device', artifactLocation: location, pollingInterval: 0, timeout: 60_000
-    })
+    const target = createTargetClient({ ...settings, artifactLocation: location, timeout: 60_000 })
     await target.ready({ timeout: 60_000 })
     return await watch(() => target.refresh())
   }

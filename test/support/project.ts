@@ -36,12 +36,12 @@ export interface Project {
 export async function builtPackage (): Promise<string> {
   const hash = createHash('sha1')
   const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter((file) => /\.(ts|json)$/.test(file)).sort().map((file) => join('lib', file))
-  for (const file of ['tsconfig.json', 'node_modules/typescript/package.json', ...sources]) hash.update(file).update(readFileSync(join(root, file)))
+  for (const file of ['build.js', 'package.json', 'tsconfig.json', 'node_modules/typescript/package.json', 'node_modules/esbuild/package.json', ...sources]) hash.update(file).update(readFileSync(join(root, file)))
   const kept = join(root, '.build/packages', hash.digest('hex'))
   if (existsSync(kept)) return kept
   const folder = `${kept}-${randomUUID()}`
   // What is wrong in the sources is for `npm run typecheck` to say.
-  await promisify(execFile)(process.execPath, [bin('typescript', 'bin/tsc'), '-p', join(root, 'lib/tsconfig.json'), '--outDir', folder, '--noCheck'], { env: environment() })
+  await promisify(execFile)(process.execPath, [join(root, 'build.js'), folder, '--noCheck'], { env: environment() })
   try {
     renameSync(folder, kept)
   } catch (error) {
