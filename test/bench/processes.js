@@ -1,9 +1,15 @@
 /** The child processes of a run: each is asked over IPC, and all end with the run, however it ends. */
-import { fork } from 'node:child_process'
+import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { cpus } from 'node:os'
 
 /** ms that a child has for its exit (a profile is written then) before it is killed. */
 const PATIENCE = 5000
+
+const CPUS = cpus().length
+
+/** What runs on the last CPU, on all others, and on any. */
+const places = { last: `${CPUS - 1}`, others: `0-${CPUS - 2}`, any: `0-${CPUS - 1}` }
 
 /** One child process. */
 class Child {
@@ -49,6 +55,21 @@ class Child {
     this.#failure ??= error
     for (const { reject } of this.#questions.values()) reject(this.#failure)
     this.#questions.clear()
+  }
+
+  /**
+   * Keeps the child on some CPUs, where there is `taskset` (Linux): a program that moves to another one loses its caches, and by
+   * that CPU times differ more than by code.
+   *
+   * @param {keyof typeof places} place
+   */
+  place (place) {
+    if (CPUS < 2) return
+    try {
+      execFileSync('taskset', ['-a', '-p', '-c', places[place], String(this.#process.pid)], { stdio: 'ignore' })
+    } catch {
+      // Then it runs where the system lets it.
+    }
   }
 
   /** Asks the child; rejects with the child's error, or when the child ends. */

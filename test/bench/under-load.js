@@ -23,7 +23,11 @@ const titleOf = (name) => contenders[name].title
 export async function race ({ processes, edge, load, step }, { names, fileOf = () => 'contender.js', repeats, processesEach = 1, warmup, delay, work, watching, question, asked, around = (turn) => turn() }) {
   const starting = names.map((name, index) => [fileOf(index), [name, edge.hello.host]])
   const runs = names.map(() => [])
+  // Rates and CPU times are a process's own if no other has its CPU; latencies are those of a whole machine.
+  const saturates = question === 'saturate'
+  for (const helper of [edge, load]) helper.place(saturates ? 'others' : 'any')
   const racing = async (apps) => {
+    if (saturates) for (const app of apps) app.place('last')
     const turn = async (index) => {
       const app = apps[index]
       await app.ask('begin', { work, watching })
