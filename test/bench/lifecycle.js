@@ -1,7 +1,7 @@
 /** What happens once: starting, and taking a new artifact while pages are served. */
 import { Agent, get } from 'node:http'
 import { contenders } from './contenders.js'
-import { spread } from './statistics.js'
+import { percentile, spread } from './statistics.js'
 import { table } from './report.js'
 
 const FRESH = ['no-target', 'bare-undici', 'plugin', 'sdk']
@@ -15,12 +15,23 @@ const visit = (url) => new Promise((resolve, reject) => {
 })
 
 /** ms of an app's first pages. Fastify itself has served one before that without Target. */
-async function firstPage ([{ hello: { url, startedAt } }]) {
+async function firstPages ([{ hello: { url, startedAt } }]) {
   await visit(`${url}/plain`)
   const first = await visit(url)
   const answered = performance.timeOrigin + performance.now() - startedAt
-  return { first, answered, second: await visit(url) }
+  const second = await visit(url)
+  const hundred = [first, second, ...await visits(98, url)]
+  await visits(400, url)
+  return { first, answered, second, early: p99(hundred) - p99(await visits(500, url)) }
 }
+
+async function visits (count, url) {
+  const latencies = []
+  for (let page = 0; page < count; page++) latencies.push(await visit(url))
+  return latencies
+}
+
+const p99 = (latencies) => percentile(latencies.sort((a, b) => a - b), 99)
 
 export const swap = {
   title: 'A new artifact: ms of work, and the longest event-loop stall',
@@ -50,7 +61,7 @@ export const swap = {
 
 export const start = {
   title: 'Start: ms in a fresh process',
-  seconds: ({ start: { repeats } }) => repeats * 5,
+  seconds: ({ start: { repeats } }) => repeats * 12,
   async run ({ plan, processes, edge, step }) {
     const runs = { plugin: [], sdk: [] }
     for (let repeat = 0; repeat < plan.start.repeats; repeat++) {
@@ -63,7 +74,7 @@ export const start = {
     for (let repeat = 0; repeat < plan.start.repeats; repeat++) {
       for (const name of FRESH) {
         step(`first page, ${name}`)
-        fresh[name].push(await processes.with([['fresh.js', [name, edge.hello.host]]], firstPage))
+        fresh[name].push(await processes.with([['fresh.js', [name, edge.hello.host]]], firstPages))
       }
     }
     return [
@@ -71,7 +82,8 @@ export const start = {
       { step: 'register to ready', ...spread(runs.plugin.map(({ register }) => register)) },
       { step: 'import @adobe/target-nodejs-sdk', ...spread(runs.sdk.map((run) => run.import)) },
       ...FRESH.map((name) => ({ step: `start of the process to its first page: ${titleOf(name)}`, ...spread(fresh[name].map(({ answered }) => answered)) })),
-      ...FRESH.map((name) => ({ step: `first page over the second: ${titleOf(name)}`, ...spread(fresh[name].map(({ first, second }) => first - second)) }))
+      ...FRESH.map((name) => ({ step: `first page over the second: ${titleOf(name)}`, ...spread(fresh[name].map(({ first, second }) => first - second)) })),
+      ...FRESH.map((name) => ({ step: `p99 of the first 100 pages over that of pages 500 to 1000: ${titleOf(name)}`, ...spread(fresh[name].map(({ early }) => early)) }))
     ]
   },
   print: (rows) => table(rows, {

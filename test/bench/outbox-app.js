@@ -13,6 +13,7 @@ const [host, store, place] = process.argv.slice(2)
 
 const stores = {
   none: () => undefined,
+  again: () => undefined,
   file: () => fileStore({ directory: place }),
   redis: () => redisStore({ client: new Redis({ path: place }) })
 }

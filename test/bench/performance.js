@@ -3,12 +3,13 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { writeCharts } from './charts.js'
 import { start, swap } from './lifecycle.js'
 import { memory, onDevice } from './on-device.js'
+import { outbox } from './outbox.js'
 import { bursts, edgeNetworkPage, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
 import { variants } from './variants.js'
 
 const MARKS = ['<!-- bench -->', '<!-- /bench -->']
 /** In the order of the page. */
-const SHOWN = { handler, 'slow-edge': slowEdge, bursts, saturated, 'on-device': onDevice, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, memory, swap, start }
+const SHOWN = { handler, 'slow-edge': slowEdge, bursts, saturated, 'on-device': onDevice, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, outbox, memory, swap, start }
 const CHARTS = {
   handler: ['added-latency.svg', 'Time that Target adds to a page, at 1, 20 and 100 visitors at a time'],
   'on-device': ['decision-time.svg', 'Time of an on-device decision by the size of the artifact']

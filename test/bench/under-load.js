@@ -157,6 +157,7 @@ async function addedTime (bench, asked, facts) {
       row[`${key}Added`] = within(runs, name, BARE, (run, other) => run[key] - other[key])
     }
     row.p99OverHandWritten = within(runs, name, HAND_WRITTEN, (run, other) => run.p99 - other.p99)
+    row.p99OverBareUndici = within(runs, name, BARE_UNDICI, (run, other) => run.p99 - other.p99)
     if (name !== BARE) row.unwaited = spread(runs[name].map(({ unwaited }) => unwaited))
     return row
   })
@@ -169,6 +170,7 @@ const ADDED_COLUMNS = {
   '+p90': (row) => row.contender === BARE ? '' : signed(row.p90Added),
   '+p99': (row) => row.contender === BARE ? '' : signed(row.p99Added),
   'p99 over hand-written': (row) => row.contender === BARE || row.contender === HAND_WRITTEN ? '' : signed(row.p99OverHandWritten),
+  'p99 over bare undici': ({ contender, p99OverBareUndici }) => p99OverBareUndici === undefined || contender === BARE || contender === BARE_UNDICI ? '' : signed(p99OverBareUndici),
   'waited < 1 ms': ({ unwaited }) => unwaited === undefined ? '' : `${(unwaited.median * 100).toFixed(1)} %`,
   'without offer': ({ fallbacks }) => fallbacks
 }
