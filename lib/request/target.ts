@@ -14,7 +14,7 @@ import { createWebSdkScript, webSdkStateOf } from './web-sdk.ts'
 import { PageMboxes, type MboxSettings } from '../offers/page-mboxes.ts'
 import type { AttributesName, MboxContent, MboxName, MboxOtherwise } from '../offers/mbox-types.ts'
 import { conversionNotification, profileNotification, type Conversion } from '../offers/conversions.ts'
-import { forcedOffer } from '../offers/inspection.ts'
+import { forcedOffer, type ForcedOffer } from '../offers/inspection.ts'
 import { clickNotifications, displayNotifications, isNotificationForm, type Displayed, type NotificationForm } from '../offers/notifications.ts'
 import {
   failedOffer, fallbackOffer, mboxEntries, offerOf, pageLoadEntries, type MboxOffer, type Offer, type OfferContent,
@@ -374,16 +374,13 @@ export class RequestTarget {
 
   #mboxOffer (mbox: string, waited: Waited, fallback: unknown): Offer<OfferContent, unknown> {
     const forced = this.#calls.forced(mbox)
-    const offer = forced?.kind === 'options'
-      ? forcedOffer(forced, fallback)
-      : { ...offerFrom(waited, fallback, (response) => mboxEntries(response, mbox)), ...forced !== undefined && OVERRIDDEN }
+    const offer = forced?.kind === 'options' ? forcedOffer(forced, fallback) : marked(offerFrom(waited, fallback, (response) => mboxEntries(response, mbox)), forced)
     return this.#settings.mboxes.has(mbox) ? this.#mboxes.offer(mbox, offer, fallback) : offer
   }
 
   /** The offer of the page load or a view. */
   #placeOffer<Fallback> (waited: Waited, fallback: Fallback, entries: Parameters<typeof offerFrom>[2]): Offer<OfferContent, Fallback> {
-    const offer = offerFrom(waited, fallback, entries)
-    return this.#calls.forced(undefined) === undefined ? offer : { ...offer, ...OVERRIDDEN }
+    return marked(offerFrom(waited, fallback, entries), this.#calls.forced(undefined))
   }
 
   /** The response that an mbox's attributes are read from. */
@@ -468,7 +465,10 @@ function readDisplayed (given: unknown): Displayed | undefined {
 
 const PAGE_LOAD = { pageLoad: true } as const
 const PLACES = 'an mbox name, { view } or { pageLoad: true }'
-const OVERRIDDEN = { source: 'override', reason: 'overridden' } as const
+
+/** Says of an offer that a developer has forced it. */
+const marked = <Fallback>(offer: Offer<OfferContent, Fallback>, forced: ForcedOffer | undefined): Offer<OfferContent, Fallback> =>
+  forced === undefined ? offer : { ...offer, source: 'override', reason: 'overridden' }
 
 const viewEntries = (name: string) => ({ prefetch }: DeliveryResponse): View[] => (prefetch?.views ?? []).filter((view) => view.name === name)
 
