@@ -117,7 +117,7 @@ export function createCall (
     locationHint: edge === undefined
       ? locationHintOf(tntId) ?? (isLocationHint(options.targetLocationHint) ? options.targetLocationHint : defaults.targetLocationHint)
       : edge.location,
-    ...(edge !== undefined && { edgeState: edge.state }),
+    edgeState: edge?.state,
     decisioningMethod,
     kind,
     timeout: options.timeout ?? defaults.timeout,

@@ -71,7 +71,7 @@ export class OnDevice {
     const trace = request.trace === undefined ? undefined : { sessionId, artifact: this.artifact.trace }
     const { response, remoteMboxes, remoteViews, notifications, orders } = decide(artifact, located, { client: this.#client, locationHint, trace })
     const queued = orders.length === 0 ? notifications : [...notifications, ...orders]
-    this.#notify({ ...located, id: response.id }, sessionId, locationHint, queued)
+    if (queued.length > 0) this.#notify({ ...located, id: response.id }, sessionId, locationHint, queued)
     this.#warnOfProfile(request)
     if (watched) channels.decision.publish({ requestId: request.requestId, remoteMboxes, remoteViews, startedAt: started, elapsed: performance.now() - started, request, response, context: located.context, artifact, notifications: queued.map(({ id }) => id) })
     return { request, response, source: 'on-device', remoteMboxes, remoteViews }

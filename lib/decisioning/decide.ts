@@ -72,8 +72,18 @@ export function decide (artifact: CompiledArtifact, request: DeliveryRequest, op
   const propertyToken = request.property?.token
   const impressions = new Impressions(now)
   const orders: Notification[] = []
-  const shared = { artifact, facts, tokens, propertyToken, orders, now }
-  const tracer = () => request.trace === undefined ? undefined : new Tracer(artifact, client, id, options.trace ?? {})
+  // Written out: a spread with further members after it would cost as much as the decision.
+  const run = (mode: Run['mode']): Run => ({
+    mode,
+    artifact,
+    facts,
+    tokens,
+    propertyToken,
+    impressions: mode === 'execute' ? impressions : undefined,
+    orders,
+    now,
+    tracer: request.trace === undefined ? undefined : new Tracer(artifact, client, id, options.trace ?? {})
+  })
 
   const response: DeliveryResponse = {
     status: remoteNeeded ? 206 : 200,
@@ -82,10 +92,10 @@ export function decide (artifact: CompiledArtifact, request: DeliveryRequest, op
     client
   }
   if (request.execute) {
-    response.execute = decideAll({ ...shared, mode: 'execute', impressions, tracer: tracer() }, request.execute)
+    response.execute = decideAll(run('execute'), request.execute)
   }
   if (request.prefetch) {
-    response.prefetch = decideAll({ ...shared, mode: 'prefetch', impressions: undefined, tracer: tracer() }, request.prefetch)
+    response.prefetch = decideAll(run('prefetch'), request.prefetch)
   }
   return { response, remoteMboxes, remoteViews, notifications: impressions.notifications, orders }
 }
