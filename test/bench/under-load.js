@@ -25,7 +25,7 @@ export async function race ({ processes, edge, load, step }, { names, fileOf = (
   const runs = names.map(() => [])
   // Rates and CPU times are a process's own if no other has its CPU; latencies are those of a whole machine.
   const saturates = question === 'saturate'
-  for (const helper of [edge, load]) helper.place(saturates ? 'others' : 'any')
+  if (saturates) for (const helper of [edge, load]) helper.place('others')
   const racing = async (apps) => {
     if (saturates) for (const app of apps) app.place('last')
     const turn = async (index) => {
@@ -55,6 +55,7 @@ export async function race ({ processes, edge, load, step }, { names, fileOf = (
   }
   // A program may be compiled better or worse, and stays so until it ends: that differs by some percent.
   for (let count = 0; count < processesEach; count++) await processes.with(starting, racing)
+  for (const helper of [edge, load]) helper.place('any')
   return runs
 }
 
