@@ -274,9 +274,12 @@ export class TargetClient {
 
   /** Sends notifications from the outbox; resolves with the ids that were processed. */
   async #sendQueued (sender: NotificationSender, notifications: Notification[]): Promise<ReadonlySet<string>> {
+    const { sessionId, locationHint, edgeState } = sender
     const { response } = await this.#answer({
-      ...sender,
       request: { requestId: randomUUID(), ...sender.request, notifications },
+      sessionId,
+      locationHint,
+      edgeState,
       decisioningMethod: 'server-side',
       kind: 'notification',
       background: true,

@@ -180,23 +180,21 @@ export function clusterOf (edgeHost: unknown): string | undefined {
   return parts.length === 4 && isLocationHint(cluster) ? cluster : undefined
 }
 
-/**
- * Makes the `mbox` cookie for a session and, if known, a `tntId`.
- *
- * @param now epoch seconds
- */
-export function createTargetCookie (sessionId: string, tntId: string | undefined, now = Math.ceil(Date.now() / 1000)): TargetCookie {
+/** Makes the `mbox` cookie for a session and, if known, a `tntId`. */
+export function createTargetCookie (sessionId: string, tntId: string | undefined, name = TARGET_COOKIE): TargetCookie {
+  const now = Math.ceil(Date.now() / 1000)
   let value = `session#${encodeURIComponent(sessionId)}#${now + SESSION_MAX_AGE}`
-  if (tntId === undefined || !TNT_ID.test(tntId)) return { name: TARGET_COOKIE, value, maxAge: SESSION_MAX_AGE }
+  if (tntId === undefined || !TNT_ID.test(tntId)) return { name, value, maxAge: SESSION_MAX_AGE }
   value += `|PC#${encodeURIComponent(tntId)}#${now + DEVICE_MAX_AGE}`
-  return { name: TARGET_COOKIE, value, maxAge: DEVICE_MAX_AGE }
+  return { name, value, maxAge: DEVICE_MAX_AGE }
 }
 
 /**
  * Whether a received `mbox` cookie has what {@link createTargetCookie} would write now, with expiries that differ by less than
  * some seconds.
  */
-export function isUpToDate (received: TargetCookieParts, sessionId: string, tntId: string | undefined, seconds: number, now = Math.ceil(Date.now() / 1000)): boolean {
+export function isUpToDate (received: TargetCookieParts, sessionId: string, tntId: string | undefined, seconds: number): boolean {
+  const now = Math.ceil(Date.now() / 1000)
   const isNear = (expires: number, maxAge: number) => Math.abs(now + maxAge - expires) < seconds
   if (received.sessionId !== sessionId || !isNear(received.sessionExpires, SESSION_MAX_AGE)) return false
   if (tntId === undefined || !TNT_ID.test(tntId)) return received.tntId === undefined
@@ -204,8 +202,8 @@ export function isUpToDate (received: TargetCookieParts, sessionId: string, tntI
 }
 
 /** Makes the `mboxEdgeCluster` cookie. */
-export function createLocationHintCookie (locationHint: string): TargetCookie {
-  return { name: LOCATION_HINT_COOKIE, value: locationHint, maxAge: LOCATION_HINT_MAX_AGE }
+export function createLocationHintCookie (locationHint: string, name = LOCATION_HINT_COOKIE): TargetCookie {
+  return { name, value: locationHint, maxAge: LOCATION_HINT_MAX_AGE }
 }
 
 /** Attributes for the cookies that the plugin writes. */

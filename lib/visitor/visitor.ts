@@ -238,10 +238,10 @@ export class Visitor {
   get cookies (): WrittenCookie[] {
     const { cookieNames } = this.#settings
     const cookies: WrittenCookie[] = this.#edgeState === undefined
-      ? [{ ...createTargetCookie(this.sessionId, this.#tntId), name: cookieNames.target }]
+      ? [createTargetCookie(this.sessionId, this.#tntId, cookieNames.target)]
       : [...this.#stored.values()].map(cookieOf)
     const cluster = this.#cluster
-    if (cluster !== undefined) cookies.push({ ...createLocationHintCookie(cluster), name: cookieNames.locationHint })
+    if (cluster !== undefined) cookies.push(createLocationHintCookie(cluster, cookieNames.locationHint))
     if (this.#firstPartyId !== undefined) cookies.push({ name: cookieNames.firstPartyId!, value: this.#firstPartyId, maxAge: FIRST_PARTY_ID_MAX_AGE })
     return cookies
   }

@@ -19,6 +19,10 @@ export interface EventSettings {
 }
 
 const SCHEMAS = Object.values(SCHEMA)
+const IMPLEMENTATION = { name: 'fastify-adobe-target', environment: 'server' }
+
+/** An event in Adobe's Experience Data Model. */
+type Xdm = { web?: { webPageDetails?: object, webReferrer?: object } } & Record<string, unknown>
 
 /** The scopes of a request. */
 export function scopesOf ({ execute, prefetch }: DeliveryRequest): string[] {
@@ -30,11 +34,13 @@ export function scopesOf ({ execute, prefetch }: DeliveryRequest): string[] {
 export function interactBody (request: DeliveryRequest, scopes: readonly string[], state: EdgeState | undefined, settings: EventSettings): object {
   const { data, conflict } = targetData(detailsOf(request))
   if (conflict !== undefined) settings.report(`the Edge Network has one set of parameters per call: only the first value of "${conflict}" was sent`)
+  // Members are added one by one here and below: spreads cost each page more.
+  const xdm = xdmOf(request, state, settings)
+  xdm['eventType'] = 'decisioning.propositionFetch'
+  xdm['timestamp'] = new Date().toISOString()
+  xdm['_id'] = request.impressionId ?? request.requestId
   return {
-    event: {
-      xdm: { ...xdmOf(request, state, settings), eventType: 'decisioning.propositionFetch', timestamp: new Date().toISOString(), _id: request.impressionId ?? request.requestId },
-      ...(data !== undefined && { data })
-    },
+    event: data === undefined ? { xdm } : { xdm, data },
     query: { identity: { fetch: ['ECID'] }, personalization: { schemas: SCHEMAS, decisionScopes: scopes } },
     meta: metaOf(request, state)
   }
@@ -97,8 +103,8 @@ function reportedBy ({ tokens = [], mbox, view, pageLoad }: Notification): Repor
   })
 }
 
-/** The parts of the event that identify visitor and page. */
-function xdmOf ({ id = {}, context }: DeliveryRequest, state: EdgeState | undefined, { thirdPartyIdNamespace, report }: EventSettings) {
+/** The parts of the event that identify visitor and page, in an object of its own. */
+function xdmOf ({ id = {}, context }: DeliveryRequest, state: EdgeState | undefined, { thirdPartyIdNamespace, report }: EventSettings): Xdm {
   const { address, geo } = context
   const identityMap: Record<string, { id: string, authenticatedState: string, primary: boolean }[]> = {}
   const { firstPartyId } = state ?? {}
@@ -115,17 +121,12 @@ function xdmOf ({ id = {}, context }: DeliveryRequest, state: EdgeState | undefi
   // An event has one primary identity; authenticated ones are refused without.
   const [[first] = []] = Object.values(identityMap)
   if (first !== undefined) first.primary = true
-  const place = {
-    ...(geo?.countryCode !== undefined && { countryCode: geo.countryCode }),
-    ...(geo?.stateCode !== undefined && { stateProvince: geo.stateCode }),
-    ...(geo?.city !== undefined && { city: geo.city })
-  }
-  return {
-    web: { webPageDetails: { URL: address?.url ?? '' }, webReferrer: { URL: address?.referringUrl ?? '' } },
-    ...(Object.keys(identityMap).length > 0 && { identityMap }),
-    ...(Object.keys(place).length > 0 && { placeContext: { geo: place } }),
-    implementationDetails: { name: 'fastify-adobe-target', environment: 'server' }
-  } as { web?: { webPageDetails?: object } } & Record<string, unknown>
+  const xdm: Xdm = { web: { webPageDetails: { URL: address?.url ?? '' }, webReferrer: { URL: address?.referringUrl ?? '' } }, implementationDetails: IMPLEMENTATION }
+  if (first !== undefined) xdm['identityMap'] = identityMap
+  const { countryCode, stateCode, city } = geo ?? {}
+  // JSON has no undefined members.
+  if (countryCode !== undefined || stateCode !== undefined || city !== undefined) xdm['placeContext'] = { geo: { countryCode, stateProvince: stateCode, city } }
+  return xdm
 }
 
 /** No cookies are wanted from the Edge Network: the state comes in the answer, also on a first-party domain. */
@@ -133,8 +134,8 @@ function metaOf ({ property, qaMode }: DeliveryRequest, state: EdgeState | undef
   const entries = [...state?.entries ?? []]
   if (qaMode !== undefined) entries.push({ key: 'at_qa_mode', value: JSON.stringify(qaMode) })
   return {
-    state: { domain: '', cookiesEnabled: false, ...(entries.length > 0 && { entries }) },
-    ...(property?.token !== undefined && { configOverrides: { com_adobe_target: { propertyToken: property.token } } })
+    state: { domain: '', cookiesEnabled: false, entries: entries.length > 0 ? entries : undefined },
+    configOverrides: property?.token === undefined ? undefined : { com_adobe_target: { propertyToken: property.token } }
   }
 }
 

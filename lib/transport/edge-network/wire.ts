@@ -56,14 +56,17 @@ export function propositionsIn (handles: readonly Handle[]): Proposition[] {
     if (!isObject(payload) || typeof payload['id'] !== 'string' || typeof payload['scope'] !== 'string') return []
     const { scopeDetails, items } = payload
     if (!isObject(scopeDetails) || (scopeDetails['decisionProvider'] ?? 'TGT') !== 'TGT') return []
-    return [{ ...payload, id: payload['id'], scope: payload['scope'], scopeDetails, items: Array.isArray(items) ? items.flatMap(readItem) : [] }]
+    return [{ ...payload, items: Array.isArray(items) ? items.flatMap(readItem) : [] } as unknown as Proposition]
   })
 }
 
 function readItem (item: unknown): Item[] {
   if (!isObject(item) || typeof item['schema'] !== 'string') return []
   const { schema, meta, data } = item
-  return [{ schema, ...(isObject(meta) && { meta }), ...(isObject(data) && { data }) }]
+  const read: Item = { schema }
+  if (isObject(meta)) read.meta = meta
+  if (isObject(data)) read.data = data
+  return [read]
 }
 
 /** A member at a path; undefined where there is none. */
