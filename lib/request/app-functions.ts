@@ -29,6 +29,8 @@ export interface AppFunctionsSettings {
   earlyBody: Pick<EarlyBody, 'run'>
 }
 
+const NOTHING: readonly string[] = []
+
 /** The results of the app's functions for one request. */
 export class AppFunctions {
   readonly #settings: AppFunctionsSettings
@@ -37,7 +39,7 @@ export class AppFunctions {
   #enabled: Promise<boolean> | boolean | undefined
   #ready: Promise<boolean> | boolean | undefined
   /** Names of the functions whose promises have not settled. */
-  readonly #pending = new Set<string>()
+  #pending: readonly string[] = NOTHING
   contextAdditions: ContextAdditions | undefined
   parameters: Parameters | undefined
   profileParameters: Parameters | undefined
@@ -136,8 +138,8 @@ export class AppFunctions {
     try {
       const result = this.#settings.earlyBody.run(name, this.#request, ask)
       if (isThenable(result)) {
-        this.#pending.add(name)
-        return Promise.resolve(result).then(take).catch(failed).finally(() => this.#pending.delete(name))
+        this.#pending = [...this.#pending, name]
+        return Promise.resolve(result).then(take).catch(failed).finally(() => { this.#pending = this.#pending.filter((one) => one !== name) })
       }
       // Inside the `try`: an app may return anything.
       take(result)

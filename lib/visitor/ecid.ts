@@ -58,7 +58,8 @@ export function ecidOfWebSdk (cookie: string | undefined): string | undefined {
 
 /** Reads `s_ecid`: `MCMID|<ECID>`, plain or percent-encoded. */
 export function ecidOfCname (cookie: string | undefined): string | undefined {
-  const [name, ecid] = decodeCookie(cookie ?? '')?.split('|', 2) ?? []
+  if (cookie === undefined) return undefined
+  const [name, ecid] = decodeCookie(cookie)?.split('|', 2) ?? []
   return name === 'MCMID' && ecid !== undefined && ECID.test(ecid) ? ecid : undefined
 }
 

@@ -94,6 +94,9 @@ t.test('firstPartyId: the ECID is there from the first page on', async (t) => {
 
   const named = await page({ firstPartyId: 'my_fpid' })
   t.match(cookiesOf(await fetch(named.url)), /my_fpid=[0-9a-f-]{36}/)
+  const odd = await page({ firstPartyId: 'a.b*+^|' })
+  await fetch(odd.url, { headers: { cookie: `a.b=1;x=a.b*+^|=no;a.b*+^|="${value}"` } })
+  t.match(edge.requests.at(-1)!.body.id, { marketingCloudVisitorId: ecidOfFirstPartyId(organizationId, value) }, 'a name of characters that a pattern would read')
   t.notMatch(cookiesOf(await fetch((await page({})).url)), /FPID/)
   t.notMatch(cookiesOf(await fetch((await page({ firstPartyId: true, enabled: () => false })).url)), /FPID/, 'none without consent')
   for (const bad of [1, 'a b', '']) await t.rejects(page({ firstPartyId: bad }), { code: 'FST_TARGET_INVALID_OPTIONS', message: /`firstPartyId` must be true, false or a cookie name/ })
