@@ -7,6 +7,8 @@ import type { FastifyReply } from 'fastify'
 /** Headers that can still be changed. */
 export interface Head {
   readonly status: number
+  /** Names of all headers so far, in lower case. */
+  readonly names: string[]
   get (name: string): unknown
   set (name: string, value: string): void
   remove (name: string): void
@@ -29,6 +31,10 @@ export class ReplyHead implements Head {
 
   get status (): number {
     return this.#reply.statusCode
+  }
+
+  get names (): string[] {
+    return Object.keys(this.#reply.getHeaders())
   }
 
   get (name: string): unknown {
@@ -71,6 +77,10 @@ export class RawHead implements Head {
 
   get status (): number {
     return this.#raw.statusCode
+  }
+
+  get names (): string[] {
+    return this.#raw.getHeaderNames()
   }
 
   get (name: string): unknown {

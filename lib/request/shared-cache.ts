@@ -6,6 +6,7 @@
 /** The head of a response. */
 export interface CacheableHead {
   readonly status: number
+  readonly names: readonly string[]
   get (name: string): unknown
 }
 
@@ -18,6 +19,9 @@ export const CDN_HEADERS = [
 /** nginx: seconds, or `@` and epoch seconds; 0 for none. */
 export const NGINX_HEADER = 'x-accel-expires'
 
+/** The headers that can let a shared cache store a response. */
+const GRANTS: ReadonlySet<string> = new Set([...CDN_HEADERS, NGINX_HEADER, 'cache-control', 'expires', 'last-modified'])
+
 /** RFC 9110, section 15.1. */
 const HEURISTICALLY_CACHEABLE = [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501]
 
@@ -29,7 +33,8 @@ type Directives = Map<string, string | undefined>
  * @param authorized whether the request has an `Authorization` header
  */
 export function isSharedCacheable (method: string, authorized: boolean, head: CacheableHead): boolean {
-  if (method !== 'GET' && method !== 'HEAD') return false
+  // Most pages have none of these headers.
+  if ((method !== 'GET' && method !== 'HEAD') || !head.names.some((name) => GRANTS.has(name))) return false
   const vary = head.get('vary')
   // RFC 9111, section 4.1: such a response never matches another request.
   if (vary !== undefined && textOf(vary).split(',').some((name) => name.trim() === '*')) return false
