@@ -1,15 +1,18 @@
 /**
  * Builds the package: a module for each entry of package.json and for what several of them share, since Node takes about a
- * millisecond for each module that it loads; the types are compiled file by file. `node build.js [<folder> [<options of tsc>]]`
+ * millisecond for each module that it loads; the types are compiled file by file. TypeBox, which has 266 modules, is put in, with its
+ * licence. `node build.js [<folder> [<options of tsc>]]`
  */
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, readFileSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
+const BUNDLED = '@sinclair/typebox'
+
 const [folder = 'dist', ...options] = process.argv.slice(2)
 const root = fileURLToPath(new URL('.', import.meta.url))
-const { exports, bin } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+const { exports, bin, dependencies, peerDependencies } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
 const files = [...Object.values(exports).map((entry) => entry.default), ...Object.values(bin)].filter((file) => file !== undefined)
 
 rmSync(folder, { recursive: true, force: true })
@@ -25,5 +28,6 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
-  packages: 'external'
+  external: Object.keys({ ...dependencies, ...peerDependencies }).filter((name) => name !== BUNDLED).flatMap((name) => [name, `${name}/*`])
 })
+copyFileSync(`${root}node_modules/${BUNDLED}/license`, `${folder}/shared/typebox.license`)

@@ -60,10 +60,11 @@ export interface Subject {
 /**
  * Checks a value.
  *
+ * @param checker of the copy of TypeBox that knows the schema's formats and kinds. Default: the package's own
  * @returns the first problem, as a sentence; undefined if the value is valid
  */
-export function problemIn (schema: TSchema, value: unknown, subject: Subject = {}): string | undefined {
-  if (!Value.Check(schema, value)) return describe(mostSpecific(Value.Errors(schema, value).First()!), subject)
+export function problemIn (schema: TSchema, value: unknown, subject: Subject = {}, checker: Pick<typeof Value, 'Check' | 'Errors'> = Value): string | undefined {
+  if (!checker.Check(schema, value)) return describe(mostSpecific(checker.Errors(schema, value).First()!), subject)
   const failed = failedTest(schema, value, [])
   return failed && mustBe(subject, failed.path, failed.expected, failed.value)
 }
@@ -228,7 +229,7 @@ function expectedOf (schema: TSchema): string | undefined {
 function expectedString (schema: TSchema): string {
   if (Array.isArray(schema.enum)) return alternatives(schema.enum.map((value) => `'${value}'`))
   if (schema.minLength === 1 && schema.maxLength === undefined) return 'a string that is not empty'
-  return `a string${length(schema.minLength, schema.maxLength, 'character')}${schema.pattern === undefined ? '' : ` that matches ${schema.pattern}`}`
+  return `a string${length(schema.minLength, schema.maxLength, 'character')}${schema.format === undefined ? '' : ` of the format ${schema.format}`}${schema.pattern === undefined ? '' : ` that matches ${schema.pattern}`}`
 }
 
 function range ({ minimum, exclusiveMinimum, maximum, exclusiveMaximum }: SchemaOptions): string {

@@ -137,6 +137,23 @@ import('fastify-adobe-target').then((imported) => {
   const { stdout: required } = await run(['--no-warnings', 'require.cjs'])
   t.match(JSON.parse(required), { isPlugin: true, missing: [], count: /1[2-9]/ }, 'require() returns the plugin, with all names on it')
 
+  const registering = `
+FormatRegistry.Set('sku', (value) => /^[A-Z]\\d+$/.test(value))
+const Product = Type.Object({ sku: Type.String({ format: 'sku', default: 'A1' }), size: Type.Integer({ default: 1 }) })
+const account = { client: 'acmeclient', organizationId: '1234567890@AdobeOrg', enabled: () => false }
+const app = Fastify()
+app.register(fastifyAdobeTarget, { ...account, mboxes: { product: { schema: Product } } })
+app.get('/', async ({ target }) => [await target.attributes('product'), await target.attributes('other', Product)])
+app.inject('/').then(({ body }) => console.log(body))
+Fastify().register(fastifyAdobeTarget, { ...account, mboxes: { product: { schema: Product, fallback: { sku: '1', size: 1 } } } }).then(undefined, ({ message }) => console.log(message))`
+  writeFileSync(join(folder, 'formats.mjs'), `import Fastify from 'fastify'\nimport { FormatRegistry, Type } from '@sinclair/typebox'\nimport fastifyAdobeTarget from 'fastify-adobe-target'\n${registering}`)
+  writeFileSync(join(folder, 'formats.cjs'), `const Fastify = require('fastify')\nconst { FormatRegistry, Type } = require('@sinclair/typebox')\nconst fastifyAdobeTarget = require('fastify-adobe-target')\n${registering}`)
+  for (const file of ['formats.mjs', 'formats.cjs']) {
+    const { output } = await run(['--unhandled-rejections=strict', '--no-warnings', file])
+    t.match(output, '[{"sku":"A1","size":1},{"sku":"A1","size":1}]\n', `${file}: formats of the app's own TypeBox, which is not the one inside the package`)
+    t.match(output, '`content.sku` must be a string of the format sku', file)
+  }
+
   writeFileSync(join(folder, 'app.ts'), `
 import Fastify from 'fastify'
 import { Type } from '@sinclair/typebox'

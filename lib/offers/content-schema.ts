@@ -1,9 +1,9 @@
 /**
  * Content against a schema of any kind: checked, and completed from the schema's own defaults.
  */
-import { FormatRegistry, Kind, TypeGuard, TypeRegistry, type TSchema } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
+import { Kind, TypeGuard, type TSchema } from '@sinclair/typebox'
 import { isObject, isPlain, pathOf, problemIn } from '../validation.ts'
+import { typeBoxFor } from './app-typebox.ts'
 import type { Checked, ContentSchema } from './checks.ts'
 import { copyOf, preparedJson, preparedStandard, type CompileSchema } from './foreign-schema.ts'
 
@@ -36,7 +36,7 @@ export function prepareSchema (schema: unknown, compile: CompileSchema): Content
   if (kind === 'standard') return preparedStandard(schema as Parameters<typeof preparedStandard>[0])
   if (kind === 'json') return preparedJson(schema as object, compile)
   if (kind === 'defaults') return { problem: `is not ${SCHEMAS}` }
-  return kind === 'typebox' ? preparedTypeBox(schema as TSchema) : kind
+  return kind === 'typebox' ? preparedTypeBox(schema as TSchema, compile) : kind
 }
 
 function isStandard (value: object): boolean {
@@ -69,13 +69,23 @@ function isJsonSchema (value: Record<string, unknown>): boolean {
   return isObject(properties) && Object.values(properties).some((member) => isObject(member) && isJsonSchema(member))
 }
 
-/** TypeBox interprets the schema: its compiler needs `new Function`, which a process may forbid. */
-function preparedTypeBox (schema: TSchema): ContentSchema | { problem: string } {
-  const problem = typeBoxProblem(schema)
-  if (problem !== undefined) return { problem }
-  const completes = [...partsOf(schema)].some((part) => 'default' in part)
+/**
+ * TypeBox interprets the schema: its compiler needs `new Function`, which a process may forbid. A format that no TypeBox knows is left
+ * to the app's validator, which has the usual ones.
+ */
+function preparedTypeBox (schema: TSchema, compile: CompileSchema): ContentSchema | { problem: string } {
+  if (!TypeGuard.IsSchema(schema)) return { problem: 'is not a TypeBox schema of @sinclair/typebox 0.34' }
+  const parts = [...partsOf(schema)]
+  const typeBox = typeBoxFor(parts)
+  if ('problem' in typeBox) {
+    const { problem, isFormat } = typeBox
+    const otherwise = isFormat ? preparedJson(schema, compile) : { problem }
+    return 'problem' in otherwise ? { problem } : otherwise
+  }
+  const { Value } = typeBox
+  const completes = parts.some((part) => 'default' in part)
   const checked = (content: unknown): Checked => {
-    const problem = problemIn(schema, content, { root: 'content', isPrivate: true })
+    const problem = problemIn(schema, content, { root: 'content', isPrivate: true }, Value)
     return problem === undefined ? { content } : { problem }
   }
   const isRequired = TypeGuard.IsObject(schema) && !TypeGuard.IsOptional(schema)
@@ -98,17 +108,6 @@ function preparedTypeBox (schema: TSchema): ContentSchema | { problem: string } 
 
 /** JSON.parse takes thousands of levels that a copy cannot. */
 const whyNot = (thrown: unknown) => thrown instanceof RangeError ? 'it is nested too deeply' : 'it cannot be checked'
-
-/** Why a schema cannot be used; undefined if it can. */
-function typeBoxProblem (schema: unknown): string | undefined {
-  if (!TypeGuard.IsSchema(schema)) return 'is not a TypeBox schema of @sinclair/typebox 0.34'
-  for (const part of partsOf(schema)) {
-    // Either would make all content fail.
-    if (TypeGuard.IsKind(part) && !TypeRegistry.Has(part[Kind])) return `has the kind ${part[Kind]}, which is not in TypeBox's TypeRegistry`
-    if (part[Kind] === 'String' && part.format !== undefined && !FormatRegistry.Has(part.format)) return `has the format ${part.format}, which is not in TypeBox's FormatRegistry`
-  }
-  return undefined
-}
 
 /** A schema and all schemas in it. */
 function * partsOf (value: unknown): Generator<TSchema> {

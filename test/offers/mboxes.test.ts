@@ -1,4 +1,5 @@
 /** What an app declares of its mboxes: the option `mboxes`. */
+import { createRequire } from 'node:module'
 import { json as readJson } from 'node:stream/consumers'
 import { FormatRegistry, Kind, Type } from '@sinclair/typebox'
 import Fastify, { type FastifyRequest } from 'fastify'
@@ -242,6 +243,37 @@ t.test('mboxes: arbitrary names fill neither log nor memory', async (t) => {
   })
   t.equal(await (await fetch(url)).text(), 'page')
   t.equal(logged.length, 1001)
+})
+
+t.test('mboxes: formats and kinds of another copy of TypeBox, and formats that only the app\'s validator knows', async (t) => {
+  const other = createRequire(import.meta.url)('@sinclair/typebox') as typeof import('@sinclair/typebox')
+  t.not(other.FormatRegistry, FormatRegistry)
+  other.FormatRegistry.Set('sku', (value) => /^[A-Z]\d+$/.test(value))
+  other.TypeRegistry.Set<{ least: number }>('AtLeast', ({ least }, value) => typeof value === 'number' && value >= least)
+  const AtLeast = other.Type.Unsafe<number>({ [Kind]: 'AtLeast', least: 5 })
+  const Product = other.Type.Object({ sku: other.Type.String({ format: 'sku' }), price: AtLeast, size: other.Type.Integer({ default: 1 }) })
+  const Contact = Type.Object({ mail: Type.String({ format: 'email' }), copies: Type.Integer({ default: 1 }) })
+  const artifact = artifactOffering({
+    good: [data({ sku: 'A1', price: 7 })],
+    'bad-format': [data({ sku: 'a1', price: 7 })],
+    'bad-kind': [data({ sku: 'A1', price: 4 })],
+    mail: [data({ mail: 'a@example.com' })],
+    'no-mail': [data({ mail: 'a' })]
+  })
+  const edge = await startEdge(t, { artifact })
+  const product = { schema: Product, fallback: { sku: 'Z0', price: 9, size: 0 } }
+  const mboxes = { good: product, 'bad-format': product, 'bad-kind': product, mail: { schema: Contact, fallback: { mail: 'us@example.com', copies: 0 } }, 'no-mail': { schema: Contact, fallback: { mail: 'us@example.com', copies: 0 } } } as unknown as MboxDefinitions
+  const { url } = await startApp(t, edge.host, { mboxes }, (app) => {
+    app.get('/', { config: { target: Object.keys(mboxes) } }, async (request) => Object.fromEntries(await Promise.all(
+      Object.keys(mboxes).map(async (name) => [name, await untyped(request).content(name)]))))
+  })
+  t.same(await json(await fetch(url)), {
+    good: { sku: 'A1', price: 7, size: 1 },
+    'bad-format': product.fallback,
+    'bad-kind': product.fallback,
+    mail: { mail: 'a@example.com', copies: 1 },
+    'no-mail': { mail: 'us@example.com', copies: 0 }
+  })
 })
 
 t.test('mboxes: a mistake fails registration and names the mbox', async (t) => {

@@ -36,7 +36,7 @@ export interface Project {
 export async function builtPackage (): Promise<string> {
   const hash = createHash('sha1')
   const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter((file) => /\.(ts|json)$/.test(file)).sort().map((file) => join('lib', file))
-  for (const file of ['build.js', 'package.json', 'tsconfig.json', 'node_modules/typescript/package.json', 'node_modules/esbuild/package.json', ...sources]) hash.update(file).update(readFileSync(join(root, file)))
+  for (const file of ['build.js', 'package.json', 'tsconfig.json', 'node_modules/typescript/package.json', 'node_modules/esbuild/package.json', 'node_modules/@sinclair/typebox/package.json', ...sources]) hash.update(file).update(readFileSync(join(root, file)))
   const kept = join(root, '.build/packages', hash.digest('hex'))
   if (existsSync(kept)) return kept
   const folder = `${kept}-${randomUUID()}`
