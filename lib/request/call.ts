@@ -51,6 +51,8 @@ export class PendingCall {
     if (this.outcome !== undefined) return
     this.outcome = outcome
     this.endedAt = performance.now()
+    // A page waits for its own work with what it holds, which each garbage collection copies.
+    this.running = undefined
     const waiting = this.#waiting
     this.#waiting = undefined
     if (waiting !== undefined) for (const done of waiting) done(outcome)

@@ -367,7 +367,7 @@ export class RequestCalls {
       const untold = overrides === undefined ? undefined : uncounted(original, overrides)
       const request = untold?.request ?? original
       call.requestId = request.requestId
-      call.running = client.executor.run({
+      const running = client.executor.run({
         request,
         sessionId: this.visitor.sessionId,
         locationHint: this.visitor.locationHint,
@@ -387,6 +387,7 @@ export class RequestCalls {
         if (this.#qaVisit?.mode !== undefined && error!.meta?.status === 400) this.#qaVisit = QA_ENDED
         call.settle({ kind: 'failed', error: error! })
       })
+      if (call.outcome === undefined) call.running = running
     } catch (error) {
       call.settle({ kind: 'failed', error: asTargetError(error) })
     }
