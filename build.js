@@ -12,7 +12,7 @@ const BUNDLED = '@sinclair/typebox'
 
 const [folder = 'dist', ...options] = process.argv.slice(2)
 const root = fileURLToPath(new URL('.', import.meta.url))
-const { exports, bin, dependencies, peerDependencies } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+const { exports, bin } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
 const files = [...Object.values(exports).map((entry) => entry.default), ...Object.values(bin)].filter((file) => file !== undefined)
 
 rmSync(folder, { recursive: true, force: true })
@@ -28,6 +28,9 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
-  external: Object.keys({ ...dependencies, ...peerDependencies }).filter((name) => name !== BUNDLED).flatMap((name) => [name, `${name}/*`])
+  plugins: [{
+    name: 'packages',
+    setup: (build) => build.onResolve({ filter: /^[^./]/ }, ({ path, kind }) => kind === 'entry-point' || (path.startsWith(BUNDLED) && kind !== 'dynamic-import') ? undefined : { path, external: true })
+  }]
 })
 copyFileSync(`${root}node_modules/${BUNDLED}/license`, `${folder}/shared/typebox.license`)

@@ -6,7 +6,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RegisterOptions } f
 import { TargetClient } from './client/client.ts'
 import { loadUndici } from './delivery/undici.ts'
 import { failure, isTargetError } from './errors.ts'
+import { loadAppTypeBox } from './offers/app-typebox.ts'
 import { attributesExpecter } from './offers/attributes.ts'
+import { hasTypeBoxSchema } from './offers/mbox-declarations.ts'
 import { contentReporter } from './offers/page-mboxes.ts'
 import { resolvePluginOptions, type FastifyAdobeTargetOptions, type OpenFeatureOptions } from './options.ts'
 import { EarlyBody } from './request/early-body.ts'
@@ -44,6 +46,7 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
   const scope: RegisterOptions = { prefix, logLevel, logSerializers }
   const log = app.log.child({ plugin: 'fastify-adobe-target' }, { ...(logLevel !== undefined && { level: logLevel }), ...(logSerializers !== undefined && { serializers: logSerializers }) })
   const compileSchema = schemaCompiler(app)
+  if (hasTypeBoxSchema(given.mboxes)) await loadAppTypeBox()
   const options = resolvePluginOptions(given, log, compileSchema)
   const mboxes = options.mboxes instanceof Promise ? await options.mboxes : options.mboxes
   const { decorator, hook } = options

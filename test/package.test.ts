@@ -2,6 +2,7 @@
 import { execSync } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
+import { build as buildBundle } from 'esbuild'
 import t from 'tap'
 import ts from 'typescript'
 // @ts-expect-error it is JavaScript, for a command's sake
@@ -141,17 +142,21 @@ import('fastify-adobe-target').then((imported) => {
 FormatRegistry.Set('sku', (value) => /^[A-Z]\\d+$/.test(value))
 const Product = Type.Object({ sku: Type.String({ format: 'sku', default: 'A1' }), size: Type.Integer({ default: 1 }) })
 const account = { client: 'acmeclient', organizationId: '1234567890@AdobeOrg', enabled: () => false }
+TypeSystemPolicy.AllowArrayObject = true
+Fastify().register(fastifyAdobeTarget, { ...account, mboxes: { any: { schema: Type.Object({}), fallback: [] } } }).then(() => console.log('anything is an object'), ({ message }) => console.log(message))
 const app = Fastify()
 app.register(fastifyAdobeTarget, { ...account, mboxes: { product: { schema: Product } } })
 app.get('/', async ({ target }) => [await target.attributes('product'), await target.attributes('other', Product)])
 app.inject('/').then(({ body }) => console.log(body))
 Fastify().register(fastifyAdobeTarget, { ...account, mboxes: { product: { schema: Product, fallback: { sku: '1', size: 1 } } } }).then(undefined, ({ message }) => console.log(message))`
-  writeFileSync(join(folder, 'formats.mjs'), `import Fastify from 'fastify'\nimport { FormatRegistry, Type } from '@sinclair/typebox'\nimport fastifyAdobeTarget from 'fastify-adobe-target'\n${registering}`)
-  writeFileSync(join(folder, 'formats.cjs'), `const Fastify = require('fastify')\nconst { FormatRegistry, Type } = require('@sinclair/typebox')\nconst fastifyAdobeTarget = require('fastify-adobe-target')\n${registering}`)
-  for (const file of ['formats.mjs', 'formats.cjs']) {
+  writeFileSync(join(folder, 'formats.mjs'), `import Fastify from 'fastify'\nimport { FormatRegistry, Type } from '@sinclair/typebox'\nimport { TypeSystemPolicy } from '@sinclair/typebox/system'\nimport fastifyAdobeTarget from 'fastify-adobe-target'\n${registering}`)
+  writeFileSync(join(folder, 'formats.cjs'), `const Fastify = require('fastify')\nconst { FormatRegistry, Type } = require('@sinclair/typebox')\nconst { TypeSystemPolicy } = require('@sinclair/typebox/system')\nconst fastifyAdobeTarget = require('fastify-adobe-target')\n${registering}`)
+  await buildBundle({ absWorkingDir: folder, entryPoints: ['formats.mjs'], outfile: 'bundle.cjs', bundle: true, platform: 'node', format: 'cjs', external: ['@opentelemetry/*', '@openfeature/*'], logLevel: 'error' })
+  for (const file of ['formats.mjs', 'formats.cjs', 'bundle.cjs']) {
     const { output } = await run(['--unhandled-rejections=strict', '--no-warnings', file])
     t.match(output, '[{"sku":"A1","size":1},{"sku":"A1","size":1}]\n', `${file}: formats of the app's own TypeBox, which is not the one inside the package`)
     t.match(output, '`content.sku` must be a string of the format sku', file)
+    if (file !== 'formats.cjs') t.match(output, 'anything is an object', `${file}: and its policies`)
   }
 
   writeFileSync(join(folder, 'app.ts'), `

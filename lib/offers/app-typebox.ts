@@ -1,13 +1,13 @@
 /**
- * The copies of TypeBox that an app may have. The published package has one inside, which opens much faster than the 266 modules of
- * the original, but the formats and kinds that an app registers are in the copy that the app imports or requires.
+ * The TypeBox that checks an app's schemas. The published package has a copy inside, which loads much faster than the 266 modules of
+ * the original; but what an app registers, formats, kinds and policies, is in the copy that the app itself imports or requires.
  */
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { FormatRegistry, Kind, TypeGuard, TypeRegistry, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 
-/** What a schema needs of TypeBox to be checked and completed. */
+/** What is needed of TypeBox to check and complete content. */
 export interface TypeBox {
   FormatRegistry: Pick<typeof FormatRegistry, 'Has'>
   TypeRegistry: Pick<typeof TypeRegistry, 'Has'>
@@ -16,44 +16,50 @@ export interface TypeBox {
 
 const inside: TypeBox = { FormatRegistry, TypeRegistry, Value }
 
-const COPIES = ' (with several copies of TypeBox, only the one beside fastify-adobe-target is read: see `npm ls @sinclair/typebox`)'
+/** The one that the app imports, once it is loaded. */
+let imported: TypeBox | undefined
 
-let others: TypeBox[] | undefined
+/** The others, where a schema was given that needs them. */
+let found: TypeBox[] | undefined
 
-/** What no copy knows. */
-export interface Unknown {
-  /** The rest of a sentence. */
-  problem: string
-  isFormat: boolean
+/** Loads the app's own TypeBox: before its schemas are prepared, where there is time for that. Never rejects. */
+export async function loadAppTypeBox (): Promise<void> {
+  try {
+    // The build leaves these two out of the bundle, and a bundler of the app's makes them the app's own.
+    const [{ FormatRegistry, TypeRegistry }, { Value }] = await Promise.all([import('@sinclair/typebox'), import('@sinclair/typebox/value')])
+    imported = { FormatRegistry, TypeRegistry, Value }
+  } catch {
+    // The copy inside remains.
+  }
 }
 
-/** The copy that knows all formats and kinds in a schema, or the first that none knows. */
-export function typeBoxFor (parts: readonly TSchema[]): TypeBox | Unknown {
-  const unknown = unknownTo(inside, parts)
-  if (unknown === undefined) return inside
-  return (others ??= appCopies()).find((copy) => unknownTo(copy, parts) === undefined) ?? unknown
+/** The TypeBox that knows every format and kind in a schema; a problem, as the rest of a sentence, if there is none. */
+export function typeBoxFor (parts: readonly TSchema[]): TypeBox | { problem: string } {
+  const first = imported ?? inside
+  const problem = problemFor(first, parts)
+  if (problem === undefined) return first
+  return (found ??= findAppCopies()).find((copy) => problemFor(copy, parts) === undefined) ?? { problem }
 }
 
 /** What a copy does not know: content could never pass. */
-function unknownTo ({ FormatRegistry, TypeRegistry }: TypeBox, parts: readonly TSchema[]): Unknown | undefined {
+function problemFor ({ FormatRegistry, TypeRegistry }: TypeBox, parts: readonly TSchema[]): string | undefined {
   for (const part of parts) {
-    if (TypeGuard.IsKind(part) && !TypeRegistry.Has(part[Kind])) return { problem: `has the kind ${part[Kind]}, which is not in TypeBox's TypeRegistry${COPIES}`, isFormat: false }
-    if (part[Kind] === 'String' && part.format !== undefined && !FormatRegistry.Has(part.format)) {
-      return { problem: `has the format ${part.format}, which neither TypeBox's FormatRegistry nor the app's validator knows${COPIES}`, isFormat: true }
-    }
+    if (TypeGuard.IsKind(part) && !TypeRegistry.Has(part[Kind])) return `has the kind ${part[Kind]}, which is not in TypeBox's TypeRegistry${HINT}`
+    if (part[Kind] === 'String' && part.format !== undefined && !FormatRegistry.Has(part.format)) return `has the format ${part.format}, which is not in TypeBox's FormatRegistry${HINT}`
   }
   return undefined
 }
 
-/** As an ES module imports it and as CommonJS requires it: two copies of one package. Synchronous, since the app's schemas are. */
-function appCopies (): TypeBox[] {
-  const require = createRequire(import.meta.url)
-  const imported = (name: string) => fileURLToPath(import.meta.resolve(name))
-  return [imported, (name: string) => name].flatMap((locate) => {
+const HINT = ' (register it before the schema is used; where it is, the app has several copies of TypeBox: see `npm ls @sinclair/typebox`, and in a bundle declare the schema in the option `mboxes`)'
+
+/** As an ES module imports it and as CommonJS requires it: two copies of one package. Synchronous, as `attributes()` is. */
+function findAppCopies (): TypeBox[] {
+  return [(name: string) => fileURLToPath(import.meta.resolve(name)), (name: string) => name].flatMap((locate) => {
     try {
+      const require = createRequire(import.meta.url)
       return [{ ...require(locate('@sinclair/typebox')), ...require(locate('@sinclair/typebox/value')) } as TypeBox]
     } catch {
-      // Without the package, or where a test runner has its own module system.
+      // Without the package, in a bundle, or where a test runner has its own module system.
       return []
     }
   })

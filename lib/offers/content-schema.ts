@@ -36,7 +36,7 @@ export function prepareSchema (schema: unknown, compile: CompileSchema): Content
   if (kind === 'standard') return preparedStandard(schema as Parameters<typeof preparedStandard>[0])
   if (kind === 'json') return preparedJson(schema as object, compile)
   if (kind === 'defaults') return { problem: `is not ${SCHEMAS}` }
-  return kind === 'typebox' ? preparedTypeBox(schema as TSchema, compile) : kind
+  return kind === 'typebox' ? preparedTypeBox(schema as TSchema) : kind
 }
 
 function isStandard (value: object): boolean {
@@ -69,19 +69,12 @@ function isJsonSchema (value: Record<string, unknown>): boolean {
   return isObject(properties) && Object.values(properties).some((member) => isObject(member) && isJsonSchema(member))
 }
 
-/**
- * TypeBox interprets the schema: its compiler needs `new Function`, which a process may forbid. A format that no TypeBox knows is left
- * to the app's validator, which has the usual ones.
- */
-function preparedTypeBox (schema: TSchema, compile: CompileSchema): ContentSchema | { problem: string } {
+/** TypeBox interprets the schema: its compiler needs `new Function`, which a process may forbid. */
+function preparedTypeBox (schema: TSchema): ContentSchema | { problem: string } {
   if (!TypeGuard.IsSchema(schema)) return { problem: 'is not a TypeBox schema of @sinclair/typebox 0.34' }
   const parts = [...partsOf(schema)]
   const typeBox = typeBoxFor(parts)
-  if ('problem' in typeBox) {
-    const { problem, isFormat } = typeBox
-    const otherwise = isFormat ? preparedJson(schema, compile) : { problem }
-    return 'problem' in otherwise ? { problem } : otherwise
-  }
+  if ('problem' in typeBox) return typeBox
   const { Value } = typeBox
   const completes = parts.some((part) => 'default' in part)
   const checked = (content: unknown): Checked => {

@@ -3,7 +3,7 @@
  */
 import { Type } from '@sinclair/typebox'
 import { isDeepStrictEqual } from 'node:util'
-import { prepareSchema } from './content-schema.ts'
+import { kindOfSchema, prepareSchema } from './content-schema.ts'
 import { after, type Checked, type ContentSchema, type MaybePromise } from './checks.ts'
 import type { CompileSchema } from './foreign-schema.ts'
 import { isThenable } from '../diagnostics.ts'
@@ -35,6 +35,10 @@ export function declareMboxes (definitions: unknown = {}, compile: CompileSchema
   if (!declared.some(([, definition]) => isThenable(definition))) return new Map(declared as [string, DeclaredMbox][])
   return Promise.all(declared.map(async ([name, definition]) => [name, await definition] as const)).then((entries) => new Map(entries))
 }
+
+/** Whether the content of any mbox is described by a schema of TypeBox. */
+export const hasTypeBoxSchema = (definitions: unknown): boolean =>
+  isObject(definitions) && Object.values(definitions).some((definition) => isObject(definition) && kindOfSchema(definition.schema) === 'typebox')
 
 const Definitions = passing(isObject, 'an object of { schema, fallback } by mbox name')
 const Definition = Type.Object({ schema: Type.Optional(Type.Any()), fallback: Type.Optional(Type.Any()) }, { ...strict, expected: 'an object { schema, fallback }' })
