@@ -1,6 +1,7 @@
 /** The one log, the one guard, and the one backoff. */
 import t from 'tap'
-import { backoff, counted, Log, once } from '../lib/diagnostics.ts'
+import { counted, Log, once } from '../lib/diagnostics.ts'
+import { backoff } from '../lib/retries.ts'
 import { failure } from '../lib/errors.ts'
 import { createTargetClient } from '../lib/index.ts'
 import { sleep } from './support/wait.ts'

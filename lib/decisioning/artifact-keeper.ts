@@ -5,7 +5,8 @@
  * outlives the process, and only the leading instance polls the origin; the others follow the store.
  */
 import { AsyncResource } from 'node:async_hooks'
-import { backoff, channels, Log, type TargetLogger } from '../diagnostics.ts'
+import { channels, Log, type TargetLogger } from '../diagnostics.ts'
+import { backoff } from '../retries.ts'
 import { failure, isTargetError, type TargetError } from '../errors.ts'
 import { ArtifactSharing } from './artifact-sharing.ts'
 import { ArtifactSource, parse, type ArtifactSourceSettings } from './artifact-source.ts'

@@ -4,7 +4,8 @@
  * Promises returned here always settle: a broken store behaves like an empty one that lets every instance lead.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Log, within, type TargetLogger } from '../diagnostics.ts'
+import { Log, type TargetLogger } from '../diagnostics.ts'
+import { within } from '../retries.ts'
 import type { ArtifactStore, StoredArtifact } from './artifact-store.ts'
 
 /** Maximum ms between reads of the store if the instances elect a leader. */

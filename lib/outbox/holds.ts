@@ -3,7 +3,7 @@
  *
  * However many wait for a host, only one scout is sent ahead now and then; when it is answered, the rest follow.
  */
-import { backoff } from '../diagnostics.ts'
+import { backoff } from '../retries.ts'
 import type { TargetError } from '../errors.ts'
 import type { Batch } from './batch.ts'
 import { Queue } from './queue.ts'

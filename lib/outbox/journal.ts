@@ -7,7 +7,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Notification } from '../schema/index.ts'
-import { backoff, Log, within, type TargetLogger } from '../diagnostics.ts'
+import { Log, type TargetLogger } from '../diagnostics.ts'
+import { backoff, within } from '../retries.ts'
 import { failure } from '../errors.ts'
 import { readRecord, writeRecord, type OutboxRecord } from './record.ts'
 import type { OutboxStore, OutboxTransform, StoredRecord } from './store.ts'

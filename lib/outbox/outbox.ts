@@ -12,7 +12,8 @@
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { Notification } from '../schema/index.ts'
-import { backoff, type TargetLogger } from '../diagnostics.ts'
+import type { TargetLogger } from '../diagnostics.ts'
+import { backoff } from '../retries.ts'
 import { failure, isTargetError, type TargetError } from '../errors.ts'
 import { Backlog } from './backlog.ts'
 import { Batch } from './batch.ts'

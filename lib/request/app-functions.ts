@@ -29,8 +29,6 @@ export interface AppFunctionsSettings {
   earlyBody: Pick<EarlyBody, 'run'>
 }
 
-const NOTHING: readonly string[] = []
-
 /** The results of the app's functions for one request. */
 export class AppFunctions {
   readonly #settings: AppFunctionsSettings
@@ -39,7 +37,7 @@ export class AppFunctions {
   #enabled: Promise<boolean> | boolean | undefined
   #ready: Promise<boolean> | boolean | undefined
   /** Names of the functions whose promises have not settled. */
-  #pending: readonly string[] = NOTHING
+  readonly #pending = new Set<string>()
   contextAdditions: ContextAdditions | undefined
   parameters: Parameters | undefined
   profileParameters: Parameters | undefined
@@ -138,8 +136,8 @@ export class AppFunctions {
     try {
       const result = this.#settings.earlyBody.run(name, this.#request, ask)
       if (isThenable(result)) {
-        this.#pending = [...this.#pending, name]
-        return Promise.resolve(result).then(take).catch(failed).finally(() => { this.#pending = this.#pending.filter((one) => one !== name) })
+        this.#pending.add(name)
+        return Promise.resolve(result).then(take).catch(failed).finally(() => this.#pending.delete(name))
       }
       // Inside the `try`: an app may return anything.
       take(result)

@@ -4,7 +4,8 @@
  *
  * Source: Adobe Developer, server-to-server authentication (`POST /ims/token/v3`, `expires_in` in seconds).
  */
-import { backoff, type Log } from '../../diagnostics.ts'
+import type { Log } from '../../diagnostics.ts'
+import { backoff } from '../../retries.ts'
 import { failure, isTargetError, type TargetError } from '../../errors.ts'
 
 /** OAuth server-to-server credentials of a project in Adobe's Developer Console. */
