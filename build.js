@@ -29,8 +29,14 @@ await build({
   platform: 'node',
   target: 'node20.19',
   plugins: [{
-    name: 'packages',
-    setup: (build) => build.onResolve({ filter: /^[^./]/ }, ({ path, kind }) => kind === 'entry-point' || (path.startsWith(BUNDLED) && kind !== 'dynamic-import') ? undefined : { path, external: true })
+    name: 'packages stay outside',
+    setup ({ onResolve }) {
+      onResolve({ filter: /^[^./]/ }, ({ path, kind }) => {
+        // What lib/offers/app-typebox.ts imports dynamically is the app's own.
+        const isInside = kind === 'entry-point' || (path.startsWith(BUNDLED) && kind !== 'dynamic-import')
+        return isInside ? undefined : { path, external: true }
+      })
+    }
   }]
 })
 copyFileSync(`${root}node_modules/${BUNDLED}/license`, `${folder}/shared/typebox.license`)

@@ -50,7 +50,7 @@ function problemFor ({ FormatRegistry, TypeRegistry }: TypeBox, parts: readonly 
   return undefined
 }
 
-const HINT = ' (register it before the schema is used; where it is, the app has several copies of TypeBox: see `npm ls @sinclair/typebox`, and in a bundle declare the schema in the option `mboxes`)'
+const HINT = ' (register it before the schema is used; if it is registered, the app has several copies of TypeBox: see `npm ls @sinclair/typebox`, or declare the schema in the option `mboxes` if the app is bundled)'
 
 /** As an ES module imports it and as CommonJS requires it: two copies of one package. Synchronous, as `attributes()` is. */
 function findAppCopies (): TypeBox[] {

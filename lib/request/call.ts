@@ -51,7 +51,7 @@ export class PendingCall {
     if (this.outcome !== undefined) return
     this.outcome = outcome
     this.endedAt = performance.now()
-    // A page waits for its own work with what it holds, which each garbage collection copies.
+    // It holds request and response, and the page may go on for long.
     this.running = undefined
     const waiting = this.#waiting
     this.#waiting = undefined

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
 import {
-  clusterOf, createLocationHintCookie, createTargetCookie, findable, getVisitorCookieName, isLocationHint, isUpToDate, LOCATION_HINT_COOKIE, locationHintOf,
+  clusterOf, createLocationHintCookie, createTargetCookie, createCookieNames, getVisitorCookieName, isLocationHint, isUpToDate, LOCATION_HINT_COOKIE, locationHintOf,
   parseTargetCookie, readCookieHeader, TARGET_COOKIE, type CookieNames, type RawCookies, type TargetCookieParts, type WrittenCookie
 } from './cookies.ts'
 import { CNAME_COOKIE, ecidOfCname, ecidOfFirstPartyId, ecidOfWebSdk, FIRST_PARTY_ID_MAX_AGE, isFirstPartyId, webSdkCookieName } from './ecid.ts'
@@ -55,7 +55,7 @@ export function visitorSettings (organizationId: string, options: VisitorOptions
   const { targetLocationHint, report = () => {}, firstPartyId, cookieSuffix, edgeNetwork } = options
   const name = getVisitorCookieName(organizationId)
   const own = (cookie: string) => cookieSuffix === undefined ? cookie : `${cookie}_${cookieSuffix}`
-  const cookieNames = findable({
+  const cookieNames = createCookieNames({
     target: own(TARGET_COOKIE),
     locationHint: own(LOCATION_HINT_COOKIE),
     visitor: [name, encodeURIComponent(name)],
@@ -95,7 +95,7 @@ export class Visitor {
   /** The Edge Network's state, from the cookies or a response; undefined with the Delivery API. */
   #edgeState: EdgeState | undefined
   /** The part of it to write. */
-  #stored: Map<string, StoredEntry> | undefined
+  readonly #stored = new Map<string, StoredEntry>()
   #details: Pick<VisitorId, 'thirdPartyId' | 'marketingCloudVisitorId'> & Pick<VisitorDetails, 'customerIds'> = {}
   #parts: { id: VisitorId, experienceCloud: ExperienceCloud } | undefined
 
@@ -222,7 +222,6 @@ export class Visitor {
 
   #learnFromEdgeNetwork ({ id }: DeliveryResponse, stored: readonly StoredEntry[] = []): void {
     this.#edgeState = withStored(this.#edgeState, stored)
-    this.#stored ??= new Map()
     for (const entry of stored) this.#stored.set(entry.key, entry)
     const ecid = id?.marketingCloudVisitorId
     if (ecid === undefined || this.#parts === undefined || this.#details.marketingCloudVisitorId) return
@@ -240,7 +239,7 @@ export class Visitor {
     const { cookieNames } = this.#settings
     const cookies: WrittenCookie[] = this.#edgeState === undefined
       ? [createTargetCookie(this.sessionId, this.#tntId, cookieNames.target)]
-      : [...this.#stored?.values() ?? []].map(cookieOf)
+      : [...this.#stored.values()].map(cookieOf)
     const cluster = this.#cluster
     if (cluster !== undefined) cookies.push(createLocationHintCookie(cluster, cookieNames.locationHint))
     if (this.#firstPartyId !== undefined) cookies.push({ name: cookieNames.firstPartyId!, value: this.#firstPartyId, maxAge: FIRST_PARTY_ID_MAX_AGE })

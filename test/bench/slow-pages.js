@@ -77,17 +77,22 @@ async function serve (name, host) {
     pages.push(page)
     done()
   })
-  let late = 0
+  // Every contender calls `work` before it awaits anything.
+  let current
+  app.addHook('preHandler', (request, reply, done) => {
+    current = request.page
+    done()
+  })
   await contenders[name].add(app, {
     host,
     async work () {
+      const page = current
       const started = performance.now()
       await sleep(WORK)
-      // Read by `send` of the same page: for those that have their content, in this very turn.
-      late = performance.now() - started - WORK
+      page.late = performance.now() - started - WORK
     },
     send (reply, content, waited = 0) {
-      Object.assign(reply.request.page, { late, waited, sent: performance.now() })
+      Object.assign(reply.request.page, { waited, sent: performance.now() })
       reply.type('text/html')
       return render(content)
     }
