@@ -42,10 +42,10 @@ export async function readArtifact (values: Values): Promise<ArtifactInput> {
   let size = 0
   let headers: ArtifactInput['headers'] = {}
   const fetchArtifact: ArtifactFetch = async (url, options) => {
-    const fetched = isAddress ? await download(url, options.maxSize, options.timeout) : { status: 200, headers: {}, body: await readFile(given!) }
-    size = fetched.body.length
+    const { body, ...fetched } = isAddress ? await download(url, options.maxSize, options.timeout) : { status: 200, headers: {}, body: await readFile(given!) }
+    size = body.length
     headers = fetched.headers
-    return fetched
+    return { ...fetched, body: [body] }
   }
   const source = new ArtifactSource({
     client: code ?? '',

@@ -20,5 +20,6 @@ export interface FetchedFile {
   status: number
   /** Names in lower case. */
   headers: Readonly<Record<string, string | string[] | undefined>>
-  body: Uint8Array
+  /** In chunks: joining those of a large body blocks the event loop. */
+  body: readonly Uint8Array[]
 }

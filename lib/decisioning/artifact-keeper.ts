@@ -269,14 +269,14 @@ export class ArtifactKeeper {
     const { payload, json, digest, etag, headers, accept } = fetched
     await this.#use(payload)
     accept()
-    this.#sharing?.confirm({ json, digest, etag })
+    this.#sharing?.confirm({ json: new TextDecoder().decode(json), digest, etag })
     this.#emit('artifactDownloadSucceeded', { artifactLocation: this.location, artifactPayload: payload })
     this.#emit('geoLocationUpdated', { geoContext: geoFromHeaders(headers) })
     return { changed: true, confirmedAt: performance.now() }
   }
 
   async #useStored (stored: StoredArtifact, wanted?: () => boolean): Promise<boolean> {
-    if (!await this.#use(parse(stored.json), wanted)) return false
+    if (!await this.#use(await parse(Buffer.from(stored.json)), wanted)) return false
     this.#source.accept(stored)
     this.#sharing!.use(stored)
     this.#confirmedAt = performance.now() - Math.max(0, Date.now() - stored.fetchedAt)

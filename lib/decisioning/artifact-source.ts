@@ -1,9 +1,10 @@
 /** Downloads and decodes the rule artifact: JSON or obfuscated, with ETag, bounded in size and time. */
-import { webcrypto } from 'node:crypto'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { createHash } from 'node:crypto'
 import { failure } from '../errors.ts'
 import { CDN, type ArtifactFetch, type FetchedFile } from './artifact-fetch.ts'
 import { deobfuscate } from './obfuscation.ts'
+import { parseJson } from './parse-json.ts'
+import { Slices } from './slices.ts'
 
 /** Settings of an {@link ArtifactSource}; options have the names of Adobe's Node SDK. */
 export interface ArtifactSourceSettings {
@@ -23,8 +24,8 @@ export interface ArtifactSourceSettings {
 export interface FetchedArtifact {
   /** Parsed JSON, not checked yet. */
   payload: unknown
-  /** The payload as text. */
-  json: string
+  /** The payload as JSON in UTF-8. */
+  json: Uint8Array
   digest: string
   etag: string | undefined
   headers: FetchedFile['headers']
@@ -34,9 +35,6 @@ export interface FetchedArtifact {
 
 /** Largest artifact, in bytes. */
 const MAX_SIZE = 64 * 1024 * 1024
-
-/** Bytes decoded per turn of the event loop, a few milliseconds' work. */
-const SLICE = 2 * 1024 * 1024
 
 /** Timeout of a download in ms. */
 const TIMEOUT = 30_000
@@ -70,18 +68,16 @@ export class ArtifactSource {
     })
     if (status === 304 && this.#etag !== undefined) return undefined
     if (status !== 200) throw failure('FST_TARGET_ARTIFACT', `the server returned status ${status}`)
-    if (body.length > MAX_SIZE) throw failure('FST_TARGET_ARTIFACT', `larger than ${MAX_SIZE} bytes`)
-
-    // Not every origin supports ETags, and recompiling the same artifact is wasted work. In a thread: the file may be large.
-    const digest = Buffer.from(await webcrypto.subtle.digest('SHA-256', body)).toString('base64url')
+    // Not every origin supports ETags, and recompiling the same artifact is wasted work.
+    const digest = await digestOf(body)
     const etag = typeof headers.etag === 'string' ? headers.etag : undefined
     const accept = () => this.accept({ digest, etag })
     if (this.#digest === digest) {
       accept()
       return undefined
     }
-    const json = await this.#read(body)
-    return { payload: parse(json), json, digest, etag, headers, accept }
+    const json = await this.#read(await joined(body))
+    return { payload: await parse(json), json, digest, etag, headers, accept }
   }
 
   /** Sets what is in use: from now on only something newer is returned. */
@@ -90,31 +86,44 @@ export class ArtifactSource {
     this.#etag = etag
   }
 
-  async #read (body: Uint8Array): Promise<string> {
+  async #read (body: Uint8Array): Promise<Uint8Array> {
     const { artifactFormat, organizationId } = this.#settings
     const format = artifactFormat ?? (/\.bin$/i.test(new URL(this.location).pathname) ? 'bin' : 'json')
-    return await decode(format === 'bin' ? await deobfuscate(body, organizationId) : body)
+    return format === 'bin' ? await deobfuscate(body, organizationId) : body
   }
 }
 
-/** Parses an artifact; throws `FST_TARGET_ARTIFACT`. */
-export function parse (json: string): unknown {
+/** The SHA-256 of a file. `webcrypto` would copy a large one in a single turn of the event loop. */
+async function digestOf (chunks: readonly Uint8Array[]): Promise<string> {
+  const hash = createHash('sha256')
+  const slices = new Slices()
+  for (const chunk of chunks) {
+    hash.update(chunk)
+    if (slices.isOver) await slices.next()
+  }
+  return hash.digest('base64url')
+}
+
+/** A file in one piece. */
+async function joined (chunks: readonly Uint8Array[]): Promise<Uint8Array> {
+  const file = Buffer.allocUnsafeSlow(chunks.reduce((size, { length }) => size + length, 0))
+  const slices = new Slices()
+  let start = 0
+  for (const chunk of chunks) {
+    file.set(chunk, start)
+    start += chunk.length
+    if (slices.isOver) await slices.next()
+  }
+  return file
+}
+
+/** Parses an artifact; rejects with `FST_TARGET_ARTIFACT`. */
+export async function parse (json: Uint8Array): Promise<unknown> {
   try {
-    return JSON.parse(json)
+    return await parseJson(json)
   } catch (cause) {
     throw failure('FST_TARGET_ARTIFACT', 'not JSON (truncated, or obfuscated for another organization)', { cause })
   }
-}
-
-/** Decodes UTF-8, one slice per turn of the event loop. */
-async function decode (bytes: Uint8Array): Promise<string> {
-  const decoder = new TextDecoder()
-  let text = ''
-  for (let start = 0; start < bytes.length; start += SLICE) {
-    text += decoder.decode(bytes.subarray(start, start + SLICE), { stream: true })
-    await nextTurn()
-  }
-  return text + decoder.decode()
 }
 
 /** Where Target publishes the artifact of a client. */

@@ -3,7 +3,6 @@
  *
  * Runs once per artifact, in slices, so that a large artifact does not block the event loop.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { TSchema } from '@sinclair/typebox'
 import { once } from '../diagnostics.ts'
 import { failure } from '../errors.ts'
@@ -12,6 +11,7 @@ import { Artifact, ArtifactRule, DEFAULT_GLOBAL_MBOX } from './artifact-schema.t
 import { compileCondition } from './conditions.ts'
 import { type Answers, compileAnswers } from './answers.ts'
 import type { Activity, Facts, GeoFacts } from './facts.ts'
+import { Slices } from './slices.ts'
 import { loadSuffixes } from './url.ts'
 
 /** One experience of an activity at one location, ready to be evaluated. */
@@ -65,9 +65,6 @@ const GEO_TOKENS = [
   ['geo.longitude', 'longitude']
 ] as const
 
-/** Milliseconds of work per turn of the event loop; the current rule is always finished. */
-const SLICE = 5
-
 /**
  * Checks and compiles an artifact.
  *
@@ -101,7 +98,7 @@ class RuleCompiler {
   readonly #report: (problem: string) => void
   readonly #activities = new Map<string, Activity>()
   readonly #isNew = once()
-  #sliceStart = performance.now()
+  readonly #slices = new Slices()
 
   constructor (responseTokens: ReadonlySet<string>, report: (problem: string) => void) {
     this.#responseTokens = responseTokens
@@ -116,10 +113,7 @@ class RuleCompiler {
         assert(ArtifactRule, rule, pathOf('artifact.rules', [kind, name, String(i)]))
         const compiledRule = this.#compile(rule)
         if (compiledRule !== undefined) list.push(compiledRule)
-        if (performance.now() - this.#sliceStart > SLICE) {
-          await nextTurn()
-          this.#sliceStart = performance.now()
-        }
+        if (this.#slices.isOver) await this.#slices.next()
       }
       compiled.set(name, list)
     }

@@ -108,7 +108,7 @@ export class GeoLookup {
     try {
       const { status, body } = await this.#settings.fetch(this.#url, { kind: 'geo', headers, maxSize: MAX_SIZE, ...limits })
       if (status !== 200) throw new Error(`the geo lookup returned status ${status}`)
-      found = geoFromHeaders(Object(JSON.parse(new TextDecoder().decode(body))))
+      found = geoFromHeaders(Object(JSON.parse(new TextDecoder().decode(Buffer.concat(body)))))
     } catch {
       // An aborted request proves nothing about the service.
       if (limits.signal?.aborted !== true) this.#pausedUntil = performance.now() + PAUSE

@@ -4,14 +4,14 @@
  *
  * Source: behaviour of `@adobe/target-decisioning-engine` 1.9.3.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { failure } from '../errors.ts'
+import { Slices } from './slices.ts'
 
 const KEY_START = 8
 const TEXT_START = 40
 
-/** Bytes per turn of the event loop, a few milliseconds' work. */
-const SLICE = 2 * 1024 * 1024
+/** Bytes between two looks at the clock. */
+const STEP = 64 * 1024
 
 /**
  * @param file the whole file
@@ -28,10 +28,11 @@ export async function deobfuscate (file: Uint8Array, organizationId: string): Pr
 
   const key = Buffer.concat([Buffer.from(organizationId), file.subarray(KEY_START, TEXT_START)])
   const text = new Uint8Array(file.length - TEXT_START)
-  for (let start = 0; start < text.length; start += SLICE) {
-    const end = Math.min(start + SLICE, text.length)
+  const slices = new Slices()
+  for (let start = 0; start < text.length; start += STEP) {
+    const end = Math.min(start + STEP, text.length)
     for (let i = start; i < end; i++) text[i] = file[TEXT_START + i]! ^ key[i % key.length]!
-    await nextTurn()
+    if (slices.isOver) await slices.next()
   }
   return text
 }

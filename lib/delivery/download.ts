@@ -24,7 +24,8 @@ export interface DownloadAnswer {
   status: number
   /** Names in lower case. */
   headers: IncomingHttpHeaders
-  body: Uint8Array
+  /** In the chunks in which it arrived: joining those of a large body blocks the event loop. */
+  body: readonly Uint8Array[]
 }
 
 /** A GET, with the deadline and the connections of calls. */
@@ -54,7 +55,7 @@ export class Download extends Transfer<DownloadAnswer> {
     return { kind: this.#kind, timeout: this.#timeout }
   }
 
-  protected override read (status: number, headers: IncomingHttpHeaders, body: Buffer): DownloadAnswer {
+  protected override read (status: number, headers: IncomingHttpHeaders, body: readonly Buffer[]): DownloadAnswer {
     return { status, headers, body }
   }
 

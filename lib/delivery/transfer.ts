@@ -41,8 +41,6 @@ const BLOCKED = 5
 /** The reason passed to undici when a transfer is cancelled; never shown. */
 const CANCELLED = new Error('The Target call was cancelled')
 
-const EMPTY = Buffer.alloc(0)
-
 /** One request and its response, under one deadline. */
 export abstract class Transfer<Answer extends { status: number, body: unknown }> implements QueuedCall, Dispatcher.DispatchHandler {
   protected readonly host: Host
@@ -82,7 +80,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   }
 
   /** Makes the result from a complete response. Throws an error of this package, made with {@link failure}. */
-  protected abstract read (status: number, headers: IncomingHttpHeaders, body: Buffer): Answer
+  protected abstract read (status: number, headers: IncomingHttpHeaders, body: readonly Buffer[]): Answer
 
   /** Called when it has settled, with an answer or with an error of this package. Must not throw. */
   protected abstract ended (answer: Answer | undefined, error: TargetError | undefined): void
@@ -269,26 +267,21 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     this.cancel()
   }
 
-  #body (): Buffer {
-    const [only] = this.#chunks
-    return this.#chunks.length === 1 ? only! : Buffer.concat(this.#chunks)
-  }
-
   /** Decodes the body if needed; the deadline keeps running meanwhile. */
   #readBody (): void {
     this.#complete = true
     if (this.#settled && !this.wantsLate) return
     const codings = codingsOf(this.#headers)
-    if (codings.length === 0) return this.#finish(this.#body())
-    decodeContent(this.#body(), codings, this.#limit).then((body) => this.#finish(body), (error: Error) => {
+    if (codings.length === 0) return this.#finish(this.#chunks)
+    decodeContent(joined(this.#chunks), codings, this.#limit).then((body) => this.#finish([body]), (error: Error) => {
       // The status is enough; only the edge's message is lost.
-      if (this.#status >= 300) this.#finish(EMPTY)
+      if (this.#status >= 300) this.#finish([])
       else if (!this.#settled) this.fail('FST_TARGET_INVALID_RESPONSE', error.message)
     })
   }
 
   /** Ends with a complete response, in time or late. */
-  #finish (body: Buffer): void {
+  #finish (body: readonly Buffer[]): void {
     const late = this.#settled
     if (!late) this.phase = 'answer'
     this.endedAt = performance.now()
@@ -362,6 +355,11 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     this.#chunks = []
     setImmediate(() => this.scope.runInAsyncScope(this.run, this))
   }
+}
+
+/** A body in one piece. */
+export function joined (chunks: readonly Buffer[]): Buffer {
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
 }
 
 /** If the event loop was blocked, a response may be waiting unread: it gets one more turn before the deadline applies. */

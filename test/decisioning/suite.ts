@@ -1,3 +1,4 @@
 import './artifact-store.test.ts'
 import './decisioning.test.ts'
 import './explain.test.ts'
+import './parse-json.test.ts'

@@ -872,7 +872,7 @@ t.test('get', async (t) => {
     t.match(server.requests[0]?.head, /if-none-match: "1"/)
     server.behave = bytes(http('200 OK', 'hello'))
     const { body } = await delivery.get(new URL(origin), order)
-    t.equal(Buffer.from(body).toString(), 'hello')
+    t.equal(Buffer.concat(body).toString(), 'hello')
   })
 
   t.test('rejects when the response is incomplete or too large', async (t) => {

@@ -301,8 +301,8 @@ t.test('a token is renewed before it ends, once for everybody', async (t) => {
   let calls = 0
   const post = async () => {
     calls += 1
-    if (calls === 2) return { status: 503, body: Buffer.from('') }
-    return { status: 200, body: Buffer.from(JSON.stringify({ access_token: `token-${calls}`, expires_in: 0.5 })) }
+    if (calls === 2) return { status: 503, body: [] }
+    return { status: 200, body: [Buffer.from(JSON.stringify({ access_token: `token-${calls}`, expires_in: 0.5 }))] }
   }
   const token = new AccessToken({ clientId: 'a', clientSecret: 'b' }, post, Log.of({ debug () {}, error () {} }))
   t.teardown(() => token.close())

@@ -13,6 +13,7 @@ import { cookieSerializer } from '../../lib/visitor/cookies.ts'
 import { compileArtifact } from '../../lib/decisioning/compile.ts'
 import { decide } from '../../lib/decisioning/decide.ts'
 import { deobfuscate } from '../../lib/decisioning/obfuscation.ts'
+import { parseJson } from '../../lib/decisioning/parse-json.ts'
 import { edgeMessage } from '../../lib/delivery/edge-message.ts'
 import { DeliveryQuery, DeliveryRequest, ExecuteRequest, PrefetchRequest, QAMode, type DeliveryResponse } from '../../lib/schema/index.ts'
 import { EdgeAddress } from '../../lib/transport/edge-address.ts'
@@ -317,5 +318,31 @@ const files = property('obfuscated artifacts', 2, fc.tuple(fc.uint8Array({ maxLe
   assert.ok(json === undefined || json.length === bytes.length - 40)
 })
 
+const jsonKey = fc.constantFrom('a', 'b', '1', '2', '10', '__proto__', 'constructor', '', 'x"y', 'ü', '\\', '\u2028')
+const { json } = fc.letrec<{ json: unknown }>((tie) => ({
+  json: fc.oneof(
+    { maxDepth: 7 },
+    fc.constantFrom(1, -2.5e3, true, null, '', 'a,b', '{[', ']}"\\', '€😀', '\ufeff', '\u00a0'),
+    fc.array(tie('json'), { maxLength: 5 }),
+    fc.array(fc.tuple(jsonKey, tie('json')), { maxLength: 5 }).map((members) => Object.fromEntries(members))
+  )
+}))
+const jsonEdit = fc.record({ at: fc.nat(300), cut: fc.nat(2), put: fc.constantFrom('', ',', '[', ']', '{', '}', '"', '\\', ':', ' ', '1', '[]', '"a":', '\u00a0', '\ufeff') })
+const pieces = property('JSON in pieces', 10, fc.tuple(json, fc.constantFrom(0, 1), fc.array(jsonEdit, { maxLength: 2 }), fc.constantFrom(1, 3, 8, 20)), async ([value, indent, edits, piece]) => {
+  const edited = edits.reduce((text, { at, cut, put }) => text.slice(0, at % text.length) + put + text.slice(at % text.length + cut), JSON.stringify(value, undefined, indent))
+  const bytes = Buffer.from(edited)
+  const attempt = async (parse: () => unknown) => {
+    try {
+      return await parse()
+    } catch (error) {
+      assert.ok(error instanceof SyntaxError)
+      return SyntaxError
+    }
+  }
+  const [actual, expected] = [await attempt(() => parseJson(bytes, { piece })), await attempt(() => JSON.parse(new TextDecoder().decode(bytes)))]
+  assert.deepStrictEqual(actual, expected)
+  assert.equal(JSON.stringify(actual), JSON.stringify(expected), 'in order')
+})
+
 /** Properties of single functions: fast. */
-export const properties: Property[] = [cookies, edgeNetwork, qaModes, redirects, requests, forms, options, answers, messages, artifacts, files]
+export const properties: Property[] = [cookies, edgeNetwork, qaModes, redirects, requests, forms, options, answers, messages, artifacts, files, pieces]

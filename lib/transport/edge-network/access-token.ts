@@ -19,7 +19,7 @@ export interface EdgeCredentials {
 }
 
 /** Sends a form; resolves whatever the status. */
-export type PostForm = (url: string, form: string) => Promise<{ status: number, body: Uint8Array }>
+export type PostForm = (url: string, form: string) => Promise<{ status: number, body: readonly Uint8Array[] }>
 
 const SCOPES = ['openid', 'AdobeID', 'read_organizations', 'additional_info.projectedProductContext', 'session']
 const TOKEN_URL = 'https://ims-na1.adobelogin.com/ims/token/v3'
@@ -103,10 +103,10 @@ export class AccessToken {
 }
 
 /** Its errors never quote the response, which may contain the secret. */
-function readToken (status: number, body: Uint8Array): { token: string, life: number } {
+function readToken (status: number, body: readonly Uint8Array[]): { token: string, life: number } {
   if (status !== 200) throw failure('FST_TARGET_HTTP', `the token endpoint returned status ${status}; check \`edgeNetwork.credentials\``, { meta: { status, attempts: 1, elapsed: 0, phase: 'body' } })
   try {
-    const { access_token: token, expires_in: seconds } = JSON.parse(Buffer.from(body).toString()) as Record<string, unknown>
+    const { access_token: token, expires_in: seconds } = JSON.parse(Buffer.concat(body).toString()) as Record<string, unknown>
     if (typeof token === 'string' && /^[!-~]{1,8192}$/.test(token) && typeof seconds === 'number' && seconds > 0) return { token, life: seconds * 1000 }
   } catch {
     // Below.
