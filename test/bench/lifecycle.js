@@ -40,9 +40,12 @@ export const swap = {
     const rows = []
     for (const rules of plan.swap.rules) {
       step(`${rules} rules`)
-      await edge.ask('artifact', { mboxes: rules / 2, rulesEach: 2, contentSize: 4300 })
+      const artifact = (contentSize) => edge.ask('artifact', { mboxes: rules / 2, rulesEach: 2, contentSize })
+      await artifact(4300)
       rows.push(await processes.with([['swap.js', [edge.hello.host]]], async ([child]) => {
         const measured = await child.ask('compile')
+        await child.ask('load')
+        await artifact(4301)
         return { rules, ...measured, refresh: await child.ask('refresh') }
       }))
     }

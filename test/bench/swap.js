@@ -9,6 +9,8 @@ const [host] = process.argv.slice(2)
 const location = `http://${host}/rules.json`
 const settings = { client, organizationId, serverDomain: host, secure: false, decisioningMethod: 'on-device', pollingInterval: 0, preconnect: 0 }
 
+let loaded
+
 /** ms that `work` takes, and the longest time without a turn of the event loop. */
 async function watch (work) {
   let longest = 0
@@ -46,9 +48,15 @@ answerParent({
     const compile = await watch(() => use(parsed))
     return { bytes: Buffer.byteLength(text), parse, compile }
   },
+  async load () {
+    loaded = createTargetClient({ ...settings, artifactLocation: location, timeout: 60_000 })
+    await loaded.ready({ timeout: 60_000 })
+  },
+  /** To be asked once the edge has another artifact. */
   async refresh () {
-    const target = createTargetClient({ ...settings, artifactLocation: location, timeout: 60_000 })
-    await target.ready({ timeout: 60_000 })
-    return await watch(() => target.refresh())
+    return await watch(async () => {
+      const { changed } = await loaded.refresh()
+      if (!changed) throw new Error('the artifact is the same')
+    })
   }
 }, {})
