@@ -87,7 +87,7 @@ export interface CallMessage {
   elapsed?: number
   /** HTTP status; undefined without a response. */
   status?: number | undefined
-  /** The Delivery API response, or the bytes of a download, by reference. */
+  /** The Delivery API response, or the chunks of a download, by reference. */
   response?: unknown
   error?: TargetError
   /**
