@@ -4,7 +4,7 @@ import { counted, Log, once } from '../lib/diagnostics.ts'
 import { backoff } from '../lib/retries.ts'
 import { failure } from '../lib/errors.ts'
 import { createTargetClient } from '../lib/index.ts'
-import { sleep } from './support/wait.ts'
+import { until } from './support/wait.ts'
 import './support/no-unhandled-rejections.ts'
 
 /** A logger that keeps its lines. */
@@ -61,7 +61,7 @@ t.test('a callback that throws or rejects is named, once', async (t) => {
   guarded(2)
   log.guard(async () => { throw new Error('later') }, 'events.artifactDownloadFailed')()
   log.guard(undefined, 'events.none')()
-  await sleep(1)
+  await until(() => lines.length === 2)
   t.strictSame(seen, [1, 2])
   t.match(lines, [
     ['error', 'fastify-adobe-target: `events.clientReady` threw; further errors from it will not be logged', { err: { message: 'no' } }],
@@ -74,7 +74,7 @@ t.test('a client names the event whose callback threw', async (t) => {
   const { lines, logger } = listen(['debug', 'error'])
   const target = createTargetClient({ client: 'acmeclient', organizationId: 'org@AdobeOrg', logger, events: { clientReady () { throw new Error('no') } } })
   t.teardown(() => target.close())
-  await sleep(20)
+  await until(() => lines.length > 0)
   t.match(lines, [['error', /`events\.clientReady` threw/, { err: { message: 'no' } }]])
 })
 

@@ -4,7 +4,7 @@ import t from 'tap'
 import fastifyAdobeTarget, { createTargetClient, type TargetClientOptions, type TargetResult } from '../../lib/index.ts'
 import { client, cookiesOf, json, organizationId, startApp, startEdge, startServer, targetCookieOf } from '../support/helper.ts'
 import '../support/no-unhandled-rejections.ts'
-import { sleep, until } from '../support/wait.ts'
+import { sleep, stopwatch, until } from '../support/wait.ts'
 
 const artifactOf = (host: string) => ({ artifactLocation: `http://${host}/${client}/production/v1/rules.json` })
 
@@ -135,8 +135,8 @@ t.test('geo is looked up when the artifact asks for it, within the deadline, fai
   const found: unknown[] = []
   const target = clientOf(t, { serverDomain: edge.host, decisioningMethod: 'on-device', ...artifactOf(host), events: { geoLocationUpdated: ({ geoContext }) => { found.push(geoContext.city) } } })
   await target.ready()
-  const cityFor = async (geo: NonNullable<TargetResult['request']['context']['geo']>) =>
-    (await target.getOffers({ request: { context: { channel: 'web', geo }, execute: { mboxes: [{ name: 'hero' }] } }, timeout: 200 })).responseTokens?.[0]?.['geo.city']
+  const cityFor = async (geo: NonNullable<TargetResult['request']['context']['geo']>, timeout = 5000) =>
+    (await target.getOffers({ request: { context: { channel: 'web', geo }, execute: { mboxes: [{ name: 'hero' }] } }, timeout })).responseTokens?.[0]?.['geo.city']
   t.equal(await cityFor({ ipAddress: '203.0.113.7' }), 'city of 203.0.113.7')
   t.equal(await cityFor({ ipAddress: '203.0.113.7' }), 'city of 203.0.113.7')
   t.equal(lookups, 1, 'remembered')
@@ -148,7 +148,7 @@ t.test('geo is looked up when the artifact asks for it, within the deadline, fai
   await until(() => target.health().outbox.pending === 0)
   t.equal(edge.notifications.length, notified + 1, 'and the edge does not refuse the impression for it')
   answer = 'hang'
-  const asked = performance.now()
-  t.equal(await cityFor({ ipAddress: '203.0.113.8' }), undefined, 'failing open')
-  t.ok(performance.now() - asked < 1000)
+  const took = stopwatch()
+  t.equal(await cityFor({ ipAddress: '203.0.113.8' }, 200), undefined, 'failing open')
+  t.ok(took() < 1000)
 })

@@ -666,7 +666,7 @@ t.test('a server that accepts and hangs', async (t) => {
 
 t.test('a payload of one\'s own, then the origin', async (t) => {
   const server = await listen(t, bytes(file(B)))
-  const { keeper, names } = keepFrom(t, `${server.origin}/rules.json`, { artifactPayload: A, pollingInterval: 50 })
+  const { keeper, names } = keepFrom(t, `${server.origin}/rules.json`, { artifactPayload: A, pollingInterval: 500 })
   keeper.start()
   await keeper.ready()
   t.equal(shown(keeper), 'A')

@@ -2,6 +2,7 @@
 import { Delivery, type DeliveryAnswer, type DeliveryCall, type DeliverySettings } from '../../lib/delivery/delivery.ts'
 import { loadUndici } from '../../lib/delivery/undici.ts'
 import type { TargetError } from '../../lib/errors.ts'
+import { stopwatch } from '../support/wait.ts'
 
 // As for the plugin, so that calls begin at once.
 await loadUndici()
@@ -40,13 +41,14 @@ export function send (delivery: Delivery, call: DeliveryCall): { answer: Promise
   return { answer, abort }
 }
 
-/** How a call ended, and after how many ms. */
-export type Ending = { elapsed: number } & ({ answer: DeliveryAnswer, error?: never } | { error: TargetError, answer?: never })
+/** How a call ended, and after how many ms: by the clock, and by a stopwatch, for upper bounds. */
+export type Ending = { elapsed: number, took: number } & ({ answer: DeliveryAnswer, error?: never } | { error: TargetError, answer?: never })
 
 export async function endingOf (delivery: Delivery, call: DeliveryCall): Promise<Ending> {
   const start = performance.now()
+  const took = stopwatch()
   const ending = await send(delivery, call).answer.then((answer) => ({ answer }), (error: TargetError) => ({ error }))
-  return { ...ending, elapsed: performance.now() - start }
+  return { ...ending, elapsed: performance.now() - start, took: took() }
 }
 
 /** A server's name in `health()`. */

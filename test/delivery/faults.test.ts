@@ -11,9 +11,9 @@ import { EDGE_NETWORK } from '../../lib/transport/edge-network/dialect.ts'
 import { failedOffer } from '../../lib/offers/offer.ts'
 import { callTo, endingOf, GRACE, hostOf, network, POOL, TIMEOUT, type Ending } from './calls.ts'
 import { bytes, FaultServer, fillBacklog, freezableServer, good, GOOD, http, TLS, type Behaviour } from '../support/fault-server.ts'
-import { sleep, until } from '../support/wait.ts'
+import { sleep, stopwatch, until } from '../support/wait.ts'
 
-/** The promise is 20 ms; the rest is for a machine that is busy with other tests. */
+/** The promise is 20 ms; the rest is for this process, which is busy with the servers as well. */
 const TOLERANCE = 20 + 180
 
 const HTML = '<!doctype html><title>Bad gateway</title>'
@@ -155,9 +155,10 @@ const EDGE: { dialect?: typeof EDGE_NETWORK, path?: string } = { dialect: EDGE_N
 /** The server does right again: how long until a call succeeds. */
 async function recovery (delivery: Delivery, origin: string, more: typeof EDGE = {}): Promise<number> {
   const start = performance.now()
+  const took = stopwatch()
   for (;;) {
     const { answer } = await endingOf(delivery, callTo(origin, more))
-    if (answer?.status === 200 || performance.now() - start > 5000) return performance.now() - start
+    if (answer?.status === 200 || performance.now() - start > 5000) return took()
     await sleep(10)
   }
 }
@@ -176,9 +177,10 @@ async function meet (t: Test, { name, behave, code, status, says, phase, request
   const delivery = network()
   t.teardown(async () => { await delivery.close(); await server.close() })
 
-  const ending = await endingOf(delivery, callTo(server.origin, more))
+  // What is to be answered in time must not fail for the deadline: a bound tells whether it was in time.
+  const ending = await endingOf(delivery, callTo(server.origin, { ...more, timeout: code === 'FST_TARGET_TIMEOUT' ? TIMEOUT : 5000 }))
   t.equal(ending.error?.code ?? 'ok', code, ending.error?.message ?? 'answered')
-  t.ok(ending.elapsed < TIMEOUT + TOLERANCE, `answered after ${ending.elapsed} ms`)
+  t.ok(ending.took < TIMEOUT + TOLERANCE, `answered after ${ending.took} ms`)
   if (code === 'FST_TARGET_TIMEOUT') t.ok(ending.elapsed >= TIMEOUT - 2, `not before its time: ${ending.elapsed} ms`)
   if (ending.error !== undefined) {
     const { meta, message } = ending.error
@@ -191,10 +193,13 @@ async function meet (t: Test, { name, behave, code, status, says, phase, request
     t.equal(ending.answer.status, status)
   }
   // An idle keep-alive connection may stay; one with an unfinished exchange may not.
-  const left = await until(() => Object.values(delivery.health().pool).every(({ running }) => running === 0), GRACE + 500)
-  t.ok(left, 'nothing goes on after the grace')
+  const went = stopwatch()
+  const left = await until(() => Object.values(delivery.health().pool).every(({ running }) => running === 0))
+  t.ok(left && went() < GRACE + 500, 'nothing goes on after the grace')
   await sleep(20)
-  const { sockets } = delivery.health().pool[hostOf(server)]!
+  const socketsLeft = () => delivery.health().pool[hostOf(server)]!.sockets
+  await until(() => socketsLeft() === server.sockets.size)
+  const sockets = socketsLeft()
   t.equal(sockets, server.sockets.size)
   t.ok(sockets <= (code === 'FST_TARGET_TIMEOUT' ? 0 : 1), `${sockets} sockets left: an idle one may stay, none is opened for nobody`)
   t.equal(server.requests.length, requests, 'requests the server saw')
@@ -242,9 +247,9 @@ t.test('a connection refused over IPv6 and IPv4 names both', async (t) => {
 t.test('a host name that does not exist fails with a connection error', async (t) => {
   const delivery = network()
   t.teardown(() => delivery.close())
-  const { error, elapsed } = await endingOf(delivery, callTo('http://edge.invalid'))
+  const { error, took } = await endingOf(delivery, callTo('http://edge.invalid'))
   t.match(error?.code, /^FST_TARGET_(CONNECTION|TIMEOUT)$/, 'some resolvers take their time to say no')
-  t.ok(elapsed < TIMEOUT + TOLERANCE)
+  t.ok(took < TIMEOUT + TOLERANCE)
 })
 
 t.test('a connect without any reply ends at the deadline', async (t) => {
@@ -256,7 +261,7 @@ t.test('a connect without any reply ends at the deadline', async (t) => {
   const ending = await endingOf(delivery, callTo(`http://127.0.0.1:${server.port}`))
   t.equal(ending.error?.code, 'FST_TARGET_TIMEOUT')
   t.match(ending.error?.meta, { phase: 'connect', attempts: 0 })
-  t.ok(ending.elapsed >= TIMEOUT - 2 && ending.elapsed < TIMEOUT + TOLERANCE, `${ending.elapsed} ms`)
+  t.ok(ending.elapsed >= TIMEOUT - 2 && ending.took < TIMEOUT + TOLERANCE, `${ending.elapsed} ms`)
   const health = () => delivery.health().pool[`127.0.0.1:${server.port}`]!
   t.equal(health().stragglers, 1, 'it may still connect')
   t.ok(await until(() => health().sockets === 0, GRACE + 1000), 'but not for ever')
@@ -278,13 +283,13 @@ t.test('calls recover after the server is stopped and continued', async (t) => {
   t.equal((await endingOf(delivery, callTo(origin))).answer?.status, 200)
   await server.freeze()
   const endings = await Promise.all(Array.from({ length: 12 }, () => endingOf(delivery, callTo(origin))))
-  for (const { error, elapsed } of endings) {
+  for (const { error, took } of endings) {
     t.equal(error?.code, 'FST_TARGET_TIMEOUT')
-    t.ok(elapsed < TIMEOUT + TOLERANCE, `${elapsed} ms`)
+    t.ok(took < TIMEOUT + TOLERANCE, `${took} ms`)
   }
   const refused = await endingOf(delivery, callTo(origin))
   t.equal(refused.error?.code, 'FST_TARGET_BREAKER_OPEN', 'after that many the breaker is open')
-  t.ok(refused.elapsed < TOLERANCE)
+  t.ok(refused.took < TOLERANCE)
   server.thaw()
   const back = await recovery(delivery, origin)
   t.ok(back < 1000 + TOLERANCE, `back after ${back} ms`)

@@ -10,17 +10,18 @@ import { createTargetClient } from '../../lib/client/client.ts'
 import { fastifyAdobeTarget } from '../../lib/plugin.ts'
 import { callTo, endingOf, hostOf, network, POOL } from './calls.ts'
 import { FaultServer, good, GOOD } from '../support/fault-server.ts'
-import { until } from '../support/wait.ts'
+import { stopwatch, until } from '../support/wait.ts'
 
-/** The longest wait, and room for a busy machine. */
+/** The longest wait, and room for what this process has to do. */
 const BOUND = 500 + 300
 
 const settings = { client: 'acmeclient', organizationId: '1@AdobeOrg', secure: false }
 
+/** How long it takes, by a stopwatch. */
 async function timed (promise: Promise<unknown>): Promise<number> {
-  const started = performance.now()
+  const took = stopwatch()
   await promise
-  return performance.now() - started
+  return took()
 }
 
 t.test('calls go over the connections that are open, and over no other', async (t) => {
@@ -94,8 +95,9 @@ t.test('failures are silent, and hold the start for a moment at most', async (t)
   t.ok(await timed(delivery.preconnect('not an origin', 2)) < 50)
 
   const slow = `https://127.0.0.1:${port}`
-  const waited = await timed(delivery.preconnect(slow, 2, 100))
-  t.ok(waited >= 90 && waited < 400, 'a server that accepts and never answers TLS')
+  const started = performance.now()
+  const took = await timed(delivery.preconnect(slow, 2, 100))
+  t.ok(performance.now() - started >= 90 && took < 400, 'a server that accepts and never answers TLS')
   t.ok(await timed(delivery.preconnect(slow, 2)) < BOUND)
   t.equal(delivery.health().pool[`127.0.0.1:${port}`]?.sockets, 4, 'they go on')
   const connections = () => new Promise<number>((resolve) => mute.getConnections((_error, count) => resolve(count)))

@@ -214,7 +214,7 @@ t.test('QA links', async (t) => {
 t.test('failures end as those of the Delivery API', async (t) => {
   const edge = await startEdge(t)
   // Without connections that are open before, so that a reset one is not retried.
-  const { url, app, logged } = await startShop(t, edge, { timeout: 250, preconnect: 0, breaker: { failures: 4, cooldown: 60_000 } })
+  const { url, app, logged } = await startShop(t, edge, { timeout: 1000, preconnect: 0, breaker: { failures: 4, cooldown: 60_000 } })
   const reasons: Record<string, [string, string]> = {
     hang: ['timeout', 'FST_TARGET_TIMEOUT'],
     reset: ['error', 'FST_TARGET_CONNECTION'],
@@ -231,6 +231,10 @@ t.test('failures end as those of the Delivery API', async (t) => {
   t.match(logged.map(({ msg }) => msg).join('\n'), /503: A fault was requested of the 'com\.adobe\.target' service/)
   edge.fault('status:500')
   for (let call = 0; call < 4; call++) await fetch(url)
+  const breaker = () => Object.values(app.target.health().breaker)[0]!
+  t.match(breaker(), { state: /open/ }, 'open, or to be probed')
+  // The first pauses are short; this one lasts longer than a visit.
+  await until(async () => { await fetch(url); return breaker().retryIn > 600 })
   t.equal((await json(await fetch(url))).reason, 'breaker-open')
   t.equal(app.target.health().status, 'down')
 })
@@ -302,7 +306,7 @@ t.test('a token is renewed before it ends, once for everybody', async (t) => {
   const post = async () => {
     calls += 1
     if (calls === 2) return { status: 503, body: [] }
-    return { status: 200, body: [Buffer.from(JSON.stringify({ access_token: `token-${calls}`, expires_in: 0.5 }))] }
+    return { status: 200, body: [Buffer.from(JSON.stringify({ access_token: `token-${calls}`, expires_in: calls === 3 ? 3 : 0.5 }))] }
   }
   const token = new AccessToken({ clientId: 'a', clientSecret: 'b' }, post, Log.of({ debug () {}, error () {} }))
   t.teardown(() => token.close())

@@ -125,7 +125,7 @@ t.test('mboxes: content is completed with defaults, checked, and replaced by the
 t.test('mboxes: every failure returns the fallback, a copy for each request', async (t) => {
   const edge = await startEdge(t)
   const mboxes: MboxDefinitions = { hero: { fallback: 'Welcome' }, 'checkout-flags': { schema: Flags, fallback: { express: false, limit: 1 } } }
-  const { url } = await startApp(t, edge.host, { mboxes, timeout: 200, breaker: false }, (app) => {
+  const { url } = await startApp(t, edge.host, { mboxes, timeout: 1000, breaker: false }, (app) => {
     app.get('/', { config: { target: ['hero', 'checkout-flags'] } }, async (request) => {
       const { content, reason } = await request.target.offer('hero')
       const flags = await untyped(request).attributes('checkout-flags') as Record<string, unknown>

@@ -9,6 +9,7 @@ import { startBrowser, withoutBrowser } from '../support/chromium.ts'
 import { client, optionsFor, startApp, startEdge } from '../support/helper.ts'
 import { root } from '../support/project.ts'
 import '../support/no-unhandled-rejections.ts'
+import { until } from '../support/wait.ts'
 
 const data = (content: unknown) => ({ type: 'json', content })
 const edge = await startEdge(t, {
@@ -121,6 +122,6 @@ t.test('in a browser, with @openfeature/ofrep-web-provider', { skip: withoutBrow
     secret: { value: false, errorCode: 'FLAG_NOT_FOUND' }
   })
   t.equal(statuses[0], 200)
-  t.ok(statuses.includes(304), `polls with the ETag: ${statuses}`)
+  t.ok(await until(() => statuses.includes(304)), `polls with the ETag: ${statuses}`)
   t.equal(new Set(edge.requests.map(({ body }) => body.id.tntId.split('.')[0])).size, 1, 'the visitor of the page')
 })

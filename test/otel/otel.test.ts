@@ -97,7 +97,7 @@ t.test('under saturating load every call is a child of its own page, and nothing
 
 t.test('attributes', async (t) => {
   const edge = await startEdge(t)
-  const target = createTargetClient({ ...optionsFor(edge.host), timeout: 200, grace: 0, breaker: { failures: 3 }, logger: { debug () {}, error () {} } })
+  const target = createTargetClient({ ...optionsFor(edge.host), timeout: 1000, grace: 0, breaker: { failures: 3 }, logger: { debug () {}, error () {} } })
   t.teardown(() => target.close())
   const ask = { request: { execute: { mboxes: [{ name: 'hero' }] }, prefetch: { mboxes: [{ name: 'banner' }] } } }
   const call = async (signal?: AbortSignal) => {
@@ -157,7 +157,7 @@ t.test('a request that is sent twice, and a download', async (t) => {
 
 t.test('feature_flag.evaluation', async (t) => {
   const edge = await startEdge(t)
-  const { url } = await startTracedApp(t, edge.host, { timeout: 200, grace: 0, mboxes: { 'checkout-flags': { fallback: {} } } }, (app) => {
+  const { url } = await startTracedApp(t, edge.host, { timeout: 1000, grace: 0, mboxes: { 'checkout-flags': { fallback: {} } } }, (app) => {
     app.get('/', { config: { target: { execute: { mboxes: ['hero'], pageLoad: {} }, prefetch: { views: [{}] } } } }, async ({ target }) => {
       await target.content('hero')
       await target.offer('nowhere')

@@ -102,7 +102,7 @@ t.test('written while it waits, removed when it is sent', async (t) => {
 
 t.test('what a process leaves is sent by the next, and by nobody if it is too old or belongs to another client', async (t) => {
   const first = new MemoryStore()
-  const before = setUp(t, first)
+  const before = setUp(t, first, { closeTimeout: 1000 })
   before.edge.answers = false
   before.outbox.add({ key: 'ann' }, Array.from({ length: 120 }, (_, index) => notification(`n${index}`)))
   await before.outbox.close()
@@ -189,7 +189,7 @@ t.test('transform: nothing readable in the store; a wrong key is counted', async
     encode: (text: string) => Buffer.from(Buffer.from(text).map((byte) => byte ^ key)).toString('base64'),
     decode: async (stored: string) => Buffer.from(Buffer.from(stored, 'base64').map((byte) => byte ^ key)).toString()
   })
-  const before = setUp(t, store, { transform: transform(7) })
+  const before = setUp(t, store, { transform: transform(7), closeTimeout: 1000 })
   before.edge.answers = false
   before.outbox.add({ key: 'ann' }, [notification('a')])
   await before.outbox.close()

@@ -12,7 +12,7 @@ import { endChild, nextWord, startChild } from '../soak/child.ts'
 import { Door } from '../soak/door.ts'
 import { createFailingEdge } from '../soak/failing-edge.ts'
 import '../support/no-unhandled-rejections.ts'
-import { sleep, until } from '../support/wait.ts'
+import { sleep, stopwatch, until } from '../support/wait.ts'
 
 const sender = (key: string) => ({ key, request: { context: { channel: 'web' as const } }, sessionId: key, locationHint: undefined })
 const click = (id: string) => ({ id, impressionId: id, type: 'click' as const, timestamp: 1, mbox: { name: 'hero' } })
@@ -54,7 +54,7 @@ t.test(`${COUNT} notifications of ${VISITORS} visitors, an edge that fails 30 %,
       return 'page'
     })
   })
-  const { response } = await app.target.getOffers({ request: { prefetch: { mboxes: [{ name: 'hero' }] } } })
+  const { response } = await app.target.getOffers({ request: { prefetch: { mboxes: [{ name: 'hero' }] } }, timeout: 5000 })
   tokens = [response.prefetch!.mboxes![0]!.options![0]!.eventToken!]
   edge.reset()
   const balance = watchBalance(t, app.target)
@@ -194,11 +194,12 @@ t.test('notifications survive an edge that is stopped and continued', async (t) 
   const child = startChild('edge-process')
   t.teardown(() => endChild(child))
   const { edge } = await nextWord(child) as { edge: string }
-  const timeout = 200
+  const timeout = 500
   const { app, url } = await startApp(t, edge, { timeout, grace: 100, breaker: { cooldown: 500 } }, (app) => {
     app.get('/', { config: { target: ['hero'] } }, async ({ target }) => {
+      const waited = stopwatch()
       const { content, reason } = await target.offer('hero', 'fallback')
-      return { content, reason, waited: target.timing.waited }
+      return { content, reason, waited: waited() }
     })
   })
   const visit = async () => await (await fetch(url)).json() as { content: string, reason: string, waited: number }
@@ -211,15 +212,17 @@ t.test('notifications survive an edge that is stopped and continued', async (t) 
     for (const { content, reason, waited } of await Promise.all(Array.from({ length: 8 }, visit))) {
       reasons.add(reason)
       t.equal(content, 'fallback')
-      t.ok(waited < timeout + 20 + 180, `within the timeout, on a busy machine as well: ${waited} ms`)
+      t.ok(waited < timeout + 20 + 180, `within the timeout: ${waited} ms`)
     }
   }
   t.same([...reasons].sort(), ['breaker-open', 'timeout'])
-  t.equal(app.target.health().status, 'down')
+  // Between the breaker's pauses it is degraded; a visit then fails and begins another pause.
+  t.ok(await until(async () => { await visit(); return app.target.health().status === 'down' }))
   child.kill('SIGCONT')
   const start = performance.now()
+  const took = stopwatch()
   while ((await visit()).reason !== 'matched' && performance.now() - start < 10_000) await sleep(20)
-  const back = performance.now() - start
+  const back = took()
   t.ok(back < 1000 + 1000, `back after ${back} ms`)
   t.ok(await until(() => Object.values(app.target.health().pool).every(({ stragglers }) => stragglers === 0)), 'nothing is left of the calls that were given up')
   t.equal(app.target.health().status, 'ok')

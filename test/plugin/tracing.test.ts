@@ -81,7 +81,7 @@ t.test('a page\'s call is made in the async context of that page', async (t) => 
 
   await t.test('when the wait is over before the call has left the queue', async (t) => {
     const edge = await startEdge(t)
-    edge.fault('slow:30')
+    edge.fault('slow:100')
     const { url } = await startApp(t, edge.host, { hook, pool: { connections: 1 } }, withContext)
     t.strictSame(await all(url, Array.from({ length: 4 }, (_, index) => `/impatient?n=${index}`)), Array(4).fill('max-wait'))
     t.ok(await until(() => [...seen.values()].every((what) => what.includes('undici'))))
@@ -266,7 +266,7 @@ t.test('what pages got', async (t) => {
   const ended: [PageMessage, string | undefined][] = []
   listen<OfferMessage>(t, 'fastify-adobe-target:offer', (message) => { offers.push([message, pages.getStore()?.path]) })
   listen<PageMessage>(t, 'fastify-adobe-target:page', (message) => { ended.push([message, pages.getStore()?.path]) })
-  const { url } = await startApp(t, edge.host, { hook: 'preHandler', timeout: 200, grace: 0 }, (app) => {
+  const { url } = await startApp(t, edge.host, { hook: 'preHandler', timeout: 5000, grace: 0 }, (app) => {
     app.addHook('onRequest', (request, _reply, done) => pages.run({ path: request.url, span: request.id }, done))
     app.get('/shop/:item', { config: { target: { execute: { mboxes: ['hero'], pageLoad: {} }, prefetch: { mboxes: ['flags'], views: [{}] } } } }, async ({ target }) => {
       await Promise.all([target.content('hero'), target.offer('nowhere'), target.pageLoad(), target.view('none')])
@@ -320,7 +320,7 @@ t.test('what pages got', async (t) => {
   })
 
   await t.test('a page that did not wait, and one whose call failed', async (t) => {
-    edge.fault('slow:50')
+    edge.fault('slow:500')
     await visit('/impatient')
     t.ok(await until(() => ended.length === 1))
     t.match(offers[0]![0], { mbox: 'hero', reason: 'max-wait', requestId: String })
@@ -344,11 +344,11 @@ t.test('what pages got', async (t) => {
   })
 
   await t.test('a page whose client left', async (t) => {
-    edge.fault('slow:100')
+    edge.fault('hang')
     const controller = new AbortController()
     offers.length = ended.length = 0
     const left = fetch(`${url}/shop/4`, { signal: controller.signal }).catch(() => {})
-    await sleep(40)
+    await until(() => edge.requests.some(({ body }) => body.context.address.url.endsWith('/shop/4')))
     controller.abort()
     await left
     t.ok(await until(() => ended.length === 1))

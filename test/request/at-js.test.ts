@@ -14,7 +14,7 @@ import { startBrowser, withoutBrowser } from '../support/chromium.ts'
 import { client, json, optionsFor, organizationId, startApp, startEdge, startServer } from '../support/helper.ts'
 import fastifyAdobeTarget, { type RequestTarget } from '../../lib/index.ts'
 import '../support/no-unhandled-rejections.ts'
-import { sleep, until } from '../support/wait.ts'
+import { until } from '../support/wait.ts'
 
 const forAtJs = { execute: { pageLoad: {} }, prefetch: { views: [{}] } }
 
@@ -150,8 +150,9 @@ t.test('the state is undefined before the response and after a failure', async (
     app.get('/timeout', { config: { target: { ...forAtJs, timeout: 20 } } }, async (request) => {
       const { reason } = await request.target.pageLoad()
       const first = handOver(request.target)
-      await sleep(150) // the answer came, within grace
-      return { reason, first, later: handOver(request.target) }
+      // The answer comes, within grace.
+      const isThere = await until(() => Object.values(app.target.health().pool).every(({ running }) => running === 0))
+      return { reason, first, isThere, later: handOver(request.target) }
     })
     app.get('/mboxes', { config: { target: ['hero'] } }, async (request) => {
       await request.target.offer('hero')
@@ -183,8 +184,9 @@ t.test('the state is undefined before the response and after a failure', async (
   const late = await json(await fetch(`${url}/late`))
   t.match(late, { reason: 'max-wait', first: filled, later: filled }, 'after maxWait an empty page load, so that it counts once; the answer when it came')
   t.same(late.first.serverState.response.execute.pageLoad, {})
+  edge.fault('slow:300', { times: 1 })
   const timeout = await json(await fetch(`${url}/timeout`))
-  t.match(timeout, { reason: 'timeout', first: empty, later: empty }, 'one after the deadline never')
+  t.match(timeout, { reason: 'timeout', first: empty, isThere: true, later: empty }, 'one after the deadline never')
 
   for (const fault of ['status:500', 'bad-json', 'reset-mid-body'] as const) {
     edge.fault(fault, { times: 1 })

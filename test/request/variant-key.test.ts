@@ -2,7 +2,6 @@
 /* eslint-disable no-template-curly-in-string -- macros of Target */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import t, { type Test } from 'tap'
 import * as z from 'zod'
@@ -19,6 +18,7 @@ import { createArtifact, createRequest, createTime, namesOf } from '../decisioni
 import { artifactWith } from '../support/artifacts.ts'
 import { client, startApp, startEdge } from '../support/helper.ts'
 import '../support/no-unhandled-rejections.ts'
+import { sleep, until } from '../support/wait.ts'
 
 const edge = await startEdge(t)
 t.beforeEach(() => edge.reset())
@@ -140,7 +140,7 @@ t.test('each reason is a variant of its own, and none stands for Target\'s offer
   edge.offer('bad', { not: 'text' })
   const mboxes = { bad: { schema: z.string(), fallback: WELCOME } }
   const ask: Ask = async (target, { mbox = 'hero' }) => [await target.variantKey([mbox]), (await target.offer(mbox, WELCOME)).reason]
-  const { app, visit } = await startPage(t, { mboxes, timeout: 200, breaker: { failures: 3 }, enabled: (request) => request.headers.consent !== 'no' }, ['hero', 'nothing', 'bad'], ask)
+  const { app, visit } = await startPage(t, { mboxes, timeout: 1000, breaker: { failures: 3 }, enabled: (request) => request.headers.consent !== 'no' }, ['hero', 'nothing', 'bad'], ask)
   const keys = new Map<string, string>()
   const expect = async (reason: string, query = {}, headers = {}) => {
     const [one, other] = [await visit(ann, query, headers), await visit(bob, query, headers)]
@@ -158,6 +158,10 @@ t.test('each reason is a variant of its own, and none stands for Target\'s offer
   await expect('timeout')
   edge.fault('status:500')
   await visit(ann)
+  const breaker = () => Object.values(app.target.health().breaker)[0]!
+  t.match(breaker(), { state: /open/, failures: 3 }, 'open, or to be probed')
+  // The first pauses are short; this one lasts longer than two visits.
+  await until(async () => { await visit(ann); return breaker().retryIn > 600 })
   await expect('breaker-open')
   t.equal(app.target.health().status, 'down')
   const { visit: off } = await startPage(t, {}, false, async (target) => [await target.variantKey('hero'), (await target.offer('hero')).reason])
@@ -170,12 +174,12 @@ t.test('undefined after maxWait: what arrives during the rendering is in no key'
     await target.result()
     return [key, (await target.offer('hero')).reason, await target.variantKey('hero')]
   })
-  edge.fault('slow:100', { times: 1 })
+  edge.fault('slow:500', { times: 1 })
   t.match(await visit(ann), [null, 'matched', KEY])
 })
 
 t.test('undefined while a schema takes too long, also for the json offers as one object', async (t) => {
-  let delay = 100
+  let delay = 20
   const slow = z.object({ a: z.number().default(0), b: z.number().default(0) }).refine(async () => { await sleep(delay); return true })
   const artifactPayload = artifactWith({ flags: [{ activity: 1, options: [{ type: 'json', content: { a: 1 } }, { type: 'json', content: { b: 2 } }] }] })
   const mboxes = { flags: { schema: slow, fallback: { a: 0, b: 0 } } }

@@ -108,12 +108,16 @@ export class FaultServer {
 }
 
 /** A server in a thread that can be stopped in its tracks, as `kill -STOP` does to a process. */
-export async function freezableServer (backlog: number): Promise<{ port: number, freeze (): Promise<void>, thaw (): void, end (): Promise<unknown> }> {
-  const gate = new Int32Array(new SharedArrayBuffer(4))
+export async function freezableServer (backlog: number): Promise<{ port: number, freeze (): Promise<void>, thaw (): void, answers (): number, end (): Promise<unknown> }> {
+  // Whether it may go on, and how often it has answered.
+  const gate = new Int32Array(new SharedArrayBuffer(8))
   const worker = new Worker(`
     const { parentPort, workerData: { gate, backlog, answer } } = require('node:worker_threads')
     const server = require('node:net').createServer((socket) => {
-      socket.on('data', () => socket.write(answer)).on('error', () => {})
+      socket.on('data', () => {
+        socket.write(answer)
+        Atomics.add(gate, 1, 1)
+      }).on('error', () => {})
     })
     server.listen({ port: 0, host: '127.0.0.1', backlog }, () => parentPort.postMessage(server.address().port))
     parentPort.on('message', () => {
@@ -133,6 +137,7 @@ export async function freezableServer (backlog: number): Promise<{ port: number,
       Atomics.store(gate, 0, 1)
       Atomics.notify(gate, 0)
     },
+    answers: () => Atomics.load(gate, 1),
     end: () => worker.terminate()
   }
 }
@@ -143,11 +148,11 @@ export async function freezableServer (backlog: number): Promise<{ port: number,
  */
 export async function fillBacklog (port: number): Promise<Socket[]> {
   const fillers: Socket[] = []
-  for (let last = -1, connected = 0; connected > last;) {
-    last = connected
-    fillers.push(net.connect(port, '127.0.0.1').on('error', () => {}))
-    await sleep(100)
-    connected = fillers.filter((socket) => !socket.connecting).length
+  for (;;) {
+    const filler = net.connect(port, '127.0.0.1').on('error', () => {})
+    fillers.push(filler)
+    // Not by the clock: after a pause of this process it would be over before the socket could say that it is connected.
+    for (let looks = 0; looks < 20 && filler.connecting; looks++) await sleep(5)
+    if (filler.connecting) return fillers
   }
-  return fillers
 }

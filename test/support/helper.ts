@@ -53,7 +53,8 @@ export async function startApp (
   t.teardown(() => app.close())
   await app.register(fastifyAdobeTarget, optionsFor(host, options))
   await routes(app)
-  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  // Node's own backlog is 511, and one test opens 1000 connections at once.
+  const url = await app.listen({ port: 0, host: '127.0.0.1', backlog: 2048 })
   return { app, url, logged }
 }
 

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { Delivery } from '../../../lib/delivery/delivery.ts'
 import { send } from '../../delivery/calls.ts'
-import { sleep } from '../../support/wait.ts'
+import { sleep, until } from '../../support/wait.ts'
 
 const [, , reviving, modern] = process.argv as [string, string, string, string]
 const pool = { connections: 1, keepAliveTimeout: 4000, maxAge: 300_000, allowH2: true, maxResponseSize: 1024 * 1024, maxQueue: 100 }
@@ -15,6 +15,7 @@ const sockets = (origin: string) => delivery.health().pool[new URL(origin).host]
 // Opened before the first call: nothing is sent until there is one, whatever the server says first.
 await delivery.preconnect(reviving, 1)
 await delivery.preconnect(modern, 1)
+await until(() => sockets(reviving) === 1 && sockets(modern) === 1)
 await sleep(50)
 t.same([sockets(reviving), sockets(modern)], [1, 1])
 
