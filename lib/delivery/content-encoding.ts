@@ -4,21 +4,19 @@
  * Runs off the event loop, and the limit applies to the decoded size: a decompression bomb is refused as soon as it exceeds it.
  */
 import type { IncomingHttpHeaders } from 'node:http'
-import { promisify } from 'node:util'
-import { brotliDecompress, gunzip, inflate, inflateRaw, type ZlibOptions } from 'node:zlib'
+import type { Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib'
 
-type Decoder = (body: Buffer, options: ZlibOptions) => Promise<Buffer>
-
-const unzip: Decoder = promisify(gunzip)
-const unwrap: Decoder = promisify(inflate)
-const unwrapRaw: Decoder = promisify(inflateRaw)
+/** Bytes of a decoded chunk. */
+const chunkSize = 64 * 1024
 
 /** By name, in lower case (RFC 9110, 8.4.1). Some servers send `deflate` without the wrapper that the RFC requires. */
-const DECODERS: Readonly<Record<string, Decoder>> = {
-  gzip: unzip,
-  'x-gzip': unzip,
-  deflate: (body, options) => (body[0]! & 0x0f) === 8 ? unwrap(body, options) : unwrapRaw(body, options),
-  br: promisify(brotliDecompress)
+const DECODERS: Readonly<Record<string, (body: readonly Buffer[]) => Transform>> = {
+  gzip: () => createGunzip({ chunkSize }),
+  'x-gzip': () => createGunzip({ chunkSize }),
+  deflate: (body) => (body[0]![0]! & 0x0f) === 8 ? createInflate({ chunkSize }) : createInflateRaw({ chunkSize }),
+  br: () => createBrotliDecompress({ chunkSize })
 }
 
 /** Maximum number of nested codings, each of which may expand to the limit. */
@@ -34,25 +32,35 @@ export function codingsOf (headers: IncomingHttpHeaders): string[] {
 const NONE: string[] = []
 
 /**
- * Decodes a body.
+ * Decodes a body, in chunks: joining those of a large one blocks the event loop.
  *
  * @param codings from {@link codingsOf}
  * @param maxSize maximum decoded size in bytes
  * @throws (rejects) Error with a message for users, without any of the body
  */
-export async function decodeContent (body: Buffer, codings: string[], maxSize: number): Promise<Buffer> {
+export async function decodeContent (body: readonly Buffer[], codings: string[], maxSize: number): Promise<readonly Buffer[]> {
   if (codings.length > MAX_CODINGS) throw new Error(`more than ${MAX_CODINGS} content codings`)
   let content = body
   for (const coding of codings) {
-    const decode = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
-    if (decode === undefined) throw new Error(`an unknown content coding${/^[\w-]{1,20}$/.test(coding) ? `: ${coding}` : ''}`)
+    const decoder = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
+    if (decoder === undefined) throw new Error(`an unknown content coding${/^[\w-]{1,20}$/.test(coding) ? `: ${coding}` : ''}`)
     if (content.length === 0) return content
+    const decoded: Buffer[] = []
+    let size = 0
     try {
-      content = await decode(content, { maxOutputLength: maxSize })
+      await pipeline(content, decoder(content), async (chunks: AsyncIterable<Buffer>) => {
+        for await (const chunk of chunks) {
+          size += chunk.length
+          // Leaving the loop ends the decoder.
+          if (size > maxSize) return
+          decoded.push(chunk)
+        }
+      })
     } catch (error) {
-      const { code } = error as { code?: unknown }
-      throw new Error(code === 'ERR_BUFFER_TOO_LARGE' ? `more than ${maxSize} bytes when decoded (${coding})` : `its ${coding} coding is broken (${String(code)})`)
+      if (size <= maxSize) throw new Error(`its ${coding} coding is broken (${String((error as { code?: unknown }).code)})`)
     }
+    if (size > maxSize) throw new Error(`more than ${maxSize} bytes when decoded (${coding})`)
+    content = decoded
   }
   return content
 }

@@ -273,7 +273,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     if (this.#settled && !this.wantsLate) return
     const codings = codingsOf(this.#headers)
     if (codings.length === 0) return this.#finish(this.#chunks)
-    decodeContent(joined(this.#chunks), codings, this.#limit).then((body) => this.#finish([body]), (error: Error) => {
+    decodeContent(this.#chunks, codings, this.#limit).then((body) => this.#finish(body), (error: Error) => {
       // The status is enough; only the edge's message is lost.
       if (this.#status >= 300) this.#finish([])
       else if (!this.#settled) this.fail('FST_TARGET_INVALID_RESPONSE', error.message)
