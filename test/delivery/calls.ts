@@ -7,7 +7,10 @@ import { stopwatch } from '../support/wait.ts'
 // As for the plugin, so that calls begin at once.
 await loadUndici()
 
+/** ms for calls that are to time out. */
 export const TIMEOUT = 250
+/** ms for all others, which no machine is too busy for. */
+const PATIENCE = 10_000
 export const GRACE = 150
 
 export const POOL = { connections: 4, keepAliveTimeout: 60_000, maxAge: 300_000, allowH2: false, maxResponseSize: 1024 * 1024, maxQueue: 16 }
@@ -23,7 +26,7 @@ export const callTo = (origin: string, more: Partial<DeliveryCall> = {}): Delive
   body: '{"context":{"channel":"web"}}',
   requestId: 'r-1',
   kind: 'page',
-  timeout: TIMEOUT,
+  timeout: PATIENCE,
   breakerTimeout: TIMEOUT,
   grace: GRACE,
   retryable: true,
