@@ -27,7 +27,7 @@ interface Options {
 async function start (t: Pick<Test, 'teardown'>, { target = {}, inspector = {}, log }: Options = {}): Promise<FastifyInstance> {
   const app = Fastify(log === undefined ? {} : { logger: { level: 'info', stream: { write: log } } })
   t.teardown(() => app.close())
-  await app.register(fastifyAdobeTarget, optionsFor(edge.host, { artifactLocation, notificationsRoute: true, timeout: 300, ...target }))
+  await app.register(fastifyAdobeTarget, optionsFor(edge.host, { artifactLocation, notificationsRoute: true, timeout: 5000, ...target }))
   if (inspector !== false) await app.register(targetInspector, { artifact: true, ...inspector })
   app.get('/', { config: { target: { execute: { mboxes: ['hero', { name: 'checkout-flags', order: { id: 'o1' } }] }, prefetch: { mboxes: ['banner'] } } } }, async ({ target }, reply) => {
     const [hero, flags, banner] = await Promise.all([target.offer('hero', 'default hero'), target.attributes('checkout-flags', { express: 'unset' as unknown }), target.content('banner', 'default banner')])

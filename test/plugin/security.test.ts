@@ -235,7 +235,7 @@ t.test('no log line or error contains visitor data, whatever fails', { timeout: 
     const errors: unknown[] = []
     let closing = false
     const { app, url } = await startApp(t, `127.0.0.1:${server.port}`, {
-      timeout: 400,
+      timeout: 1000,
       grace: 0,
       pool: { maxResponseSize: 20_000 },
       breaker: { failures: 1000, cooldown: 1 },

@@ -49,7 +49,7 @@ t.test('the dashboard and the rules ask for what a scrape has', async (t) => {
   const edge = await startEdge(t)
   const registry = new promClient.Registry()
   const { app, url } = await startApp(t, edge.host, {
-    decisioningMethod: 'hybrid', artifactLocation: `http://${edge.host}/${client}/production/v1/rules.json`, timeout: 300, grace: 0, breaker: { failures: 3, cooldown: 1000 }
+    decisioningMethod: 'hybrid', artifactLocation: `http://${edge.host}/${client}/production/v1/rules.json`, timeout: 5000, grace: 0, breaker: { failures: 3, cooldown: 1000 }
   }, (app) => {
     targetMetrics(app.target, { client: promClient, registry, mboxes: ['hero'] })
     app.get('/metrics', { config: { target: false } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))

@@ -185,10 +185,10 @@ t.test('undefined while a schema takes too long, also for the json offers as one
   const mboxes = { flags: { schema: slow, fallback: { a: 0, b: 0 } } }
   const ask: Ask = async (target) => {
     const key = await target.variantKey('flags')
-    delay = 1000
+    delay = 3000
     return [key, await (target as unknown as { attributes (mbox: string): unknown }).attributes('flags')]
   }
-  const { visit } = await startPage(t, { mboxes, timeout: 400, decisioningMethod: 'on-device', artifactPayload, pollingInterval: 0 }, ['flags'], ask)
+  const { visit } = await startPage(t, { mboxes, timeout: 1000, decisioningMethod: 'on-device', artifactPayload, pollingInterval: 0 }, ['flags'], ask)
   const [key, attributes] = await visit(ann)
   t.match(key, KEY)
   t.same(attributes, { a: 1, b: 2 }, 'all checks had ended')
