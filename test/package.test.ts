@@ -63,7 +63,9 @@ t.test('docs/performance.md and README show what the last full bench measured', 
 t.test('npm test, or test:full, runs every test file once', async (t) => {
   const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' }).map((file) => `test/${file.replaceAll('\\', '/')}`)
   const alone = [...read('.taprc').matchAll(/^ {2}- (test\/\S+\.test\.ts)$/gm)].map(([, file]) => file!)
-  const together = files.filter((file) => file.endsWith('/suite.ts')).flatMap((suite) =>
+  const suites = files.filter((file) => file.endsWith('/suite.ts'))
+  for (const suite of suites) t.match(read(suite), /^import \{ loaded \} from '\.\.?\/support\/loading\.ts'\n(?:import '.+'\n)+\nloaded\(\)\n$/, suite)
+  const together = suites.flatMap((suite) =>
     [...read(suite).matchAll(/^import '\.\/(.+)'$/gm)].map(([, file]) => `${dirname(suite)}/${file}`))
   const full = ['cli/cli', 'crash/crash', 'delivery/outage', 'docs/example', 'edge/testing-kit', 'plugin/shutdown', 'prometheus/dashboard', 'soak/soak'].map((file) => `test/${file}.test.ts`)
   for (const file of full) t.match(JSON.parse(read('package.json')).scripts['test:full'], file)

@@ -1,2 +1,5 @@
+import { loaded } from '../support/loading.ts'
 import './ofrep.test.ts'
 import './provider.test.ts'
+
+loaded()

@@ -1,3 +1,6 @@
+import { loaded } from '../support/loading.ts'
 import './file-store.test.ts'
 import './journal.test.ts'
 import './outbox.test.ts'
+
+loaded()
