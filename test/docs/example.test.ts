@@ -403,7 +403,7 @@ t.test('GET /product: decided on the server, applied in the browser', { skip: wi
     t.same([edge.displays('banner'), edge.displays({ pageLoad: true }), edge.displays({ view: 'product' }), edge.impressions()], [1, 1, 1, 3])
     await page.goto(address)
     await page.click('[data-click]')
-    await page.waitForFunction("document.querySelector('#click output').textContent.startsWith('1 click')")
+    t.ok(await until(async () => (await page.textContent('#click output'))!.startsWith('1 click')))
     t.equal(edge.clicks('hero'), 1)
     await edge.until(() => edge.displays('hero') === 1 && edge.displays('banner') === 2)
     t.equal(new Set(edge.requests.flatMap(({ body }) => [body.event, ...body.events ?? []].flatMap((event) => event?.xdm.identityMap?.ECID?.[0].id ?? []))).size, 1, 'one visitor')

@@ -5,6 +5,7 @@ import { startBrowser, withoutBrowser } from '../support/chromium.ts'
 import fastifyAdobeTarget, { type FastifyAdobeTargetOptions, type RequestTarget } from '../../lib/index.ts'
 import { client, organizationId, startEdge, startServer } from '../support/helper.ts'
 import '../support/no-unhandled-rejections.ts'
+import { until } from '../support/wait.ts'
 import { alloy, alloyJs, commandQueue, configure, visitor } from './browser.ts'
 
 t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
@@ -31,7 +32,7 @@ t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
       data: { __adobe: { target: { 'profile.level': 'gold', basket: '12' } } },
       xdm: { web: { webPageDetails: { name: 'home' } } }
     })
-    await page.waitForFunction("document.querySelector('#promise').textContent !== 'Fast'")
+    t.ok(await until(async () => await page.textContent('#promise') !== 'Fast'))
     t.equal(await page.textContent('#promise'), 'Ordered by noon, sent today', 'the page load is rendered')
     t.same([...new Set(propositions.map(({ scope }: any) => scope))].sort(), ['__view__', 'flag', 'hero'])
     const of = (scope: string) => propositions.find((proposition: any) => proposition.scope === scope)
@@ -109,7 +110,7 @@ t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
     page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) errors.push(message.text()) })
     page.on('pageerror', (error) => errors.push(String(error)))
     await page.goto(url)
-    await page.waitForFunction("document.querySelector('#promise').textContent !== 'Fast'")
+    t.ok(await until(async () => await page.textContent('#promise') !== 'Fast'))
     t.ok(await page.$('.hero'), 'the server rendered its mbox')
     t.same(calls, [], 'and the page load needed no call of the browser')
     await alloy(page, 'sendEvent', { renderDecisions: true, xdm: { eventType: 'web.webpagedetails.pageViews' } })
@@ -138,7 +139,7 @@ t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
 
     edge.reset()
     await page.goto(`${url}/rendered`)
-    await page.waitForFunction("document.querySelector('#promise').textContent !== 'Fast'")
+    t.ok(await until(async () => await page.textContent('#promise') !== 'Fast'))
     await edge.until(() => edge.displays({ pageLoad: true }) === 1)
     t.equal(edge.requests.filter(({ path }) => path.includes('/v1/')).length, 1, 'what was prefetched the browser reports')
     const scopesOfBrowser = () => edge.requests.filter(({ path }) => path.includes('/v1/')).map(({ body }) => body.events[0].query?.personalization?.decisionScopes ?? [])
@@ -167,7 +168,7 @@ t.test('Web SDK', { skip: withoutBrowser }, async (t) => {
     await alloy(careful, 'setConsent', { consent: [{ standard: 'Adobe', version: '1.0', value: { general: 'in' } }] })
     await careful.reload()
     t.equal(await careful.textContent('i'), 'matched', 'then the server asks')
-    await careful.waitForFunction("document.querySelector('#promise').textContent !== 'Fast'")
+    t.ok(await until(async () => await careful.textContent('#promise') !== 'Fast'))
   })
 
   t.test('writes and reads the same cookies as the server, byte for byte', async (t) => {

@@ -111,7 +111,7 @@ t.test('in a browser, with @openfeature/ofrep-web-provider', { skip: withoutBrow
   tab.on('response', (response) => { if (response.url().endsWith(BULK)) statuses.push(response.status()) })
   tab.on('pageerror', (error) => t.fail(error.message))
   await tab.goto(url)
-  await tab.waitForFunction('window.polled')
+  t.ok(await until(async () => Boolean(await tab.evaluate('window.polled'))))
   t.match(await tab.evaluate('window.flags'), {
     express: { value: true, variant: '0', reason: 'TARGETING_MATCH' },
     limit: 10,

@@ -418,7 +418,7 @@ t.test('in a browser at.js applies the state without a request', { skip: without
     told.length = 0
     edge.reset()
     const { page, problems, violations } = await open(`${url}/${decisioningMethod}`)
-    await page.waitForFunction("document.querySelector('#promise').textContent === 'Ordered by noon, sent today'")
+    t.ok(await until(async () => await page.textContent('#promise') === 'Ordered by noon, sent today'))
     await page.evaluate("adobe.target.triggerView('product')")
     await page.waitForSelector('#sizes + .advice')
     await until(() => told.length > 0)
