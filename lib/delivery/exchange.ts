@@ -8,7 +8,7 @@ import { edgeMessage } from './edge-message.ts'
 import { schemeAdviceOf } from './network-error.ts'
 import type { Host } from './host.ts'
 import type { DecisioningMethod, DeliveryRequest, DeliveryResponse } from '../schema/index.ts'
-import { joined, Transfer, type TransferTerms } from './transfer.ts'
+import { Transfer, type TransferTerms } from './transfer.ts'
 
 /** A call to be sent. One deadline covers queue, connecting, headers, body and the retry. */
 export interface DeliveryCall extends TransferTerms {
@@ -118,7 +118,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
 
   protected override read (status: number, headers: IncomingHttpHeaders, chunks: readonly Buffer[]): DeliveryAnswer {
     if (status === 204) return this.#answer(status, undefined)
-    const body = joined(chunks)
+    const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
     if (status >= 300) {
       if (status === 429 || status === 503) this.#retryAfter = readRetryAfter(headers['retry-after'], Date.now())
       throw this.#refused(status, parse(body), remarkOn(body, headers, this.#call))

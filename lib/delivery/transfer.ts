@@ -357,11 +357,6 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   }
 }
 
-/** A body in one piece. */
-export function joined (chunks: readonly Buffer[]): Buffer {
-  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
-}
-
 /** If the event loop was blocked, a response may be waiting unread: it gets one more turn before the deadline applies. */
 function onDeadline (transfer: { readonly overdue: number, expire (): void }): void {
   if (transfer.overdue > BLOCKED) setImmediate(() => transfer.expire())
