@@ -97,16 +97,18 @@ t.test('instances share it through restarts, pauses and losses of Redis', { skip
   const fresh = server.ioredis()
   await new Promise((resolve) => fresh.once('ready', resolve))
   // A busy machine may hold up a start; not every one.
-  let fastest = Infinity
-  for (let tries = 0; tries < 20 && fastest >= 50; tries++) {
+  let took = Infinity
+  let artifact: unknown
+  for (let tries = 0; tries < 20 && took >= 50; tries++) {
     const began = performance.now()
     const restarted = start(fresh)
     await restarted.ready({ timeout: 5000 })
-    fastest = Math.min(fastest, performance.now() - began)
-    t.match(restarted.health().artifact, { state: 'stale', version: '1.0.4' })
+    took = performance.now() - began
+    artifact = restarted.health().artifact
     await restarted.close()
   }
-  t.ok(fastest < 50, `${fastest} ms`)
+  t.ok(took < 50, `${took} ms`)
+  t.match(artifact, { state: 'stale', version: '1.0.4' })
 })
 
 t.test('a client that is not connected holds nothing up', async (t) => {
