@@ -3,10 +3,10 @@
  *
  * Runs off the event loop, and the limit applies to the decoded size: a decompression bomb is refused as soon as it exceeds it.
  */
-import type { IncomingHttpHeaders } from 'node:http'
 import type { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib'
+import { mayHave, parseHeaders, type ReceivedHeaders } from './response-handler.ts'
 
 /** Bytes of a decoded chunk. */
 const chunkSize = 64 * 1024
@@ -23,8 +23,9 @@ const DECODERS: Readonly<Record<string, (body: readonly Buffer[]) => Transform>>
 const MAX_CODINGS = 3
 
 /** The codings of a response, the last applied first; empty if its content is not encoded. */
-export function codingsOf (headers: IncomingHttpHeaders): string[] {
-  const header = headers['content-encoding']
+export function codingsOf (headers: ReceivedHeaders): string[] {
+  if (!mayHave(headers, 'content-encoding')) return NONE
+  const header = parseHeaders(headers)['content-encoding']
   if (header === undefined || header === '') return NONE
   return String(header).toLowerCase().split(',').map((coding) => coding.trim()).filter((coding) => coding !== '' && coding !== 'identity').reverse()
 }

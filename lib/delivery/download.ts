@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { CallMessage } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
 import type { Host } from './host.ts'
+import { parseHeaders, type ReceivedHeaders } from './response-handler.ts'
 import { Transfer } from './transfer.ts'
 
 /** Options of a download. */
@@ -55,8 +56,8 @@ export class Download extends Transfer<DownloadAnswer> {
     return { kind: this.#kind, timeout: this.#timeout }
   }
 
-  protected override read (status: number, headers: IncomingHttpHeaders, body: readonly Buffer[]): DownloadAnswer {
-    return { status, headers, body }
+  protected override read (status: number, headers: ReceivedHeaders, body: readonly Buffer[]): DownloadAnswer {
+    return { status, headers: parseHeaders(headers), body }
   }
 
   protected override ended (answer: DownloadAnswer | undefined, error: TargetError | undefined): void {

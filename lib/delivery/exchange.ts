@@ -7,6 +7,7 @@ import { DELIVERY_API, type Dialect } from './dialect.ts'
 import { edgeMessage } from './edge-message.ts'
 import { schemeAdviceOf } from './network-error.ts'
 import type { Host } from './host.ts'
+import { parseHeaders, type ReceivedHeaders } from './response-handler.ts'
 import type { DecisioningMethod, DeliveryRequest, DeliveryResponse } from '../schema/index.ts'
 import { Transfer, type TransferTerms } from './transfer.ts'
 
@@ -116,15 +117,16 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
     this.#call.onLate?.(answer)
   }
 
-  protected override read (status: number, headers: IncomingHttpHeaders, chunks: readonly Buffer[]): DeliveryAnswer {
+  protected override read (status: number, received: ReceivedHeaders, chunks: readonly Buffer[]): DeliveryAnswer {
     if (status === 204) return this.#answer(status, undefined)
     const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
     if (status >= 300) {
+      const headers = parseHeaders(received)
       if (status === 429 || status === 503) this.#retryAfter = readRetryAfter(headers['retry-after'], Date.now())
       throw this.#refused(status, parse(body), remarkOn(body, headers, this.#call))
     }
     const answer = parse(body)
-    if (answer === undefined) throw this.failure('FST_TARGET_INVALID_RESPONSE', `not JSON${typeOf(headers)}`, undefined, status)
+    if (answer === undefined) throw this.failure('FST_TARGET_INVALID_RESPONSE', `not JSON${typeOf(parseHeaders(received))}`, undefined, status)
     const dialect = this.#dialect
     const reported = dialect.statusIn(answer)
     if (reported >= 400) throw this.#refused(reported, answer)

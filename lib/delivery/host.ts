@@ -4,6 +4,7 @@ import type { Dispatcher } from 'undici'
 import { channels } from '../diagnostics.ts'
 import { Breaker, type BreakerSettings } from './breaker.ts'
 import { ConnectionPool, type Connection, type PoolSettings } from './pool.ts'
+import { DispatcherHandler, type ResponseHandler } from './response-handler.ts'
 
 /** A call as its host sees it. */
 export interface QueuedCall {
@@ -105,10 +106,10 @@ export class Host {
   }
 
   /** Sends a request over its connection, or with the app's own dispatcher. The handler may be called before this returns. */
-  dispatch (connection: Connection | undefined, request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+  dispatch (connection: Connection | undefined, request: Dispatcher.DispatchOptions, handler: ResponseHandler): void {
     if (connection !== undefined) connection.dispatch(request, handler)
     // A copy of the headers: undici's ProxyAgent adds to them.
-    else this.#settings.dispatcher?.dispatch({ ...request, headers: { ...request.headers } }, handler)
+    else this.#settings.dispatcher?.dispatch({ ...request, headers: { ...request.headers } }, new DispatcherHandler(handler))
   }
 
   /** Frees the slot of a call that has ended and has released its connection. */

@@ -6,6 +6,7 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { EventEmitter } from 'node:events'
 import { Socket } from 'node:net'
 import type { buildConnector, Client, Dispatcher } from 'undici'
+import type { ResponseHandler } from './response-handler.ts'
 import { loadedUndici } from './undici.ts'
 
 /** Connections to a host and the queue in front of them, each per host. */
@@ -106,7 +107,7 @@ export class Connection {
     return this.#destroyed
   }
 
-  dispatch (request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+  dispatch (request: Dispatcher.DispatchOptions, handler: ResponseHandler): void {
     this.#client.dispatch(request, handler)
   }
 

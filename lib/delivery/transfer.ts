@@ -2,11 +2,10 @@
  * One request and its response, under one deadline that covers queue, connection, response, retry and grace, whatever is
  * being fetched.
  *
- * A transfer is the handler that undici calls. It settles exactly once, which is what the caller sees, and releases its host's
+ * A transfer is the handler that undici calls, see `response-handler.ts`. It settles exactly once, which is what the caller sees, and releases its host's
  * slot exactly once, when its connection is free. The two differ if a call is cancelled.
  */
 import { AsyncResource } from 'node:async_hooks'
-import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { calls, type CallMessage } from '../diagnostics.ts'
 import { failure, type CallPhase, type TargetError, type TargetErrorCode } from '../errors.ts'
@@ -15,6 +14,7 @@ import { codingsOf, decodeContent } from './content-encoding.ts'
 import type { Host, QueuedCall } from './host.ts'
 import { bytesReadBefore, describeNetworkError, isDeadSocket, isGoaway, isUnprocessed } from './network-error.ts'
 import type { Connection } from './pool.ts'
+import type { ReceivedHeaders, ResponseHandler } from './response-handler.ts'
 
 /** How long a transfer may take, and whether it may be repeated. */
 export interface TransferTerms {
@@ -42,7 +42,7 @@ const BLOCKED = 5
 const CANCELLED = new Error('The Target call was cancelled')
 
 /** One request and its response, under one deadline. */
-export abstract class Transfer<Answer extends { status: number, body: unknown }> implements QueuedCall, Dispatcher.DispatchHandler {
+export abstract class Transfer<Answer extends { status: number, body: unknown }> implements QueuedCall, ResponseHandler {
   protected readonly host: Host
   protected attempts = 0
   protected phase: CallPhase = 'queue'
@@ -57,7 +57,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   /** When it settled; for a late response, when that was complete. */
   protected endedAt: number | undefined
   #timer: NodeJS.Timeout | undefined
-  #controller: Dispatcher.DispatchController | undefined
+  #abort: ((reason: Error) => void) | undefined
   /** The connection it is on; unknown with the app's own dispatcher. */
   #connection: Connection | undefined
   #settled = false
@@ -67,7 +67,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   /** Whether the needed part of the body has arrived. */
   #complete = false
   #status = 0
-  #headers: IncomingHttpHeaders = {}
+  #headers: ReceivedHeaders = {}
   #chunks: Buffer[] = []
   #size = 0
 
@@ -80,7 +80,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   }
 
   /** Makes the result from a complete response. Throws an error of this package, made with {@link failure}. */
-  protected abstract read (status: number, headers: IncomingHttpHeaders, body: readonly Buffer[]): Answer
+  protected abstract read (status: number, headers: ReceivedHeaders, body: readonly Buffer[]): Answer
 
   /** Called when it has settled, with an answer or with an error of this package. Must not throw. */
   protected abstract ended (answer: Answer | undefined, error: TargetError | undefined): void
@@ -161,7 +161,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     if (this.#released || this.host.dequeue(this)) return
     // Destroy the connection first, or undici would reconnect; then abort the request, which ends immediately.
     this.#connection?.destroy(CANCELLED)
-    this.#controller?.abort(CANCELLED)
+    this.#abort?.(CANCELLED)
   }
 
   /** An error of this package with the details of this call. */
@@ -184,18 +184,19 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
       this.#connection ??= this.host.acquire()
       this.host.dispatch(this.#connection, this.#request, this)
     } catch (error) {
-      this.onResponseError(undefined, error)
+      this.onError(error)
     }
   }
 
-  onRequestStart (controller: Dispatcher.DispatchController): void {
+  /** Called as its request is put on a connection. */
+  onConnect (abort: (reason: Error) => void): void {
     if (this.#settled) {
       // Cancelled while waiting for its connection. Throwing keeps the connection, aborting would destroy it.
       if (this.#connection !== undefined) throw CANCELLED
-      controller.abort(CANCELLED)
+      abort(CANCELLED)
       return
     }
-    this.#controller = controller
+    this.#abort = abort
     this.attempts += 1
     this.phase = 'headers'
     if (this.#message !== undefined) {
@@ -204,34 +205,38 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     }
   }
 
-  /** Called by undici with the first byte of a response. */
+  /** Called with the first byte of a response. */
   onResponseStarted (): void {
     this.#answering = true
     if (this.#message !== undefined) this.#message.firstByte ??= this.elapsed
   }
 
-  onResponseStart (_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    if (status < 200) return
+  /** @returns `true`: go on reading */
+  onHeaders (status: number, headers: ReceivedHeaders): true {
+    if (status < 200) return true
     this.onResponseStarted()
     this.phase = 'body'
     this.#status = status
     this.#headers = headers
+    return true
   }
 
-  onResponseData (_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#complete) return
+  /** @returns `true`: go on reading */
+  onData (chunk: Buffer): true {
+    if (this.#complete) return true
     this.#size += chunk.length
     if (this.#size > this.#limit) this.#tooLarge()
     else if (!this.#settled || this.wantsLate) this.#chunks.push(chunk)
+    return true
   }
 
-  onResponseEnd (): void {
+  onComplete (): void {
     if (this.#connection !== undefined) this.#connection.isReused = true
     this.#release()
     this.#readBody()
   }
 
-  onResponseError (_controller: unknown, error: unknown): void {
+  onError (error: unknown): void {
     if (this.#released) return
     if (!this.#settled && !this.#complete && this.#mayRetry(error)) return this.#retry()
     this.#release()
@@ -349,7 +354,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
   /** Uses the same connection, which opens a fresh socket, but only after undici has cleaned up the old one. */
   #retry (): void {
     this.#retried = true
-    this.#controller = undefined
+    this.#abort = undefined
     this.#answering = false
     this.#status = this.#size = 0
     this.#chunks = []
