@@ -13,7 +13,7 @@ import type { Visitor } from '../visitor/visitor.ts'
 import type { RequestCalls } from './calls.ts'
 import { beforeHead, RawHead, ReplyHead, type Head } from './head.ts'
 import { CDN_HEADERS, isSharedCacheable, NGINX_HEADER } from './shared-cache.ts'
-import type { RequestState } from './state.ts'
+import type { RequestState, SharedVisitor } from './state.ts'
 
 /** The plugin's settings for responses. */
 export interface ResponseSettings {
@@ -63,7 +63,8 @@ export class Responses {
       this.#settings.logger.warnOnce(`request.${this.#settings.decorator}.writeCookies() of ${nameOf(request)} was called after the response head was written; call it earlier`)
       return
     }
-    this.#writeCookies(request, new RawHead(reply))
+    const shared = this.#state.visitor(request)
+    if (!shared.written) this.#addCookies(request, new RawHead(reply), shared, this.#newCookies(shared.visitor))
   }
 
   /** Logs that a response was sent without the hooks, and so without cookies. */
@@ -85,8 +86,7 @@ export class Responses {
     if (!used) return
     if (this.#settings.clientHints) addAcceptClientHints(head)
     if (this.#settings.serverTiming) addServerTiming(head, calls)
-    if (this.#isForAll(request, head)) this.#removeCookies(request, head)
-    else this.#writeCookies(request, head)
+    this.#finishCookies(request, head)
   }
 
   /** The QA mode to keep in the cookie. A link may lead to a page without offers, or to a redirect that drops the query string. */
@@ -108,17 +108,27 @@ export class Responses {
     head.addCookies([this.#serialize(cookie, request.protocol === 'https')])
   }
 
-  #writeCookies (request: FastifyRequest, head: Head): void {
+  /** Adds the visitor's cookies, unless a cache may serve them to others. */
+  #finishCookies (request: FastifyRequest, head: Head): void {
     const shared = this.#state.visitor(request)
-    if (this.#serialize === undefined) return
-    const lines: string[] = []
-    if (!shared.written) {
-      this.#settings.warnings.cookiesWritten(shared.visitor.cameBack)
-      const https = request.protocol === 'https'
-      for (const cookie of this.#newCookies(shared.visitor)) lines.push(this.#serialize(cookie, https))
+    if (shared.written) {
+      if (this.#isForAll(request, head)) this.#removeCookies(shared.visitor, head)
+      // They may be on the raw response, whose cookies Fastify's would replace.
+      else head.addCookies([])
+      return
     }
+    const cookies = this.#newCookies(shared.visitor)
+    // Most visitors have them already.
+    if (cookies.length === 0 || !this.#isForAll(request, head)) this.#addCookies(request, head, shared, cookies)
+  }
+
+  #addCookies (request: FastifyRequest, head: Head, shared: SharedVisitor, cookies: WrittenCookie[]): void {
+    const serialize = this.#serialize
+    if (serialize === undefined) return
     shared.written = true
-    head.addCookies(lines)
+    this.#settings.warnings.cookiesWritten(shared.visitor.cameBack)
+    const https = request.protocol === 'https'
+    head.addCookies(cookies.map((cookie) => serialize(cookie, https)))
   }
 
   #newCookies (visitor: Visitor): WrittenCookie[] {
@@ -127,9 +137,7 @@ export class Responses {
   }
 
   /** Removes cookies that `writeCookies()` or another instance of the plugin has already added. */
-  #removeCookies (request: FastifyRequest, head: Head): void {
-    const { visitor, written } = this.#state.visitor(request)
-    if (!written) return
+  #removeCookies (visitor: Visitor, head: Head): void {
     const names = visitor.cookies.map(({ name }) => name)
     head.setCookies(head.cookies.filter((line) => !names.includes(line.split('=', 1)[0]!)))
   }

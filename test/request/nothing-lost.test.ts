@@ -19,9 +19,19 @@ t.test('cookies that others put on the raw response survive beside Target\'s', a
       reply.header('set-cookie', 'theme=dark')
       return await request.target.content('hero', '')
     })
+    app.get('/early', { config: { target: ['hero'] } }, async (request, reply) => {
+      const hero = await request.target.content('hero', '')
+      request.target.writeCookies()
+      reply.header('set-cookie', 'theme=dark')
+      return hero
+    })
   })
   t.same(names(await fetch(url)), ['csrf', 'mbox', 'mboxEdgeCluster', 'sid'])
-  t.same(names(await fetch(`${url}/both`)), ['mbox', 'mboxEdgeCluster', 'sid', 'theme'])
+  const both = await fetch(`${url}/both`)
+  t.same(names(both), ['mbox', 'mboxEdgeCluster', 'sid', 'theme'])
+  const cookie = both.headers.getSetCookie().map((line) => line.split(';', 1)[0]).join('; ')
+  t.same(names(await fetch(`${url}/both`, { headers: { cookie } })), ['sid', 'theme'], 'nothing new of Target\'s, all of the others')
+  t.same(names(await fetch(`${url}/early`)), ['mbox', 'mboxEdgeCluster', 'theme'])
 })
 
 t.test('a page that writes the raw response gets its cookies by writeCookies()', async (t) => {
