@@ -108,7 +108,7 @@ export class Responses {
     head.addCookies([this.#serialize(cookie, request.protocol === 'https')])
   }
 
-  /** Adds the visitor's cookies, unless a cache may serve them to others. */
+  /** Adds the visitor's cookies, unless caches may serve the response to others. */
   #finishCookies (request: FastifyRequest, head: Head): void {
     const shared = this.#state.visitor(request)
     if (shared.written) {
@@ -118,8 +118,9 @@ export class Responses {
       return
     }
     const cookies = this.#newCookies(shared.visitor)
-    // Most visitors have them already.
-    if (cookies.length === 0 || !this.#isForAll(request, head)) this.#addCookies(request, head, shared, cookies)
+    // Most browsers have them already. Reading all headers of a reply, to find out whether caches may keep it, is slow.
+    const areKnown = this.#serialize !== undefined && cookies.length === 0
+    if (areKnown || !this.#isForAll(request, head)) this.#addCookies(request, head, shared, cookies)
   }
 
   #addCookies (request: FastifyRequest, head: Head, shared: SharedVisitor, cookies: WrittenCookie[]): void {
@@ -148,7 +149,8 @@ export class Responses {
     if (!isSharedCacheable(method, headers.authorization !== undefined, head)) return false
     const route = `${method} ${request.routeOptions.url ?? ''}`
     if (this.#settings.logger.once(`cacheable ${route}`)) {
-      this.#settings.logger.warn('the response is personalized but publicly cacheable, so the visitor\'s cookies were not written; send `Cache-Control: private`', { route })
+      const consequence = this.#serialize === undefined ? '' : ', so the visitor\'s cookies were not written'
+      this.#settings.logger.warn(`the response is personalized but publicly cacheable${consequence}; send \`Cache-Control: private\``, { route })
     }
     return true
   }

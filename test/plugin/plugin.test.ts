@@ -555,10 +555,17 @@ t.test('publicly cacheable pages and `cookies: false` set no cookies; https sets
   }
   t.same(logged.map(({ route }) => route), ['GET /public', 'GET /shared'], 'logged once, naming the route')
   t.match((await fetch(`${url}/private`, { headers: { 'x-forwarded-proto': 'https' } })).headers.getSetCookie()[0], /; Secure$/)
-  const { url: silent } = await startApp(t, edge.host, { cookies: false }, (app) => {
+  const { url: silent, logged: advice } = await startApp(t, edge.host, { cookies: false }, (app) => {
     app.get('/', { config: { target: ['hero'] } }, async (request) => await request.target.content('hero'))
+    app.get('/public', { config: { target: ['hero'] } }, async (request, reply) => {
+      reply.header('cache-control', 'public')
+      return await request.target.content('hero')
+    })
   })
   t.same((await fetch(silent)).headers.getSetCookie(), [])
+  t.same((await fetch(`${silent}/public`)).headers.getSetCookie(), [])
+  t.match(advice, [{ route: 'GET /public', msg: /publicly cacheable; send/ }], 'said without cookies, too')
+  t.equal(advice.length, 1)
 })
 
 t.test('two instances in one app share the visitor; a decorator name in use is refused', async (t) => {
