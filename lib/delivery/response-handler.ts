@@ -1,9 +1,10 @@
 /**
- * What a transfer is told about its request: by undici's client, whose own handlers have the same methods, or by the app's own
- * dispatcher.
+ * What a transfer is told about its request and the response: by undici's client, or by the app's own dispatcher.
  *
- * undici 7 wraps a handler of its public interface into one of these, and parses the headers of each response for it: 5 % of the
- * CPU of a page.
+ * undici 7 has two interfaces for handlers. It uses the older one itself, as in `request()`, and marks it deprecated in its types;
+ * a handler of the newer one is wrapped, and all headers of its responses are parsed (`lib/handler/unwrap-handler.js`), which is 3 to
+ * 6 % of the CPU of a page. So the client, whose version is this package's choice, gets the older one, and the app's dispatcher,
+ * which undici 8 may have made, the newer one. With undici 8, which has no other, {@link DispatcherHandler} serves both.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
@@ -12,7 +13,7 @@ import { loadedUndici } from './undici.ts'
 /** Headers as they come: names and values in turn, or parsed already. */
 export type ReceivedHeaders = Buffer[] | IncomingHttpHeaders
 
-/** Handles one request and its response. */
+/** Handles one request and its response: undici's older interface. */
 export interface ResponseHandler {
   /** The request is put on a connection. May throw, and keeps the connection by that; `abort` closes it. */
   onConnect (abort: (reason: Error) => void): void
@@ -26,7 +27,7 @@ export interface ResponseHandler {
   onError (error: unknown): void
 }
 
-/** Passes on what the app's own dispatcher says, in undici's public interface. */
+/** The newer interface, for the app's own dispatcher. */
 export class DispatcherHandler implements Dispatcher.DispatchHandler {
   readonly #handler: ResponseHandler
 
@@ -64,7 +65,7 @@ export function parseHeaders (headers: ReceivedHeaders): IncomingHttpHeaders {
   return Array.isArray(headers) ? loadedUndici()!.util.parseHeaders(headers) : headers
 }
 
-/** Whether there may be a header of that name. Cheaper than parsing them. */
+/** Whether there may be a header of that name, judged by the length of the names. Cheaper than parsing them. */
 export function mayHave (headers: ReceivedHeaders, name: string): boolean {
   return Array.isArray(headers) ? headers.some((text, index) => index % 2 === 0 && text.length === name.length) : name in headers
 }

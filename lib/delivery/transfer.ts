@@ -2,8 +2,8 @@
  * One request and its response, under one deadline that covers queue, connection, response, retry and grace, whatever is
  * being fetched.
  *
- * A transfer is the handler that undici calls, see `response-handler.ts`. It settles exactly once, which is what the caller sees, and releases its host's
- * slot exactly once, when its connection is free. The two differ if a call is cancelled.
+ * A transfer is the handler that undici calls, see `response-handler.ts`. It settles exactly once, which is what the caller sees,
+ * and releases its host's slot exactly once, when its connection is free. The two differ if a call is cancelled.
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'

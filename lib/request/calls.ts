@@ -304,7 +304,7 @@ export class RequestCalls {
   #watchResponse (reply: FastifyReply): void {
     if (this.#route.bypassesFastify) this.#bypass(reply)
     // The request's own 'close' and `request.signal` fire as soon as a POST's body was read; the response's does not.
-    reply.raw.on('close', () => this.#responseClosed(reply.raw))
+    reply.raw.once('close', () => this.#responseClosed(reply.raw))
   }
 
   /** Handles a hijacked reply, or a route known to write its response itself. */
