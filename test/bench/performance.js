@@ -42,11 +42,11 @@ export function withBench (page, { date, seconds, machine: { cpu, cores, system,
 /** README with one chart and one sentence of a run's report in it. */
 export function withSummary (page, { sections }) {
   const added = (contender) => sections.handler.find((row) => row.contender === contender && row.connections === 1).p50Added.median
-  const ms = (contender, digits) => `${added(contender).toFixed(digits)} ms`
+  const ms = (contender, digits) => `${added(contender).toFixed(digits).replace('-', '−')} ms`
   return between(page, [
     image('handler', 'docs/bench/'),
-    `For one visitor at a time, the median page takes ${ms('plugin', 1)} longer with Target than without it; with a hand-written undici call it ` +
-    `takes ${ms('hand-written', 1)} longer,\nand with Adobe's Node SDK ${ms('sdk-early', 1)} if its call is started early and ${ms('sdk-awaited', 0)} if it is awaited first.`
+    `For one visitor at a time, Target adds ${ms('plugin', 1)} to the median page. A hand-written undici call adds ${ms('hand-written', 1)}, ` +
+    `and Adobe's Node SDK\n${ms('sdk-early', 1)} if its call is started early and ${ms('sdk-awaited', 0)} if it is awaited first.`
   ].join('\n\n'))
 }
 
