@@ -68,8 +68,15 @@ const bytesOf = {
 let before
 let began
 
+/** Resolves when every impression was sent or dropped. */
+async function settle () {
+  while (app.target.health().outbox.pending > 0) await new Promise((resolve) => { setTimeout(resolve, 20) })
+}
+
 answerParent({
-  begin () {
+  async begin () {
+    // What the load that warms it up has left would count, and take its place in the queue.
+    await settle()
     before = app.target.health().outbox
     began = performance.now()
   },
@@ -77,7 +84,7 @@ answerParent({
   async end () {
     const elapsed = performance.now() - began
     const { concurrency } = app.target.health().outbox
-    while (app.target.health().outbox.pending > 0) await new Promise((resolve) => { setTimeout(resolve, 20) })
+    await settle()
     const { sent, failed, dropped } = app.target.health().outbox
     return { elapsed, concurrency, sent: sent - before.sent, dropped: failed + dropped - before.failed - before.dropped }
   },
