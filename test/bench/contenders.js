@@ -1,10 +1,10 @@
 /** The apps that are compared. Each serves the same page at `/`; all but the first ask Target for the same mbox. */
 import { randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { setTimeout as sleep } from 'node:timers/promises'
 import cookie from '@fastify/cookie'
 import { Pool } from 'undici'
 import { ASKED, generateArtifact } from './artifact.js'
+import { impressionsSettled } from './impressions.js'
 import { client, edgeOrganizationId, FALLBACK, mbox, organizationId } from './page.js'
 import { createShop } from './shop.js'
 
@@ -124,6 +124,7 @@ export const contenders = {
     async add (app, page) {
       await registerEdgeNetwork(app, page)
       addPluginRoute(app, page, [mbox], mbox)
+      return () => impressionsSettled(app.target)
     }
   },
 
@@ -140,6 +141,7 @@ export const contenders = {
     async add (app, page) {
       await registerOnDevice(app, page)
       addPluginRoute(app, page, [ASKED], ASKED)
+      return () => impressionsSettled(app.target)
     }
   },
 
@@ -202,8 +204,7 @@ async function addVariants (app, page, cache) {
     target.displayed(ASKED)
     return page.send(reply, body)
   })
-  // Impressions are part of a page's price, although they are sent after it.
-  return async () => { while (app.target.health().outbox.pending > 0) await sleep(5) }
+  return () => impressionsSettled(app.target)
 }
 
 const onDeviceArtifact = () => generateArtifact({ mboxes: 5, rulesEach: 2 })

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createTargetClient } from 'fastify-adobe-target'
+import { impressionsSettled } from './impressions.js'
 import { client, organizationId } from './page.js'
 
 /**
@@ -17,7 +18,7 @@ export const engines = {
     return {
       decide: (request) => target.getOffers({ request }),
       // Impressions are queued by the call and sent after it, in turns of the event loop that a batch does not give.
-      async rest () { while (target.health().outbox.pending > 0) await sleep(2) }
+      rest: () => impressionsSettled(target)
     }
   },
 

@@ -7,6 +7,7 @@ import { redisStore } from 'fastify-adobe-target/redis'
 import { Redis } from 'ioredis'
 import { answerParent } from './child.js'
 import { ASKED, generateArtifact } from './artifact.js'
+import { impressionsSettled } from './impressions.js'
 import { client, organizationId } from './page.js'
 
 const [host, store, place] = process.argv.slice(2)
@@ -68,15 +69,10 @@ const bytesOf = {
 let before
 let began
 
-/** Resolves when every impression was sent or dropped. */
-async function settle () {
-  while (app.target.health().outbox.pending > 0) await new Promise((resolve) => { setTimeout(resolve, 20) })
-}
-
 answerParent({
   async begin () {
     // What the load that warms it up has left would count, and take its place in the queue.
-    await settle()
+    await impressionsSettled(app.target)
     before = app.target.health().outbox
     began = performance.now()
   },
@@ -84,7 +80,7 @@ answerParent({
   async end () {
     const elapsed = performance.now() - began
     const { concurrency } = app.target.health().outbox
-    await settle()
+    await impressionsSettled(app.target)
     const { sent, failed, dropped } = app.target.health().outbox
     return { elapsed, concurrency, sent: sent - before.sent, dropped: failed + dropped - before.failed - before.dropped }
   },

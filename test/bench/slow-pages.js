@@ -14,6 +14,7 @@ import { render } from './page.js'
 import { Processes } from './processes.js'
 import { table } from './report.js'
 import { median, percentile } from './statistics.js'
+import { warmUp } from './under-load.js'
 
 const NAMES = ['no-target', 'bare-undici', 'hand-written', 'plugin']
 /** ms */
@@ -31,7 +32,7 @@ async function compare (connections) {
   const load = await processes.start('load.js')
   const apps = await Promise.all(NAMES.map((name) => processes.start('slow-pages.js', [name, edge.hello.host])))
   const rows = NAMES.map((name) => ({ name, rounds: [] }))
-  for (const app of apps) await load.ask('saturate', { url: app.hello.url, connections: 20, seconds: 4 })
+  await warmUp(load, apps, 4)
   await edge.ask('delay', DELAY)
   for (let round = 0; round < ROUNDS; round++) {
     for (let place = 0; place < NAMES.length; place++) {

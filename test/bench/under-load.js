@@ -35,17 +35,9 @@ export async function race ({ processes, edge, load, step }, { names, fileOf = (
       const usage = await app.ask('end')
       return { ...measured, ...usage, fallbacks: names[index] === BARE ? 0 : usage.fallbacks }
     }
-    // A server has compiled its code after some thousand pages, and what the first ones take says nothing of the others. In
-    // turn, too: the same program takes some percent more CPU from then on if it idles for ten seconds before its first load.
     await edge.ask('delay', 0)
     for (const [index, name] of names.entries()) await checkPage(name, apps[index].hello.url)
-    for (let second = 0; second < warmup; second++) {
-      for (const app of apps) {
-        await load.ask('saturate', { ...asked, url: app.hello.url, connections: 20, seconds: 1 })
-        // Nothing of it is still done while another is measured.
-        await app.ask('end')
-      }
-    }
+    await warmUp(load, apps, warmup, asked)
     await edge.ask('delay', delay)
     for (let repeat = 0; repeat < repeats; repeat++) {
       for (let place = 0; place < names.length; place++) {
@@ -59,6 +51,20 @@ export async function race ({ processes, edge, load, step }, { names, fileOf = (
   for (let count = 0; count < processesEach; count++) await processes.with(starting, racing)
   for (const helper of [edge, load]) helper.place('any')
   return runs
+}
+
+/**
+ * Has apps compile their code: that takes some thousand pages, and what those take says nothing of the others. In turn, a second
+ * each: a program takes some percent more CPU from then on if it idles for ten seconds before its first load.
+ */
+export async function warmUp (load, apps, seconds, asked) {
+  for (let second = 0; second < seconds; second++) {
+    for (const app of apps) {
+      await load.ask('saturate', { ...asked, url: app.hello.url, connections: 20, seconds: 1 })
+      // Nothing of it is still done while another is measured.
+      await app.ask('end')
+    }
+  }
 }
 
 /** A contender that does not do its work would win. */
