@@ -48,8 +48,8 @@ export class OtherVersion {
 
 /** @param {OtherVersion} other */
 export const createAb = (other) => ({
-  title: `This version beside ${other.commit}, saturated, slices in turn; ratios within a round`,
-  seconds: ({ ab: { repeats, processesEach, seconds, warmup } }) => NAMES.length * processesEach * (2 * (repeats * (seconds + 0.3) + warmup + 0.5) + 2),
+  title: `This version beside ${other.commit}, saturated after a quiet time, slices in turn; ratios within a round`,
+  seconds: ({ ab: { repeats, processesEach, quiet, seconds, warmup } }) => NAMES.length * processesEach * (2 * (repeats * (seconds + 0.3) + warmup + 0.5) + quiet + 2),
   async run ({ plan: { ab: { connections, seconds, ...asked } }, ...bench }) {
     const rows = []
     for (const name of NAMES) {
@@ -74,7 +74,7 @@ export const createAb = (other) => ({
     return rows
   },
   print: (rows) => table(rows, {
-    page: ({ contender }) => contender === 'plugin' ? 'server-side' : contenders[contender].title.replace('fastify-adobe-target', 'on-device').replace(/ \(.*/, ''),
+    page: ({ contender }) => contender === 'plugin' ? 'server-side' : contenders[contender].title.replace('fastify-adobe-target, ', '').replace(/ \(.*/, ''),
     [`CPU µs a page, ${other.commit}`]: ({ before }) => before.median.toFixed(0),
     now: ({ after }) => after.median.toFixed(0),
     'CPU ratio': ({ cpu }) => ratio(cpu),

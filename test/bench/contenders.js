@@ -129,7 +129,7 @@ export const contenders = {
   },
 
   'on-device-prefetch': {
-    title: 'fastify-adobe-target, prefetch',
+    title: 'fastify-adobe-target, on-device, prefetch',
     async add (app, page) {
       await registerOnDevice(app, page)
       addPluginRoute(app, page, { prefetch: { mboxes: [ASKED] } }, ASKED)
@@ -137,7 +137,7 @@ export const contenders = {
   },
 
   'on-device-execute': {
-    title: 'fastify-adobe-target, execute (impressions are sent, one call per tick for the one visitor)',
+    title: 'fastify-adobe-target, on-device, execute (impressions are sent, one call per tick for the one visitor)',
     async add (app, page) {
       await registerOnDevice(app, page)
       addPluginRoute(app, page, [ASKED], ASKED)

@@ -1,5 +1,5 @@
 /**
- * The benchmark. `npm run bench` runs all of it; `-- quick` takes about a minute; `-- guard` fails when the plugin is
+ * The benchmark. `npm run bench` runs all of it; `-- quick` takes about four minutes; `-- guard` fails when the plugin is
  * grossly slower than it was; names of sections run only those; `profile` leaves CPU profiles in .build/bench.
  * `-- ab <commit>` runs this version beside another.
  */
@@ -13,10 +13,10 @@ import { outbox } from './outbox.js'
 import { plans, guard } from './plans.js'
 import { Processes } from './processes.js'
 import { start, swap } from './lifecycle.js'
-import { bursts, edgeNetworkPage, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
+import { afterQuiet, bursts, edgeNetworkPage, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
 import { variants } from './variants.js'
 
-const sections = { start, 'on-device': onDevice, memory, swap, saturated, handler, 'slow-edge': slowEdge, bursts, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, outbox }
+const sections = { start, 'on-device': onDevice, memory, swap, saturated, 'after-quiet': afterQuiet, handler, 'slow-edge': slowEdge, bursts, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, outbox }
 const root = new URL('../../', import.meta.url)
 
 const { positionals: words } = parseArgs({ allowPositionals: true })

@@ -4,12 +4,12 @@ import { writeCharts } from './charts.js'
 import { start, swap } from './lifecycle.js'
 import { memory, onDevice } from './on-device.js'
 import { outbox } from './outbox.js'
-import { bursts, edgeNetworkPage, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
+import { afterQuiet, bursts, edgeNetworkPage, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
 import { variants } from './variants.js'
 
 const MARKS = ['<!-- bench -->', '<!-- /bench -->']
 /** In the order of the page. */
-const SHOWN = { handler, 'slow-edge': slowEdge, bursts, saturated, 'on-device': onDevice, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, outbox, memory, swap, start }
+const SHOWN = { handler, 'slow-edge': slowEdge, bursts, saturated, 'after-quiet': afterQuiet, 'on-device': onDevice, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, outbox, memory, swap, start }
 const CHARTS = {
   handler: ['added-latency.svg', 'Time that Target adds to a page, at 1, 20 and 100 visitors at a time'],
   'on-device': ['decision-time.svg', 'Time of an on-device decision by the size of the artifact']
@@ -26,7 +26,7 @@ const image = (name, folder) => `![${CHARTS[name][1]}](${folder}${CHARTS[name][0
 /** docs/performance.md with every table of a run's report in it. */
 export function withBench (page, { date, seconds, machine: { cpu, cores, system, node, tool, versions }, sections }) {
   const parts = [
-    `One run of \`npm run bench\` (${Math.round(seconds / 60)} min; \`npm run bench -- quick\` takes about one), ${date.slice(0, 10)}, on ${cores} × ${cpu}, ${system}, Node.js ${node}; ${tool}. ` +
+    `One run of \`npm run bench\` (${Math.round(seconds / 60)} min; \`npm run bench -- quick\` takes four), ${date.slice(0, 10)}, on ${cores} × ${cpu}, ${system}, Node.js ${node}; ${tool}. ` +
     `${Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(', ')}. ` +
     'Compare within a run: absolute figures vary from machine to machine.'
   ]

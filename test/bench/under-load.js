@@ -1,4 +1,5 @@
 /** What happens to a page under load: every contender in its own process, taking turns, all by the same load. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { contenders, edgeContenders } from './contenders.js'
 import { FALLBACK, OFFER, render } from './page.js'
 import { spread } from './statistics.js'
@@ -16,11 +17,11 @@ const titleOf = (name) => contenders[name].title
  * so that a machine that gets slower or faster does so for all.
  *
  * @param {object} bench of index.js
- * @param {{ names: string[], fileOf?: (index: number) => string | URL, repeats: number, processesEach?: number, warmup: number, delay: number, work: number, watching: boolean, question: string, asked: object, around?: (turn: () => Promise<object>) => Promise<object> }} race
- *   `fileOf`: the script of a contender, where it is not the usual one; `repeats` in each of the `processesEach` that a contender has one after the other; `warmup` in s; `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process; `around` runs a turn, and may add to what is known of it
+ * @param {{ names: string[], fileOf?: (index: number) => string | URL, repeats: number, processesEach?: number, quiet?: number, warmup: number, delay: number, work: number, watching: boolean, question: string, asked: object, around?: (turn: () => Promise<object>) => Promise<object> }} race
+ *   `fileOf`: the script of a contender, where it is not the usual one; `repeats` in each of the `processesEach` that a contender has one after the other; `quiet`: s without a page after the first few; `warmup` in s; `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process; `around` runs a turn, and may add to what is known of it
  * @returns {Promise<object[][]>} runs of each contender, one for each repeat in each process
  */
-export async function race ({ processes, edge, load, step }, { names, fileOf = () => 'contender.js', repeats, processesEach = 1, warmup, delay, work, watching, question, asked, around = (turn) => turn() }) {
+export async function race ({ processes, edge, load, step }, { names, fileOf = () => 'contender.js', repeats, processesEach = 1, quiet = 0, warmup, delay, work, watching, question, asked, around = (turn) => turn() }) {
   const starting = names.map((name, index) => [fileOf(index), [name, edge.hello.host]])
   const runs = names.map(() => [])
   // Rates and CPU times are a process's own if no other has its CPU; latencies are those of a whole machine.
@@ -37,6 +38,7 @@ export async function race ({ processes, edge, load, step }, { names, fileOf = (
     }
     await edge.ask('delay', 0)
     for (const [index, name] of names.entries()) await checkPage(name, apps[index].hello.url)
+    if (quiet > 0) await calmDown(apps, quiet)
     await warmUp(load, apps, warmup, asked)
     await edge.ask('delay', delay)
     for (let repeat = 0; repeat < repeats; repeat++) {
@@ -67,6 +69,17 @@ export async function warmUp (load, apps, seconds, asked) {
   }
 }
 
+/**
+ * Lets apps serve some pages, as the health checks and first visitors of a deploy, and leaves them alone: after eight seconds V8 tidies
+ * up, and what it had learned from those pages may be lost.
+ */
+async function calmDown (apps, seconds) {
+  for (const { hello: { url } } of apps) {
+    for (let page = 0; page < 20; page++) await (await fetch(url)).text()
+  }
+  await sleep(seconds * 1000)
+}
+
 /** A contender that does not do its work would win. */
 async function checkPage (name, url) {
   const page = await (await fetch(url)).text()
@@ -85,13 +98,13 @@ const raceByName = async (bench, asked) => {
 const within = (runs, name, other, compare) => runs[other] === undefined ? undefined : spread(runs[name].map((run, repeat) => compare(run, runs[other][repeat])))
 
 /** s that {@link saturate} takes: loads, checks, and the starting of processes. */
-const saturationSeconds = (names, { repeats, processesEach = 1, seconds, warmup }) =>
-  processesEach * (names.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup) + 0.2) + 3)
+const saturationSeconds = (names, { repeats, processesEach = 1, quiet = 0, seconds, warmup }) =>
+  processesEach * (names.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup) + 0.2) + quiet + 3)
 
 /** Pages a second, and what each costs. */
-async function saturate (bench, names, connections, { repeats, processesEach, seconds, warmup }) {
+async function saturate (bench, names, connections, { seconds, ...plan }) {
   const runs = await raceByName(bench, {
-    names, repeats, processesEach, warmup, delay: 0, work: 0, watching: false, question: 'saturate', asked: { connections, seconds }
+    names, ...plan, delay: 0, work: 0, watching: false, question: 'saturate', asked: { connections, seconds }
   })
   return names.map((name) => ({
     connections,
@@ -116,6 +129,11 @@ const RATE_COLUMNS = {
   'of the bare app': ({ ofBare }) => percent(ofBare)
 }
 
+const BARE_UNDICI_COLUMNS = {
+  'of bare undici': ({ ofBareUndici }) => percent(ofBareUndici),
+  '× its CPU': ({ cpuOfBareUndici: cpu }) => cpu === undefined ? '' : `${cpu.median.toFixed(2)} (${cpu.least.toFixed(2)} to ${cpu.greatest.toFixed(2)})`
+}
+
 export const saturated = {
   title: 'Saturated: an edge that responds immediately, and as many pages as can be served',
   seconds: ({ saturated: { connections, names = edgeContenders, ...plan } }) => connections.length * saturationSeconds(names, plan),
@@ -128,14 +146,20 @@ export const saturated = {
   print: (rows) => table(rows, {
     ...RATE_COLUMNS,
     // Reports from before it was measured are printed, too.
-    ...rows.some(({ ofBareUndici }) => ofBareUndici !== undefined) && {
-      'of bare undici': ({ ofBareUndici }) => percent(ofBareUndici),
-      '× its CPU': ({ cpuOfBareUndici: cpu }) => cpu === undefined ? '' : `${cpu.median.toFixed(2)} (${cpu.least.toFixed(2)} to ${cpu.greatest.toFixed(2)})`
-    },
+    ...rows.some(({ ofBareUndici }) => ofBareUndici !== undefined) && BARE_UNDICI_COLUMNS,
     'of hand-written': ({ ofHandWritten }) => percent(ofHandWritten),
     '× the SDK early': ({ ofSdk }) => ofSdk === undefined ? '' : ofSdk.median.toFixed(1),
     'without offer': ({ fallbacks }) => fallbacks
   })
+}
+
+const quietNames = [BARE, BARE_UNDICI, HAND_WRITTEN, 'plugin', 'on-device-prefetch', 'on-device-execute']
+
+export const afterQuiet = {
+  title: 'Saturated, by servers that had served twenty pages and then none for ten seconds',
+  seconds: ({ afterQuiet }) => saturationSeconds(quietNames, afterQuiet),
+  run ({ plan: { afterQuiet: { connections, ...plan } }, ...bench }) { return saturate(bench, quietNames, connections, plan) },
+  print: (rows) => table(rows, { ...RATE_COLUMNS, ...BARE_UNDICI_COLUMNS })
 }
 
 const onDeviceNames = [BARE, 'on-device-prefetch', 'sdk-on-device-prefetch', 'on-device-execute', 'sdk-on-device-execute']
