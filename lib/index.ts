@@ -1,4 +1,5 @@
 /** fastify-adobe-target: Adobe Target's offers, fetched in parallel with the handler. */
+import './next-tick.ts'
 import { createTargetClient } from './client/client.ts'
 import { fileArtifactStore } from './decisioning/file-artifact-store.ts'
 import { errors } from './errors.ts'
