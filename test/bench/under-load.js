@@ -57,7 +57,7 @@ export async function race ({ processes, edge, load, step }, { names, fileOf = (
 
 /**
  * Has apps compile their code: that takes some thousand pages, and what those take says nothing of the others. In turn, a second
- * each: a program takes some percent more CPU from then on if it idles for ten seconds before its first load.
+ * each, so that no program is quiet before its first load unless all are: that costs CPU from then on (lib/next-tick.ts).
  */
 export async function warmUp (load, apps, seconds, asked) {
   for (let second = 0; second < seconds; second++) {
