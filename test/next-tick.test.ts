@@ -1,4 +1,4 @@
-/** What the import of the package does to `process.nextTick()`. How much CPU that saves, `npm run bench -- after-quiet` shows. */
+/** What the import of the package does to `process.nextTick()`. How much CPU that saves, `npm run bench -- after-idle` shows. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'

@@ -48,8 +48,8 @@ export class OtherVersion {
 
 /** @param {OtherVersion} other */
 export const createAb = (other) => ({
-  title: `This version beside ${other.commit}, saturated after a quiet time, slices in turn; ratios within a round`,
-  seconds: ({ ab: { repeats, processesEach, quiet, seconds, warmup } }) => NAMES.length * processesEach * (2 * (repeats * (seconds + 0.3) + warmup + 0.5) + quiet + 2),
+  title: `This version beside ${other.commit}, saturated after idling, slices in turn; ratios within a round`,
+  seconds: ({ ab: { repeats, processesEach, idle, seconds, warmup } }) => NAMES.length * processesEach * (2 * (repeats * (seconds + 0.3) + warmup + 0.5) + idle + 2),
   async run ({ plan: { ab: { connections, seconds, ...asked } }, ...bench }) {
     const rows = []
     for (const name of NAMES) {

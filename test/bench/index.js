@@ -13,10 +13,10 @@ import { outbox } from './outbox.js'
 import { plans, guard } from './plans.js'
 import { Processes } from './processes.js'
 import { start, swap } from './lifecycle.js'
-import { afterQuiet, bursts, edgeNetworkPage, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
+import { afterIdle, bursts, edgeNetworkPage, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
 import { variants } from './variants.js'
 
-const sections = { start, 'on-device': onDevice, memory, swap, saturated, 'after-quiet': afterQuiet, handler, 'slow-edge': slowEdge, bursts, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, outbox }
+const sections = { start, 'on-device': onDevice, memory, swap, saturated, 'after-idle': afterIdle, handler, 'slow-edge': slowEdge, bursts, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, outbox }
 const root = new URL('../../', import.meta.url)
 
 const { positionals: words } = parseArgs({ allowPositionals: true })

@@ -4,12 +4,12 @@ import { writeCharts } from './charts.js'
 import { start, swap } from './lifecycle.js'
 import { memory, onDevice } from './on-device.js'
 import { outbox } from './outbox.js'
-import { afterQuiet, bursts, edgeNetworkPage, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
+import { afterIdle, bursts, edgeNetworkPage, handler, onDevicePage, saturated, slowEdge } from './under-load.js'
 import { variants } from './variants.js'
 
 const MARKS = ['<!-- bench -->', '<!-- /bench -->']
 /** In the order of the page. */
-const SHOWN = { handler, 'slow-edge': slowEdge, bursts, saturated, 'after-quiet': afterQuiet, 'on-device': onDevice, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, outbox, memory, swap, start }
+const SHOWN = { handler, 'slow-edge': slowEdge, bursts, saturated, 'after-idle': afterIdle, 'on-device': onDevice, 'on-device-page': onDevicePage, 'edge-network-page': edgeNetworkPage, variants, outbox, memory, swap, start }
 const CHARTS = {
   handler: ['added-latency.svg', 'Time that Target adds to a page, at 1, 20 and 100 visitors at a time'],
   'on-device': ['decision-time.svg', 'Time of an on-device decision by the size of the artifact']

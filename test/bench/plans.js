@@ -14,7 +14,7 @@ export const plans = {
     memory: { visitors: 1_000_000, sdkVisitors: 50_000 },
     swap: { rules: [10, 1000, 10_000] },
     saturated: { connections: [1, 20, 100], repeats: 2, processesEach: 3, seconds: 2, warmup: 4 },
-    afterQuiet: { connections: 20, repeats: 2, processesEach: 3, quiet: 10, seconds: 2, warmup: 4 },
+    afterIdle: { connections: 20, repeats: 2, processesEach: 3, idle: 10, seconds: 2, warmup: 4 },
     // 8 s, so that the opening of 100 connections is less than 1 % of the pages; bursts show that by itself.
     handler: { connections: [1, 20, 100], repeats: 3, seconds: 8, warmup: 2 },
     slowEdge: { repeats: 2, seconds: 2, warmup: 2 },
@@ -23,7 +23,7 @@ export const plans = {
     edgeNetworkPage: { connections: 20, repeats: 2, processesEach: 3, seconds: 2, warmup: 2 },
     variants: { connections: 20, repeats: 3, processesEach: 2, seconds: 3, warmup: 2 },
     outbox: { rate: 2000, repeats: 3, seconds: 30, records: 100_000 },
-    ab: { connections: 20, repeats: 5, processesEach: 3, quiet: 10, seconds: 1, warmup: 4 }
+    ab: { connections: 20, repeats: 5, processesEach: 3, idle: 10, seconds: 1, warmup: 4 }
   },
   quick: {
     start: { repeats: 1 },
@@ -31,7 +31,7 @@ export const plans = {
     memory: { visitors: 100_000, sdkVisitors: 1000 },
     swap: { rules: [10_000] },
     saturated: { connections: [20], repeats: 2, seconds: 1, warmup: 1 },
-    afterQuiet: { connections: 20, repeats: 2, quiet: 10, seconds: 1, warmup: 2 },
+    afterIdle: { connections: 20, repeats: 2, idle: 10, seconds: 1, warmup: 2 },
     handler: { connections: [100], repeats: 1, seconds: 0.8, warmup: 1 },
     slowEdge: { repeats: 1, seconds: 0.5, warmup: 0 },
     bursts: { sizes: [100], repeats: 1, times: 1, warmup: 1 },
@@ -39,7 +39,7 @@ export const plans = {
     edgeNetworkPage: { connections: 20, repeats: 3, seconds: 1, warmup: 3 },
     variants: { connections: 20, repeats: 2, seconds: 2, warmup: 1 },
     outbox: { rate: 1000, repeats: 1, seconds: 3, records: 10_000 },
-    ab: { connections: 20, repeats: 4, processesEach: 1, quiet: 10, seconds: 1, warmup: 4 }
+    ab: { connections: 20, repeats: 4, processesEach: 1, idle: 10, seconds: 1, warmup: 4 }
   },
   guard: {
     sections: ['saturated', 'on-device'],

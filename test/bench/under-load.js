@@ -17,11 +17,11 @@ const titleOf = (name) => contenders[name].title
  * so that a machine that gets slower or faster does so for all.
  *
  * @param {object} bench of index.js
- * @param {{ names: string[], fileOf?: (index: number) => string | URL, repeats: number, processesEach?: number, quiet?: number, warmup: number, delay: number, work: number, watching: boolean, question: string, asked: object, around?: (turn: () => Promise<object>) => Promise<object> }} race
- *   `fileOf`: the script of a contender, where it is not the usual one; `repeats` in each of the `processesEach` that a contender has one after the other; `quiet`: s without a page after the first few; `warmup` in s; `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process; `around` runs a turn, and may add to what is known of it
+ * @param {{ names: string[], fileOf?: (index: number) => string | URL, repeats: number, processesEach?: number, idle?: number, warmup: number, delay: number, work: number, watching: boolean, question: string, asked: object, around?: (turn: () => Promise<object>) => Promise<object> }} race
+ *   `fileOf`: the script of a contender, where it is not the usual one; `repeats` in each of the `processesEach` that a contender has one after the other; `idle`: s without a page after the first few; `warmup` in s; `delay` of the edge and `work` of the handler in ms; `question` and what is `asked`, for the load process; `around` runs a turn, and may add to what is known of it
  * @returns {Promise<object[][]>} runs of each contender, one for each repeat in each process
  */
-export async function race ({ processes, edge, load, step }, { names, fileOf = () => 'contender.js', repeats, processesEach = 1, quiet = 0, warmup, delay, work, watching, question, asked, around = (turn) => turn() }) {
+export async function race ({ processes, edge, load, step }, { names, fileOf = () => 'contender.js', repeats, processesEach = 1, idle = 0, warmup, delay, work, watching, question, asked, around = (turn) => turn() }) {
   const starting = names.map((name, index) => [fileOf(index), [name, edge.hello.host]])
   const runs = names.map(() => [])
   // Rates and CPU times are a process's own if no other has its CPU; latencies are those of a whole machine.
@@ -38,7 +38,7 @@ export async function race ({ processes, edge, load, step }, { names, fileOf = (
     }
     await edge.ask('delay', 0)
     for (const [index, name] of names.entries()) await checkPage(name, apps[index].hello.url)
-    if (quiet > 0) await calmDown(apps, quiet)
+    if (idle > 0) await leaveIdle(apps, idle)
     await warmUp(load, apps, warmup, asked)
     await edge.ask('delay', delay)
     for (let repeat = 0; repeat < repeats; repeat++) {
@@ -57,7 +57,7 @@ export async function race ({ processes, edge, load, step }, { names, fileOf = (
 
 /**
  * Has apps compile their code: that takes some thousand pages, and what those take says nothing of the others. In turn, a second
- * each, so that no program is quiet before its first load unless all are: that costs CPU from then on (lib/next-tick.ts).
+ * each, so that no program is idle before its first load unless all are: that costs CPU from then on (lib/next-tick.ts).
  */
 export async function warmUp (load, apps, seconds, asked) {
   for (let second = 0; second < seconds; second++) {
@@ -70,10 +70,10 @@ export async function warmUp (load, apps, seconds, asked) {
 }
 
 /**
- * Lets apps serve some pages, as the health checks and first visitors of a deploy, and leaves them alone: after eight seconds V8 tidies
- * up, and what it had learned from those pages may be lost.
+ * Has apps serve some pages, as for the health checks and first visitors after a deploy, and leaves them idle: after eight seconds V8
+ * collects garbage, and frees some of what it has learned from those pages (lib/next-tick.ts).
  */
-async function calmDown (apps, seconds) {
+async function leaveIdle (apps, seconds) {
   for (const { hello: { url } } of apps) {
     for (let page = 0; page < 20; page++) await (await fetch(url)).text()
   }
@@ -98,8 +98,8 @@ const raceByName = async (bench, asked) => {
 const within = (runs, name, other, compare) => runs[other] === undefined ? undefined : spread(runs[name].map((run, repeat) => compare(run, runs[other][repeat])))
 
 /** s that {@link saturate} takes: loads, checks, and the starting of processes. */
-const saturationSeconds = (names, { repeats, processesEach = 1, quiet = 0, seconds, warmup }) =>
-  processesEach * (names.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup) + 0.2) + quiet + 3)
+const saturationSeconds = (names, { repeats, processesEach = 1, idle = 0, seconds, warmup }) =>
+  processesEach * (names.length * (Math.ceil(seconds) * repeats + Math.ceil(warmup) + 0.2) + idle + 3)
 
 /** Pages a second, and what each costs. */
 async function saturate (bench, names, connections, { seconds, ...plan }) {
@@ -131,7 +131,7 @@ const RATE_COLUMNS = {
 
 const BARE_UNDICI_COLUMNS = {
   'of bare undici': ({ ofBareUndici }) => percent(ofBareUndici),
-  '× its CPU': ({ cpuOfBareUndici: cpu }) => cpu === undefined ? '' : `${cpu.median.toFixed(2)} (${cpu.least.toFixed(2)} to ${cpu.greatest.toFixed(2)})`
+  '× its CPU': ({ cpuOfBareUndici: cpu }) => `${cpu.median.toFixed(2)} (${cpu.least.toFixed(2)} to ${cpu.greatest.toFixed(2)})`
 }
 
 export const saturated = {
@@ -145,7 +145,7 @@ export const saturated = {
   },
   print: (rows) => table(rows, {
     ...RATE_COLUMNS,
-    // Reports from before it was measured are printed, too.
+    // The guard runs without it.
     ...rows.some(({ ofBareUndici }) => ofBareUndici !== undefined) && BARE_UNDICI_COLUMNS,
     'of hand-written': ({ ofHandWritten }) => percent(ofHandWritten),
     '× the SDK early': ({ ofSdk }) => ofSdk === undefined ? '' : ofSdk.median.toFixed(1),
@@ -153,12 +153,12 @@ export const saturated = {
   })
 }
 
-const quietNames = [BARE, BARE_UNDICI, HAND_WRITTEN, 'plugin', 'on-device-prefetch', 'on-device-execute']
+const idleNames = [BARE, BARE_UNDICI, HAND_WRITTEN, 'plugin', 'on-device-prefetch', 'on-device-execute']
 
-export const afterQuiet = {
-  title: 'Saturated, by servers that had served twenty pages and then none for ten seconds',
-  seconds: ({ afterQuiet }) => saturationSeconds(quietNames, afterQuiet),
-  run ({ plan: { afterQuiet: { connections, ...plan } }, ...bench }) { return saturate(bench, quietNames, connections, plan) },
+export const afterIdle = {
+  title: 'Saturated, after a server has served twenty pages and then been idle for ten seconds',
+  seconds: ({ afterIdle }) => saturationSeconds(idleNames, afterIdle),
+  run ({ plan: { afterIdle: { connections, ...plan } }, ...bench }) { return saturate(bench, idleNames, connections, plan) },
   print: (rows) => table(rows, { ...RATE_COLUMNS, ...BARE_UNDICI_COLUMNS })
 }
 
