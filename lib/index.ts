@@ -1,6 +1,6 @@
 /** fastify-adobe-target: Adobe Target's offers, fetched in parallel with the handler. */
 import './next-tick.ts'
-import { createTargetClient } from './client/client.ts'
+import { createTargetClient } from './client/create-client.ts'
 import { fileArtifactStore } from './decisioning/file-artifact-store.ts'
 import { errors } from './errors.ts'
 import { isSafeRedirect } from './offers/redirect.ts'

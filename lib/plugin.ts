@@ -22,6 +22,7 @@ import { Routes } from './request/routes.ts'
 import { schemaCompiler } from './request/schema-compiler.ts'
 import { RequestState } from './request/state.ts'
 import type { RequestTarget } from './request/target.ts'
+import { warmUpPage } from './request/warm-up.ts'
 import { cookieSuffixOf } from './visitor/cookie-owner.ts'
 import { visitorSettings } from './visitor/visitor.ts'
 
@@ -121,7 +122,12 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
     routes.warnOfMisplaced((name) => app.hasRequestDecorator(name))
     done(routes.misconfigured)
   })
-  app.addHook('onReady', () => client.preconnect())
+  app.addHook('onReady', () => {
+    const preconnected = client.preconnect()
+    // While the connections open. Not awaited: it has to hold no start, not even one with a fake clock.
+    if (options.client.dispatcher === undefined) warmUpPage()
+    return preconnected
+  })
 
   app.addHook('onRequest', (request, reply, done) => {
     state.arrive(request, reply)

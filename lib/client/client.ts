@@ -25,7 +25,7 @@ import { completeNotification, type NotificationForm } from '../offers/notificat
 import type { Inspector } from '../offers/inspection.ts'
 import { createResult, emptyResponse, type Answer, type TargetResult } from '../offers/result.ts'
 import { OnDevice } from './on-device.ts'
-import { resolveClientOptions, type ClientSettings, type TargetClientOptions } from './options.ts'
+import type { ClientSettings } from './options.ts'
 import { Outbox } from '../outbox/outbox.ts'
 import { DeliveryApi } from '../transport/delivery-api.ts'
 import { EdgeNetwork } from '../transport/edge-network/edge-network.ts'
@@ -410,13 +410,4 @@ function settle<Result> (promise: Promise<Result>, callback: TargetCallback<Resu
     (result) => process.nextTick(callback, null, result),
     (error) => process.nextTick(callback, error)
   )
-}
-
-/**
- * Makes a pooled Target client. Close it when it is no longer needed.
- *
- * @throws FST_TARGET_INVALID_OPTIONS naming the option
- */
-export function createTargetClient (options: TargetClientOptions): TargetClient {
-  return new TargetClient(resolveClientOptions(options))
 }

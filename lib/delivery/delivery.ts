@@ -5,7 +5,7 @@
  * retry and grace of one transfer (`transfer.ts`), and the interpretation of the response (`exchange.ts`).
  */
 import { AsyncResource } from 'node:async_hooks'
-import type { Dispatcher } from 'undici'
+import type { buildConnector, Dispatcher } from 'undici'
 import { Log, type TargetLogger } from '../diagnostics.ts'
 import { failure, type TargetError } from '../errors.ts'
 import { NOTHING_TO_ABORT, type Abortable } from './abort-listeners.ts'
@@ -15,7 +15,6 @@ import { DeliveryExchange, type DeliveryAnswer, type DeliveryCall, type Settled 
 import { Host, type HostSettings } from './host.ts'
 import type { PoolSettings } from './pool.ts'
 import { loadedUndici, loadUndici } from './undici.ts'
-import { warmUp } from './warm-up.ts'
 
 export type { BreakerKind, BreakerReport, BreakerSettings, BreakerState } from './breaker.ts'
 export type { DownloadAnswer, DownloadOptions } from './download.ts'
@@ -29,6 +28,8 @@ export interface DeliverySettings {
   breaker: BreakerSettings | false
   /** The app's own: used for every call, never closed. */
   dispatcher?: Dispatcher | undefined
+  /** Connects instead of undici's own; what it is used for is not published. */
+  connector?: buildConnector.connector | undefined
   /** Receives one line per kind of failure and interval. */
   logger: TargetLogger
 }
@@ -65,10 +66,9 @@ export class Delivery {
   #lastCallSettled: (() => void) | undefined
 
   constructor (settings: DeliverySettings) {
-    const { pool, breaker, dispatcher, logger } = settings
-    this.#settings = { pool, breaker, dispatcher, outside: new AsyncResource('FASTIFY_ADOBE_TARGET') }
+    const { pool, breaker, dispatcher, connector, logger } = settings
+    this.#settings = { pool, breaker, dispatcher, connector, outside: new AsyncResource('FASTIFY_ADOBE_TARGET') }
     this.#log = Log.of(logger)
-    if (dispatcher === undefined) warmUp()
   }
 
   /**

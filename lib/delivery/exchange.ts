@@ -91,7 +91,7 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
 
   protected override open (): void {
     const { requestId, kind } = this.#call
-    if (channels.callStart.hasSubscribers) channels.callStart.publish({ requestId, host: this.host.name, kind })
+    if (channels.callStart.hasSubscribers && this.host.isPublished) channels.callStart.publish({ requestId, host: this.host.name, kind })
     const { breaker } = this.host
     if (breaker !== undefined) {
       this.#admission = breaker.admit(kind, this.startedAt)
@@ -140,12 +140,12 @@ export class DeliveryExchange extends Transfer<DeliveryAnswer> {
       this.host.breaker?.settle(this.#call.kind, this.#admission, this.#outcome(error), this.endedAt!, this.#retryAfter)
     }
     const { requestId, kind } = this.#call
-    const { host: { name: host }, attempts } = this
-    if (answer !== undefined && channels.callEnd.hasSubscribers) {
+    const { host: { name: host, isPublished }, attempts } = this
+    if (answer !== undefined && channels.callEnd.hasSubscribers && isPublished) {
       channels.callEnd.publish({ requestId, host, kind, status: answer.status, attempts, elapsed: answer.elapsed })
     }
     if (error !== undefined) {
-      if (channels.callError.hasSubscribers) channels.callError.publish({ requestId, host, kind, error, attempts, elapsed: this.elapsed })
+      if (channels.callError.hasSubscribers && isPublished) channels.callError.publish({ requestId, host, kind, error, attempts, elapsed: this.elapsed })
       if (error.code !== 'FST_TARGET_ABORTED' && error.code !== 'FST_TARGET_CLOSED') this.#log.failure(error)
     }
     this.#onSettled()

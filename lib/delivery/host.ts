@@ -3,7 +3,7 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'
 import { channels } from '../diagnostics.ts'
 import { Breaker, type BreakerSettings } from './breaker.ts'
-import { ConnectionPool, type Connection, type PoolSettings } from './pool.ts'
+import { ConnectionPool, type Connection, type ConnectionPoolSettings } from './pool.ts'
 import { DispatcherHandler, type ResponseHandler } from './response-handler.ts'
 
 /** A call as its host sees it. */
@@ -19,13 +19,10 @@ export interface QueuedCall {
 }
 
 /** Settings shared by all hosts of one client. */
-export interface HostSettings {
-  pool: PoolSettings
+export interface HostSettings extends ConnectionPoolSettings {
   breaker: BreakerSettings | false
   /** The app's own dispatcher. It manages its connections, so calls do not queue here; only their number is limited. */
   dispatcher: Dispatcher | undefined
-  /** The async context of whatever outlives a request. */
-  outside: AsyncResource
 }
 
 /** One remote host: its connection pool, its queue and its circuit breaker. */
@@ -34,6 +31,8 @@ export class Host {
   /** Host name and port. */
   readonly name: string
   readonly breaker: Breaker | undefined
+  /** Whether its calls are published on the channels. */
+  readonly isPublished: boolean
   /** Whether Delivery API calls go there; downloads never consult a breaker. */
   isEdge = false
   readonly #settings: HostSettings
@@ -58,6 +57,7 @@ export class Host {
     const { connections, maxQueue } = settings.pool
     this.name = new URL(origin).host
     this.origin = origin
+    this.isPublished = settings.connector === undefined
     this.#settings = settings
     this.#limits = {
       running: settings.dispatcher === undefined ? connections : connections + maxQueue,
@@ -192,7 +192,7 @@ export class Host {
     if (old !== undefined && performance.now() - old.madeAt < this.#settings.pool.maxAge) return old
     old?.close()
     for (const pool of this.#pools) if (pool.empty) this.#pools.delete(pool)
-    this.#pool = new ConnectionPool(this.origin, this.#settings.pool, this.#settings.outside)
+    this.#pool = new ConnectionPool(this.origin, this.#settings)
     this.#pools.add(this.#pool)
     return this.#pool
   }

@@ -25,6 +25,15 @@ export interface PoolSettings {
   maxQueue: number
 }
 
+/** What a pool needs of its client. */
+export interface ConnectionPoolSettings {
+  pool: PoolSettings
+  /** Connects instead of undici's own. */
+  connector: buildConnector.connector | undefined
+  /** The async context of whatever outlives a request, such as a socket. */
+  outside: AsyncResource
+}
+
 /** Maximum time to connect in ms; the call that waits for it is likely to give up earlier. */
 const CONNECT_TIMEOUT = 10_000
 
@@ -162,14 +171,12 @@ export class ConnectionPool {
   /** When it was created, by `performance.now()`. */
   readonly madeAt = performance.now()
 
-  /** @param outside the async context for sockets, which outlive the request that first needs them */
-  constructor (origin: string, settings: PoolSettings, outside: AsyncResource) {
-    const { allowH2, keepAliveTimeout } = settings
+  constructor (origin: string, { pool: { allowH2, keepAliveTimeout }, connector, outside }: ConnectionPoolSettings) {
     this.#origin = origin
     this.#outside = outside
     // Transfers have their own deadlines, so undici needs no timeouts.
     this.#options = { pipelining: 1, allowH2, keepAliveTimeout, keepAliveMaxTimeout: keepAliveTimeout, headersTimeout: 0, bodyTimeout: 0 }
-    const connector = loadedUndici()!.buildConnector({ allowH2, timeout: CONNECT_TIMEOUT })
+    connector ??= loadedUndici()!.buildConnector({ allowH2, timeout: CONNECT_TIMEOUT })
     this.#connect = (target, callback) => {
       // undici's connector returns the socket, although its type does not say so. Without it, only CONNECT_TIMEOUT would end an
       // attempt that is no longer needed.

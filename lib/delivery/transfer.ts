@@ -120,7 +120,7 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
 
   /** Starts it. Never throws. */
   begin (): void {
-    if (!calls.hasSubscribers) return this.#open()
+    if (!calls.hasSubscribers || !this.host.isPublished) return this.#open()
     const { host: { name: host, origin }, phase, attempts } = this
     const { method, path } = this.#request
     const message: CallMessage = { requestId: undefined, startedAt: this.startedAt, host, origin, method, path: path.split('?', 1)[0]!, phase, attempts, ...this.describe() }

@@ -1,6 +1,6 @@
 /** What real at.js sends, at the local edge; the visitors and clients it answers; the orders that arrive there. */
 import t from 'tap'
-import { createTargetClient } from '../../lib/client/client.ts'
+import { createTargetClient } from '../../lib/client/create-client.ts'
 import { client, organizationId, startEdge } from '../support/helper.ts'
 
 const context = { channel: 'web' }

@@ -4,5 +4,6 @@ import './plugin.test.ts'
 import './returning-visitor.test.ts'
 import './security.test.ts'
 import './tracing.test.ts'
+import './warm-up.test.ts'
 
 loaded()

@@ -1,6 +1,6 @@
 /** Target's limits: what is beyond them is cut or left out, said once, and takes nothing else with it. */
 import t from 'tap'
-import { createTargetClient } from '../../lib/client/client.ts'
+import { createTargetClient } from '../../lib/client/create-client.ts'
 import type { RequestDetails } from '../../lib/schema/index.ts'
 import { acceptableCustomerIds, acceptableDetails, cut, idText } from '../../lib/schema/acceptable.ts'
 import { client, cookiesOf, json, organizationId, startApp, startEdge } from '../support/helper.ts'
