@@ -2,7 +2,7 @@
 
 export const plans = {
   full: {
-    start: { repeats: 9 },
+    start: { repeats: 9, firstPages: 25 },
     onDevice: {
       names: [
         'one-mbox', 'one-mbox-prefetch', 'ten-mboxes', 'page-load', 'views', 'global-mbox', 'rules-10', 'rules-1000', 'rules-10000',
@@ -26,7 +26,7 @@ export const plans = {
     ab: { connections: 20, repeats: 5, processesEach: 3, idle: 10, seconds: 1, warmup: 4 }
   },
   quick: {
-    start: { repeats: 1 },
+    start: { repeats: 1, firstPages: 3 },
     onDevice: { names: ['one-mbox', 'global-mbox', 'rules-10', 'rules-10000'], repeats: 2, milliseconds: 100 },
     memory: { visitors: 100_000, sdkVisitors: 1000 },
     swap: { rules: [10_000] },
