@@ -116,6 +116,7 @@ await edge.close()
 
 t.test('apps outside the repository', { skip: !FULL && 'only in npm run test:full' }, async (t) => {
   const { folder, run } = await startProject(t)
+  t.notMatch(readFileSync(join(folder, 'node_modules/fastify-adobe-target/dist/index.js'), 'latin1'), /[\x80-\xff]/, 'ASCII: otherwise V8 keeps two bytes for each of its characters')
   const check = ({ code, output, stdout }: Awaited<ReturnType<typeof run>>, name: string) => {
     t.equal(code, 0, `${name}: ${output}`)
     const { page, again, cookies } = JSON.parse(stdout || '{}')

@@ -243,7 +243,7 @@ export class RequestTarget {
    *
    * @param mbox name of the mbox in the success metric of an activity; at most 250 characters
    * @param conversion an order, a product, parameters. Parameters may have the names of at.js's `trackEvent`:
-   *   `orderId`, `orderTotal`, `productPurchasedId`, `productId`, `categoryId` and `profile.…`
+   *   `orderId`, `orderTotal`, `productPurchasedId`, `productId`, `categoryId` and `profile.<name>`
    */
   converted (mbox: string, conversion?: Conversion): void {
     this.#notifyOf('converted', (report) => conversionNotification(mbox, conversion, report))
@@ -313,7 +313,7 @@ export class RequestTarget {
 
   /**
    * An inline script element for the page. With the option `edgeNetwork` for Web SDK, after its base code and
-   * `alloy('configure', …)`: it applies `webSdkState()`. Else for the page's head, after VisitorAPI.js and before at.js: adds
+   * `alloy('configure')`: it applies `webSdkState()`. Else for the page's head, after VisitorAPI.js and before at.js: adds
    * `serverState()` to `window.targetGlobalSettings`, keeping everything else there, and passes `visitorState()` to `Visitor` if
    * that is loaded. Safe inside HTML whatever the offers contain. An empty string before the response and after a failed call.
    *
