@@ -123,10 +123,9 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
     done(routes.misconfigured)
   })
   app.addHook('onReady', () => {
-    const preconnected = client.preconnect()
-    // While the connections open. Not awaited: it has to hold no start, not even one with a fake clock.
-    if (options.client.dispatcher === undefined) warmUpPage()
-    return preconnected
+    // While the connections open. Not awaited: nothing may hold the start, not even a test's fake clock.
+    if (options.client.dispatcher === undefined) setImmediate(warmUpPage).unref()
+    return client.preconnect()
   })
 
   app.addHook('onRequest', (request, reply, done) => {
