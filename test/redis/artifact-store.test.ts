@@ -45,7 +45,8 @@ t.test('instances share it through restarts, pauses and losses of Redis', { skip
   const lines: string[] = []
   const logger = { debug () {}, error (...args: unknown[]) { lines.push(String(args.at(-1))) } }
   const start = (lent: RedisClient) => {
-    const instance = createTargetClient({ client, organizationId, decisioningMethod: 'on-device', artifactLocation: origin.location, pollingInterval: 1000, logger, artifactStore: redisArtifactStore({ client: lent, key: 'rules' }) })
+    // ready() is to wait for the artifact only, not for connections that no call uses: meanwhile it may be confirmed.
+    const instance = createTargetClient({ client, organizationId, preconnect: 0, decisioningMethod: 'on-device', artifactLocation: origin.location, pollingInterval: 1000, logger, artifactStore: redisArtifactStore({ client: lent, key: 'rules' }) })
     t.teardown(() => instance.close())
     return instance
   }
