@@ -123,7 +123,7 @@ async function adobeTarget (app: FastifyInstance, registered: FastifyAdobeTarget
     done(routes.misconfigured)
   })
   app.addHook('onReady', () => {
-    // While the connections open. Not awaited: nothing may hold the start, not even a test's fake clock.
+    // While the connections open. Not awaited: the start must not depend on it.
     if (options.client.dispatcher === undefined) setImmediate(warmUpPage).unref()
     return client.preconnect()
   })

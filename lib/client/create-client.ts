@@ -11,7 +11,7 @@ import { WARM_UP, warmUp } from './warm-up.ts'
  */
 export function createTargetClient (options: TargetClientOptions): TargetClient {
   const client = new TargetClient(resolveClientOptions(options))
-  // In a later turn of the event loop: the app is still starting.
+  // Later, so that a call that is made at once comes first.
   if (options.dispatcher === undefined) setImmediate(warmUp, callOnce).unref()
   return client
 }

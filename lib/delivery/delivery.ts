@@ -28,8 +28,8 @@ export interface DeliverySettings {
   breaker: BreakerSettings | false
   /** The app's own: used for every call, never closed. */
   dispatcher?: Dispatcher | undefined
-  /** Connects instead of undici's own; what it is used for is not published. */
-  connector?: buildConnector.connector | undefined
+  /** Connects the warm-up's calls, in place of undici's own connector. They are not published. */
+  warmUpConnector?: buildConnector.connector | undefined
   /** Receives one line per kind of failure and interval. */
   logger: TargetLogger
 }
@@ -51,6 +51,11 @@ const PATIENCE = 500
 /** The same limit as in `fetch`. */
 const MAX_REDIRECTS = 20
 
+let hasSent = false
+
+/** Whether any client of this process has sent a call. */
+export const hasSentCalls = (): boolean => hasSent
+
 /** The network of one client: its hosts, and the calls and downloads that are running. */
 export class Delivery {
   readonly #settings: HostSettings
@@ -66,8 +71,8 @@ export class Delivery {
   #lastCallSettled: (() => void) | undefined
 
   constructor (settings: DeliverySettings) {
-    const { pool, breaker, dispatcher, connector, logger } = settings
-    this.#settings = { pool, breaker, dispatcher, connector, outside: new AsyncResource('FASTIFY_ADOBE_TARGET') }
+    const { pool, breaker, dispatcher, warmUpConnector, logger } = settings
+    this.#settings = { pool, breaker, dispatcher, warmUpConnector, outside: new AsyncResource('FASTIFY_ADOBE_TARGET') }
     this.#log = Log.of(logger)
   }
 
@@ -77,6 +82,7 @@ export class Delivery {
    * @param settled a function and not a promise, since every page comes through here
    */
   send (call: DeliveryCall, settled: Settled<DeliveryAnswer>): Abortable {
+    hasSent = true
     const host = this.#host(call.origin)
     if (host === undefined) {
       settled(undefined, addressFailure(call))

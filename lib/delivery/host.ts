@@ -57,7 +57,7 @@ export class Host {
     const { connections, maxQueue } = settings.pool
     this.name = new URL(origin).host
     this.origin = origin
-    this.isPublished = settings.connector === undefined
+    this.isPublished = settings.warmUpConnector === undefined
     this.#settings = settings
     this.#limits = {
       running: settings.dispatcher === undefined ? connections : connections + maxQueue,

@@ -28,8 +28,8 @@ export interface PoolSettings {
 /** What a pool needs of its client. */
 export interface ConnectionPoolSettings {
   pool: PoolSettings
-  /** Connects instead of undici's own. */
-  connector: buildConnector.connector | undefined
+  /** In place of undici's own connector. */
+  warmUpConnector: buildConnector.connector | undefined
   /** The async context of whatever outlives a request, such as a socket. */
   outside: AsyncResource
 }
@@ -171,12 +171,12 @@ export class ConnectionPool {
   /** When it was created, by `performance.now()`. */
   readonly madeAt = performance.now()
 
-  constructor (origin: string, { pool: { allowH2, keepAliveTimeout }, connector, outside }: ConnectionPoolSettings) {
+  constructor (origin: string, { pool: { allowH2, keepAliveTimeout }, warmUpConnector, outside }: ConnectionPoolSettings) {
     this.#origin = origin
     this.#outside = outside
     // Transfers have their own deadlines, so undici needs no timeouts.
     this.#options = { pipelining: 1, allowH2, keepAliveTimeout, keepAliveMaxTimeout: keepAliveTimeout, headersTimeout: 0, bodyTimeout: 0 }
-    connector ??= loadedUndici()!.buildConnector({ allowH2, timeout: CONNECT_TIMEOUT })
+    const connector = warmUpConnector ?? loadedUndici()!.buildConnector({ allowH2, timeout: CONNECT_TIMEOUT })
     this.#connect = (target, callback) => {
       // undici's connector returns the socket, although its type does not say so. Without it, only CONNECT_TIMEOUT would end an
       // attempt that is no longer needed.

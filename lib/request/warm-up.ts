@@ -1,4 +1,4 @@
-/** Warms up what a page does with Target, by an imaginary page. See `client/warm-up.ts`. */
+/** Warms up what a page runs of this package, with a made-up page. See `client/warm-up.ts`. */
 import type { FastifyRequest } from 'fastify'
 import { WARM_UP, warmUp } from '../client/warm-up.ts'
 import { cookieSerializer } from '../visitor/cookies.ts'
@@ -7,7 +7,7 @@ import { RequestCalls, type RequestCallsSettings } from './calls.ts'
 import { compileRequest } from './route-config.ts'
 import { RequestTarget, type RequestTargetSettings } from './target.ts'
 
-/** Warms up, once per process. Never rejects, and leaves nothing behind. Resolves with the content of the page's mbox, or undefined. */
+/** Warms up, see {@link warmUp}. Resolves with the content of the page's mbox. */
 export const warmUpPage = (): Promise<string | undefined> => warmUp(async (client, { decisioningMethod, logger, organizationId, report, timeout, grace }) => {
   const settings: RequestCallsSettings & RequestTargetSettings = {
     client,
@@ -34,7 +34,8 @@ export const warmUpPage = (): Promise<string | undefined> => warmUp(async (clien
   const visitor = new Visitor(visitorSettings(organizationId), REQUEST.headers.cookie)
   const calls = new RequestCalls(settings, REQUEST, { name: WARM_UP, plan: { kind: 'fixed', plan }, hasLastHook: true, isNotFound: false, bypassesFastify: false }, visitor)
   const content = await new RequestTarget(settings, calls.start(), ignore).html(WARM_UP)
-  visitor.newCookies(1).map((cookie) => cookieSerializer({})(cookie, false))
+  const serialize = cookieSerializer({})
+  for (const cookie of visitor.cookies) serialize(cookie, false)
   return content
 })
 

@@ -1,7 +1,10 @@
 /** The warm-up, in fresh processes. What it saves the first page, `npm run bench -- start` shows. */
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { UNDICI_CHANNELS } from '../../lib/client/warm-up.ts'
 import { root } from '../support/project.ts'
 
 const PRELUDE = `
@@ -26,7 +29,7 @@ async function run (program: string): Promise<unknown> {
   return JSON.parse(stdout)
 }
 
-t.test('an imaginary page gets its offer, once per process, and nobody hears of it', async (t) => {
+t.test('a made-up page gets its offer, once per process, and no channel has it', async (t) => {
   t.same(await run(`
     const heard = []
     for (const channel of [...Object.values(channels), callChannels.start, callChannels.end, callChannels.asyncStart, callChannels.asyncEnd, callChannels.error]) {
@@ -37,7 +40,7 @@ t.test('an imaginary page gets its offer, once per process, and nobody hears of 
   `), { contents: ['warm-up', null], calls: 1, heard: [] })
 })
 
-t.test('the plugin warms up before the app listens, and logs nothing', async (t) => {
+t.test('the plugin warms up at the start, and logs nothing', async (t) => {
   t.same(await run(`
     const lines = []
     const app = Fastify({ logger: { level: 'trace', stream: { write: (line) => lines.push(line) } } })
@@ -66,7 +69,7 @@ t.test('no warm-up without undici, or among requests that are traced', async (t)
     await app.register(plugin, { ...settings, dispatcher })
     await app.ready()
     const client = createTargetClient({ ...settings, dispatcher })
-    subscribe('undici:request:create', () => {})
+    subscribe('undici:request:headers', () => {})
     const traced = Fastify()
     await traced.register(plugin, settings)
     await traced.ready()
@@ -74,4 +77,20 @@ t.test('no warm-up without undici, or among requests that are traced', async (t)
     console.log(JSON.stringify({ calls }))
     await Promise.all([app.close(), client.close(), traced.close()])
   `), { calls: 0 })
+})
+
+t.test('no warm-up beside a call that is made at once', async (t) => {
+  t.same(await run(`
+    const client = createTargetClient(settings)
+    const { code } = await client.getOffers({ request: { execute: { mboxes: [{ index: 0, name: 'hero' }] } } }).catch((error) => error)
+    await setTimeout(100)
+    console.log(JSON.stringify({ code, calls }))
+    await client.close()
+  `), { code: 'FST_TARGET_CONNECTION', calls: 1 })
+})
+
+t.test('every channel of undici for HTTP requests counts as a trace', (t) => {
+  const source = readFileSync(join(root, 'node_modules/undici/lib/core/diagnostics.js'), 'utf8')
+  t.same([...new Set(source.match(/undici:(client|request):\w+/g))].sort(), [...UNDICI_CHANNELS].sort())
+  t.end()
 })
