@@ -120,7 +120,7 @@ export class Delivery {
   #begin (transfer: DeliveryExchange | Download): void {
     if (this.#closed !== undefined) transfer.close()
     else if (this.#settings.dispatcher !== undefined || loadedUndici() !== undefined) transfer.begin()
-    else loadUndici().then(() => { if (!transfer.isSettled) this.#begin(transfer) })
+    else loadUndici().then(() => { if (!transfer.isSettled) this.#begin(transfer) }, (cause) => transfer.cannotBegin(cause))
   }
 
   #download (target: URL, options: DownloadOptions): Promise<DownloadAnswer> {
@@ -146,12 +146,17 @@ export class Delivery {
     if (count === 0 || this.#settings.dispatcher !== undefined || this.#closed !== undefined) return
     const host = this.#host(origin)
     if (host === undefined) return
-    await loadUndici()
+    const failed = (err: unknown) => { if (this.#closed === undefined) this.#log.debug(`no connection to ${host.name} before the first call`, { err }) }
+    try {
+      await loadUndici()
+    } catch (err) {
+      return failed(err)
+    }
     let timer: NodeJS.Timeout | undefined
     const enough = new Promise<void>((resolve) => { timer = setTimeout(resolve, Math.min(PATIENCE, patience)) })
     await Promise.race([enough, host.preconnect(count).then((outcomes) => {
-      const failed = outcomes.find((outcome) => outcome.status === 'rejected')
-      if (failed !== undefined && this.#closed === undefined) this.#log.debug(`no connection to ${host.name} before the first call`, { err: failed.reason })
+      const rejected = outcomes.find((outcome) => outcome.status === 'rejected')
+      if (rejected !== undefined) failed(rejected.reason)
     })])
     clearTimeout(timer)
   }

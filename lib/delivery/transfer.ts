@@ -131,6 +131,11 @@ export abstract class Transfer<Answer extends { status: number, body: unknown }>
     calls.end.publish(message)
   }
 
+  /** Ends it before it has begun: undici cannot be loaded. */
+  cannotBegin (cause: unknown): void {
+    if (!this.#settled) this.fail('FST_TARGET_CONNECTION', 'undici cannot be loaded', cause)
+  }
+
   #open (): void {
     // Not `AsyncLocalStorage.snapshot()`: that costs 34 µs on Node.js 20, this 15 to 50 ns.
     this.#scope = new AsyncResource('FASTIFY_ADOBE_TARGET_CALL', { requireManualDestroy: true })

@@ -89,6 +89,20 @@ t.test('no warm-up beside a call that is made at once', async (t) => {
   `), { code: 'FST_TARGET_CONNECTION', calls: 1 })
 })
 
+t.test('where undici cannot be loaded, a client fails its calls and nothing else', async (t) => {
+  t.same(await run(`
+    import { register } from 'node:module'
+    const hooks = "export const resolve = (name, context, next) => name === 'undici' && !context.parentURL.includes('node_modules') ? Promise.reject(new Error('not installed')) : next(name, context)"
+    register('data:text/javascript,' + encodeURIComponent(hooks))
+    const client = createTargetClient({ ...settings, preconnect: 4 })
+    await setTimeout(100)
+    await client.ready()
+    const { code, message } = await client.getOffers({ request: { execute: { mboxes: [{ index: 0, name: 'hero' }] } } }).catch((error) => error)
+    console.log(JSON.stringify({ code, message }))
+    await client.close()
+  `), { code: 'FST_TARGET_CONNECTION', message: 'Connection to Target failed: undici cannot be loaded' })
+})
+
 t.test('every channel of undici for HTTP requests counts as a trace', (t) => {
   const source = readFileSync(join(root, 'node_modules/undici/lib/core/diagnostics.js'), 'utf8')
   t.same([...new Set(source.match(/undici:(client|request):\w+/g))].sort(), [...UNDICI_CHANNELS].sort())
